@@ -1,0 +1,22 @@
+"""Smooth Adversarial Training (Xie et al., arXiv 2006.14536) in TensorFlow and Keras.
+
+    import sat_tf
+    classifier = sat_tf.models.create("resnet20", activation="swish", num_classes=10, image_size=32)
+
+The code is written against the Keras 2 API.  TensorFlow 2.16 and later serve Keras 3 as
+`tf.keras` unless `TF_USE_LEGACY_KERAS=1` is set before Keras is first touched, so importing
+this package sets it, where the `tf-keras` package is installed to honour it.
+"""
+
+import importlib.util
+import os
+
+if importlib.util.find_spec("tf_keras"):
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+
+import tensorflow as tf  # noqa: E402  (the variable above must be set first)
+
+if tf.keras.Model.__module__.startswith("keras.src.models"):
+    raise ImportError(
+        "sat_tf needs the Keras 2 API, but tf.keras is Keras 3 here: install tf-keras, import "
+        "sat_tf before other users of tf.keras, and do not set TF_USE_LEGACY_KERAS=0")

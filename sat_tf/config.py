@@ -1,0 +1,218 @@
+"""What a run is: one frozen `Config` of small frozen parts, checked when it is made.
+
+A field is named after the command-line flag that sets it; where the two differ, the field's
+metadata holds the flag.  Metadata also says which settings `define` the trained weights: a run
+folder may only be continued with the same ones, while the others (how long to train, what to
+evaluate, on which hardware) may change from one command to the next.
+"""
+
+import dataclasses
+import json
+import math
+from typing import Any, Optional, Tuple
+
+
+def _setting(flag=None, defines=True):
+    return dataclasses.field(metadata={"flag": flag, "defines": defines})
+
+
+def _refuse(flag, value, remedy):
+    raise ValueError(f"--{flag}={value}: {remedy}")
+
+
+def _check_range(flag, value, *, low=None, high=None, above=None, below=None):
+    """Refuses NaN, infinities and anything outside [low, high] or (above, below)."""
+    bounds = [text for text, limit in (
+        (f"at least {low}", low), (f"above {above}", above),
+        (f"at most {high}", high), (f"below {below}", below)) if limit is not None]
+    fits = (isinstance(value, (int, float)) and math.isfinite(value)
+            and (low is None or value >= low) and (above is None or value > above)
+            and (high is None or value <= high) and (below is None or value < below))
+    if not fits:
+        _refuse(flag, value, f"give a number {' and '.join(bounds)}")
+
+
+def _check_pixel_size(flag, value):
+    """Refuses perturbation sizes outside [0, 1), with the hint people with 0..255 in mind need."""
+    if isinstance(value, (int, float)) and value >= 1 and math.isfinite(value):
+        _refuse(flag, f"{value:g}", "sizes are in the [0, 1] pixel scale; "
+                f"for {value:g} of 255 grey levels write --{flag}={value:g}/255")
+    _check_range(flag, value, low=0, below=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The network.  `image_size` is its square input side in pixels."""
+    name: str = _setting("model")
+    activation: str = _setting()
+    activation_alpha: Optional[float] = _setting()
+    image_size: int = _setting()
+    num_classes: int = _setting()
+    dropout_rate: float = _setting()
+    survival_probability: float = _setting()
+    batch_norm_momentum: float = _setting()
+    batch_norm_epsilon: float = _setting()
+
+    def __post_init__(self):
+        _check_range("image_size", self.image_size, low=1)
+        _check_range("num_classes", self.num_classes, low=2)
+        _check_range("dropout_rate", self.dropout_rate, low=0, below=1)
+        _check_range("survival_probability", self.survival_probability, above=0, high=1)
+        _check_range("batch_norm_momentum", self.batch_norm_momentum, low=0, below=1)
+        _check_range("batch_norm_epsilon", self.batch_norm_epsilon, above=0)
+        if self.activation_alpha is not None:
+            _check_range("activation_alpha", self.activation_alpha, above=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class AttackConfig:
+    """The attack inside training, and the epsilon that evaluation shares.  Sizes in [0, 1]."""
+    epsilon: float = _setting()
+    step_size: float = _setting()
+    num_steps: int = _setting()
+    random_start: bool = _setting()
+    clean_start_probability: float = _setting()
+
+    def __post_init__(self):
+        _check_pixel_size("epsilon", self.epsilon)
+        _check_pixel_size("step_size", self.step_size)
+        _check_range("num_steps", self.num_steps, low=1)
+        _check_range("clean_start_probability", self.clean_start_probability, low=0, high=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodConfig:
+    """How the weights meet the attack.  `clean_epochs` epochs without attack come first."""
+    name: str = _setting("method")
+    clean_epochs: int = _setting()
+    label_smoothing: float = _setting()
+
+    def __post_init__(self):
+        _check_range("clean_epochs", self.clean_epochs, low=0)
+        _check_range("label_smoothing", self.label_smoothing, low=0, below=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """The update.  Durations are in steps of one global batch."""
+    name: str = _setting("optimizer")
+    learning_rate: float = _setting()
+    schedule: str = _setting()
+    train_steps: int = _setting(defines=False)
+    steps_per_epoch: int = _setting("train_examples")
+    warmup_steps: int = _setting("warmup_epochs")
+    warmup_learning_rate: float = _setting()
+    weight_decay: float = _setting()
+    weight_decay_on: str = _setting()
+    ema_decay: float = _setting()
+
+    def __post_init__(self):
+        _check_range("learning_rate", self.learning_rate, low=0)
+        _check_range("train_steps", self.train_steps, low=1)
+        _check_range("warmup_epochs", self.warmup_steps, low=0)
+        _check_range("warmup_learning_rate", self.warmup_learning_rate, low=0)
+        _check_range("weight_decay", self.weight_decay, low=0)
+        _check_range("ema_decay", self.ema_decay, low=0, below=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """The data.  `train_examples` and `eval_examples` are the numbers in use, caps applied."""
+    name: str = _setting("dataset")
+    data_dir: Optional[str] = _setting(defines=False)
+    augment: str = _setting()
+    batch_size: int = _setting()
+    train_examples: int = _setting()
+    eval_examples: int = _setting(defines=False)
+
+    def __post_init__(self):
+        _check_range("train_examples", self.train_examples, low=1)
+        _check_range("eval_examples", self.eval_examples, low=1)
+        _check_range("batch_size", self.batch_size, low=1)
+        if self.batch_size > self.train_examples:
+            _refuse("batch_size", self.batch_size, "larger than the training set in use; "
+                    f"give at most {self.train_examples}")
+
+
+@dataclasses.dataclass(frozen=True)
+class DistributionConfig:
+    """Where it runs.  `virtual_cpus` splits the CPU into logical devices, to try strategies."""
+    strategy: str = _setting(defines=False)
+    tpu: Optional[str] = _setting(defines=False)
+    virtual_cpus: int = _setting(defines=False)
+    xla: str = _setting(defines=False)
+    precision: str = _setting()
+    steps_per_execution: int = _setting(defines=False)
+
+    def __post_init__(self):
+        _check_range("virtual_cpus", self.virtual_cpus, low=1)
+        _check_range("steps_per_execution", self.steps_per_execution, low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """What is measured.  `step_size` None means the rule max(1/255, epsilon / steps)."""
+    attacks: Tuple[str, ...] = _setting("eval_attacks", defines=False)
+    batch_size: int = _setting("eval_batch_size", defines=False)
+    every: int = _setting("eval_every", defines=False)
+    step_size: Optional[float] = _setting("eval_step_size", defines=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "attacks", tuple(self.attacks))  # JSON brings a list
+        _check_range("eval_batch_size", self.batch_size, low=1)
+        _check_range("eval_every", self.every, low=0)
+        if self.step_size is not None:
+            _check_pixel_size("eval_step_size", self.step_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One run, completely resolved: nothing below this has a default of its own."""
+    model: ModelConfig
+    attack: AttackConfig
+    method: MethodConfig
+    optimizer: OptimizerConfig
+    data: DataConfig
+    distribution: DistributionConfig
+    evaluation: EvaluationConfig
+    seed: int
+
+    def to_dict(self) -> dict:
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "Config":
+        """Raises ValueError where settings are missing or unknown."""
+        parts = {}
+        try:
+            for field in dataclasses.fields(cls):
+                value = values[field.name]
+                parts[field.name] = field.type(**value) if isinstance(value, dict) else value
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a configuration of this version: {error}") from error
+        return cls(**parts)
+
+
+def flag_values(config: Config, defining_only=False) -> "dict[str, Any]":
+    """Returns {flag name: value} over all parts, or over those that define the weights.
+
+    The duration in steps is left out: flags give it in other units.
+    """
+    values = {"seed": config.seed}
+    for part in dataclasses.fields(config):
+        if part.name == "seed":
+            continue
+        settings = getattr(config, part.name)
+        for field in dataclasses.fields(settings):
+            if field.metadata["defines"] or not defining_only:
+                values[field.metadata["flag"] or field.name] = getattr(settings, field.name)
+    return values
+
+
+def differences(stored: Config, asked: Config) -> "list[str]":
+    """Names each weight-defining setting in which `asked` departs from `stored`."""
+    old, new = (flag_values(c, defining_only=True) for c in (stored, asked))
+    return [f"{flag} ({old[flag]} there, {new[flag]} now)" for flag in old if old[flag] != new[flag]]
