@@ -1,0 +1,1 @@
+"""The command line: what flags there are, and how they become a configuration."""

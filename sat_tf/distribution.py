@@ -1,0 +1,82 @@
+"""Makes every `tf.distribute` strategy of the project, and refuses nonsense by name.
+
+    strategy = create("auto")
+    with strategy.scope():
+        ...
+"""
+
+import tensorflow as tf
+
+
+def split_cpu(count: int):
+    """Makes `count` logical devices of the CPU, to try a strategy; before any TensorFlow op."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+
+
+def _devices():
+    """Returns the GPUs where there are any, else the CPUs, as TensorFlow names them."""
+    devices = (tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU"))
+    return [device.name for device in devices]
+
+
+def _one_device(unused_resolver):
+    return tf.distribute.OneDeviceStrategy(_devices()[0])
+
+
+def _mirrored(unused_resolver):
+    devices = _devices()
+    # NCCL serves GPUs; between logical CPUs, the default's collectives keep keys for the life of
+    # the process, so that a second strategy object fails. Reduction on one device does not.
+    across = None if "GPU" in devices[0] else tf.distribute.ReductionToOneDevice()
+    return tf.distribute.MirroredStrategy(devices, cross_device_ops=across)
+
+
+def _tpu(resolver):
+    if resolver is None:
+        raise ValueError("--strategy=tpu: no TPU was named; give --tpu=NAME, or --tpu=local on "
+                         "a TPU VM")
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def _auto(resolver):
+    if resolver is not None:
+        return _tpu(resolver)
+    return _mirrored(None) if len(_devices()) > 1 else _one_device(None)
+
+
+STRATEGIES = {"auto": _auto, "one_device": _one_device, "mirrored": _mirrored, "tpu": _tpu}
+
+
+def create(name: str, tpu_resolver=None) -> tf.distribute.Strategy:
+    """Returns the named strategy over this machine's devices.
+
+    Args:
+      name: a key of STRATEGIES.  `auto` takes the TPU where one was named, else all GPUs, or
+        all logical CPUs.
+      tpu_resolver: of a connected and initialised TPU system, or None.
+    Raises: ValueError for an unknown name, or `tpu` without a TPU.
+    """
+    if name not in STRATEGIES:
+        raise ValueError(f"--strategy={name}: unknown; known: {', '.join(STRATEGIES)}")
+    return STRATEGIES[name](tpu_resolver)
+
+
+def device_type(strategy: tf.distribute.Strategy) -> str:
+    """Returns "CPU", "GPU" or "TPU": what the replicas run on."""
+    return tf.DeviceSpec.from_string(strategy.extended.worker_devices[0]).device_type
+
+
+def check_divisible(flag: str, batch_size: int, strategy: tf.distribute.Strategy):
+    """Raises ValueError where a global batch cannot be split evenly over the replicas."""
+    replicas = strategy.num_replicas_in_sync
+    if batch_size % replicas:
+        nearest = max(replicas, round(batch_size / replicas) * replicas)
+        raise ValueError(f"--{flag}={batch_size}: not divisible by the {replicas} replicas; "
+                         f"give a multiple, such as {nearest}")
+
+
+def set_precision(precision: str):
+    """Sets Keras' compute dtype: float32, or bfloat16 or float16 with float32 weights."""
+    policy = precision if precision == "float32" else "mixed_" + precision
+    tf.keras.mixed_precision.set_global_policy(policy)

@@ -1,0 +1,16 @@
+"""The two ways a run ends badly, told apart by its exit status."""
+
+
+class UserError(ValueError):
+    """What the user can mend; the message is one line naming the flag, the value and the remedy."""
+
+
+class RunFailure(RuntimeError):
+    """The run itself failed, as when the loss is no longer finite; what it had saved is kept."""
+
+
+def one_line(error: BaseException) -> str:
+    """Returns the message of `error` without line breaks, cut where libraries append tracebacks."""
+    text = str(getattr(error, "message", None) or error)
+    first_lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(first_lines[:2])[:400] or type(error).__name__

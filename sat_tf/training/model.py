@@ -1,0 +1,210 @@
+"""Adversarial training through Keras' own `compile` and `fit`.
+
+    model = AdversarialModel(classifier, methods.create("pgd", epsilon=8/255, num_steps=7))
+    model.compile("sgd")
+    model.fit(images, labels, epochs=10, callbacks=[tf.keras.callbacks.CSVLogger("log.csv")])
+    model.save("robust.keras")  # the bare classifier
+"""
+
+import contextlib
+
+import tensorflow as tf
+
+from sat_tf.training import methods, optimization, step
+
+
+class _CleanEpochs(tf.keras.callbacks.Callback):
+    """Tells the model, at each epoch's start, whether the attack has begun."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.attacking.assign(epoch >= self.model.clean_epochs)
+
+
+class AdversarialModel(tf.keras.Model):
+    """A Keras classifier with an adversarial `train_step` and `test_step`.
+
+    Data is (images, labels) or (images, labels, sample_weight): float images within `bounds`,
+    integer class indices [batch].  Training reports `loss`, `clean_accuracy` (in inference mode,
+    on a quarter of each batch, unless the method measures it anyway), `adversarial_accuracy`, and
+    the perturbation's mean and maximum.  Validation and `evaluate` report clean loss, clean
+    accuracy and accuracy under the method's own attack: a progress signal, not a robustness claim.
+
+    All randomness of a step is a function of (seed, step, replica); everything that training
+    changes is in `training_state`.
+
+    Args:
+      classifier: any Keras model from images to logits, or to probabilities.
+      method: a `methods.Method`.
+      seed: of the attack's random starts.
+      weight_decay, weight_decay_on: see `optimization.weight_decay_loss`, `decayed_variables`.
+      ema_decay: 0 for none; else `evaluate`, `save` and `save_weights` use the averaged weights.
+      clean_epochs: epochs of `fit` before the attack begins.
+      from_logits: False where the classifier ends in a softmax; ValueError where that is plain
+        to see and True was given.
+      bounds: the valid pixel range; epsilon is in its units.
+    """
+
+    def __init__(self, classifier, method, *, seed=0, weight_decay=0.0, weight_decay_on="kernels",
+                 ema_decay=0.0, clean_epochs=0, from_logits=True, bounds=(0.0, 1.0)):
+        super().__init__(name="adversarial_" + classifier.name)
+        _check_output(classifier, from_logits)
+        self.classifier = classifier
+        self.method = method
+        self.clean_epochs = clean_epochs
+        self.global_step = tf.Variable(
+            0, dtype=tf.int64, trainable=False, name="global_step",
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+        self.attacking = tf.Variable(
+            clean_epochs == 0, trainable=False, name="attacking",
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+        self.average = optimization.WeightAverage(classifier, ema_decay) if ema_decay else None
+        self._seed = seed
+        self._from_logits = from_logits
+        self._bounds = bounds
+        self._weight_decay = weight_decay
+        self._decayed = optimization.decayed_variables(
+            classifier.trainable_variables, weight_decay_on) if weight_decay else []
+        self._means = {name: tf.keras.metrics.Mean(name) for name in (
+            "loss", "clean_accuracy", "adversarial_accuracy", "perturbation_mean",
+            "perturbation_max", *method.metrics)}
+
+    def compile(self, optimizer="sgd", *, loss=None, metrics=None, **kwargs):
+        """As Keras' `compile`, but without `loss` and `metrics`, which the method defines."""
+        if loss is not None or metrics is not None:
+            raise ValueError("the training method defines the loss and the metrics: call "
+                             "compile(optimizer) without loss and metrics")
+        super().compile(optimizer, **kwargs)
+        if hasattr(self.optimizer, "build"):  # so that its slots exist before any restore
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.classifier.trainable_variables)
+
+    def call(self, inputs, training=None):
+        return self.classifier(inputs, training=training)
+
+    @property
+    def metrics(self):
+        return list(self._means.values())
+
+    @property
+    def training_state(self) -> tf.train.Checkpoint:
+        """Everything that training changes, as one checkpointable object; compile first."""
+        parts = dict(classifier=self.classifier, optimizer=self.optimizer, step=self.global_step)
+        if self.average is not None:
+            parts["average"] = self.average
+        return tf.train.Checkpoint(**parts)
+
+    def logits(self, images, training=False):
+        """Returns float32 [batch, classes]."""
+        outputs = tf.cast(self.classifier(images, training=training), tf.float32)
+        return outputs if self._from_logits else tf.math.log(tf.maximum(outputs, 1e-30))
+
+    def fit(self, *args, callbacks=None, **kwargs):
+        """As Keras' `fit`; the attack begins after `clean_epochs` epochs."""
+        callbacks = [] if callbacks is None else callbacks
+        if self.clean_epochs and isinstance(callbacks, (list, tuple)):
+            callbacks = [_CleanEpochs(), *callbacks]
+        return super().fit(*args, callbacks=callbacks, **kwargs)
+
+    def train_step(self, data):
+        images, labels, sample_weight = self._unpack(data)
+        seed = step.replica_seed(self._seed, self.global_step)
+        adversarial = step.perturb(
+            self.method, self.logits, images, labels, seed,
+            attacking=self.attacking if self.clean_epochs else None)
+
+        def compute_loss():
+            per_example, measured = self.method.loss(
+                lambda x: self.logits(x, training=True), images, adversarial, labels)
+            if sample_weight is not None:
+                per_example *= tf.cast(sample_weight, per_example.dtype)
+            decay_loss = optimization.weight_decay_loss(self._decayed, self._weight_decay)
+            return tf.reduce_mean(per_example) + decay_loss, measured
+
+        clean = {}
+        if "clean_accuracy" not in self.method.metrics:
+            clean["clean_accuracy"] = self._sampled_clean_accuracy(images, labels)
+        loss, measured = step.apply_gradients(
+            self.optimizer, self.classifier.trainable_variables, compute_loss)
+        if self.average is not None:
+            self.average.update(self.global_step)
+        self.global_step.assign_add(1)
+        mean, largest = step.perturbation_size(images, adversarial)
+        return self._report(
+            loss=loss, **clean, **measured, perturbation_mean=mean, perturbation_max=largest)
+
+    def test_step(self, data):
+        images, labels, sample_weight = self._unpack(data)
+        if sample_weight is not None:
+            raise ValueError("validation counts every example alike: leave out sample weights")
+        seed = step.replica_seed(self._seed, self.global_step)
+        adversarial = self.method.perturb(self.logits, images, labels, seed)
+        logits = self.logits(images)
+        return self._report(
+            loss=methods.cross_entropy(logits, labels),
+            clean_accuracy=methods.is_correct(logits, labels),
+            adversarial_accuracy=methods.is_correct(self.logits(adversarial), labels))
+
+    def evaluated_weights(self):
+        """Returns a context in which the classifier holds the averaged weights, where there are."""
+        return contextlib.nullcontext() if self.average is None else self.average.in_classifier()
+
+    def evaluate(self, *args, **kwargs):
+        """As Keras' `evaluate`, on the averaged weights where there are."""
+        with self.evaluated_weights():
+            return super().evaluate(*args, **kwargs)
+
+    def save(self, *args, **kwargs):
+        """Saves the bare classifier, with the averaged weights where there are."""
+        with self.evaluated_weights():
+            self.classifier.save(*args, **kwargs)
+
+    def save_weights(self, *args, **kwargs):
+        """Saves the bare classifier's weights, averaged where there is an average."""
+        with self.evaluated_weights():
+            self.classifier.save_weights(*args, **kwargs)
+
+    def load_weights(self, *args, **kwargs):
+        """Loads the bare classifier's weights; an average starts anew from them."""
+        status = self.classifier.load_weights(*args, **kwargs)
+        if self.average is not None:
+            self.average.reset()
+        return status
+
+    def _sampled_clean_accuracy(self, images, labels):
+        # A quarter of the batch costs a few per cent of a step; all of it would cost a fifth of
+        # training with a single-step attack.
+        quarter = (tf.shape(images)[0] + 3) // 4
+        return methods.is_correct(self.logits(images[:quarter]), labels[:quarter])
+
+    def _report(self, **values):
+        for name, value in values.items():
+            self._means[name].update_state(value)
+        return {name: self._means[name].result() for name in values}
+
+    def _unpack(self, data):
+        images, labels, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)
+        if labels is None or not labels.dtype.is_integer:
+            raise ValueError("labels must be integer class indices of shape [batch]; "
+                             f"got {'none' if labels is None else labels.dtype.name}")
+        if not images.dtype.is_floating:
+            raise ValueError(f"images must be floating point within {self._bounds}; "
+                             f"got {images.dtype.name}")
+        low, high = self._bounds
+        # Clipping to the pixel range would quietly destroy images on another scale.
+        tf.debugging.Assert(
+            tf.reduce_all((images >= low - 1e-3) & (images <= high + 1e-3)),
+            [f"images must be within {self._bounds}; found", tf.reduce_min(images),
+             tf.reduce_max(images)])
+        if labels.shape.rank == 2:  # Keras' array adapter brings [batch, 1] for flat labels
+            labels = tf.squeeze(labels, -1)
+        return tf.cast(images, tf.float32), labels, sample_weight
+
+
+def _check_output(classifier, from_logits):
+    last = classifier.layers[-1] if classifier.layers else None
+    activation = getattr(last, "activation", None)
+    is_softmax = (activation is tf.keras.activations.softmax
+                  or isinstance(last, tf.keras.layers.Softmax))
+    if is_softmax and from_logits:
+        raise ValueError(f"classifier {classifier.name!r} ends in a softmax: give "
+                         "from_logits=False, or leave the softmax out")

@@ -1,0 +1,208 @@
+"""Learning-rate schedules, optimizers, weight decay and the moving average of the weights.
+
+    schedule = Schedule("step", learning_rate=0.1, total_steps=1000, steps_per_epoch=10)
+    optimizer = create_optimizer("sgd", schedule)
+"""
+
+import contextlib
+import functools
+import math
+
+import tensorflow as tf
+
+
+def _step_drops(step, *, total_steps, **unused):
+    """0.1 after each of 30, 60 and 90 % of training: the release's epochs 30, 60, 90 of 100."""
+    passed = [tf.cast(step >= share * total_steps, tf.float32) for share in (0.3, 0.6, 0.9)]
+    return 0.1 ** tf.add_n(passed)
+
+
+def _exponential(step, *, steps_per_epoch, **unused):
+    """0.97 every 2.4 epochs, in stairs: the release's EfficientNet schedule."""
+    return 0.97 ** tf.floor(step / (2.4 * steps_per_epoch))
+
+
+def _cosine(step, *, total_steps, warmup_steps, **unused):
+    """Half a cosine from the end of the warm-up to zero (Loshchilov and Hutter, 2017)."""
+    progress = (step - warmup_steps) / max(total_steps - warmup_steps, 1)
+    return 0.5 * (1.0 + tf.cos(math.pi * tf.clip_by_value(progress, 0.0, 1.0)))
+
+
+def _triangular(step, *, total_steps, **unused):
+    """Linearly up to the middle of training and down again (Fast AT; Wong et al., 2020)."""
+    return tf.maximum(1.0 - tf.abs(2.0 * step / total_steps - 1.0), 0.0)
+
+
+def _constant(step, **unused):
+    """Always the full rate."""
+    return tf.ones_like(step)
+
+
+SCHEDULES = {
+    "constant": _constant,
+    "step": _step_drops,
+    "exponential": _exponential,
+    "cosine": _cosine,
+    "triangular": _triangular,
+}
+
+
+def _row(table, kind, name):
+    if name not in table:
+        raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(table)}")
+    return table[name]
+
+
+@tf.keras.utils.register_keras_serializable(package="sat_tf")
+class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
+    """A row of SCHEDULES times `learning_rate`, after a linear warm-up.
+
+    Args:
+      name: a key of SCHEDULES; ValueError lists them.
+      learning_rate: the full rate.
+      total_steps: length of training in optimizer steps.
+      steps_per_epoch: for schedules that count in epochs.
+      warmup_steps: steps of linear rise from `warmup_learning_rate` to `learning_rate`.
+    Called with a step, it returns a float32 scalar.
+    """
+
+    def __init__(self, name, *, learning_rate, total_steps, steps_per_epoch, warmup_steps=0,
+                 warmup_learning_rate=0.0):
+        self._factor = _row(SCHEDULES, "schedule", name)
+        self._config = dict(
+            name=name, learning_rate=learning_rate, total_steps=total_steps,
+            steps_per_epoch=steps_per_epoch, warmup_steps=warmup_steps,
+            warmup_learning_rate=warmup_learning_rate)
+
+    def __call__(self, step):
+        c = self._config
+        step = tf.cast(step, tf.float32)
+        rate = c["learning_rate"] * self._factor(
+            step, total_steps=c["total_steps"], steps_per_epoch=c["steps_per_epoch"],
+            warmup_steps=c["warmup_steps"])
+        if not c["warmup_steps"]:
+            return rate
+        rise = (c["learning_rate"] - c["warmup_learning_rate"]) * step / c["warmup_steps"]
+        return tf.where(step < c["warmup_steps"], c["warmup_learning_rate"] + rise, rate)
+
+    def get_config(self):
+        return dict(self._config)
+
+
+@tf.keras.utils.register_keras_serializable(package="sat_tf")
+class TF1RMSprop(tf.keras.optimizers.RMSprop):
+    """RMSprop as TensorFlow 1 had it, which the release's EfficientNet recipe means.
+
+    Keras' RMSprop already keeps epsilon inside the root and the rate inside the momentum buffer;
+    what differs is that TensorFlow 1 starts the mean square at one, which keeps the first
+    steps short, where Keras starts it at zero.
+    """
+
+    def add_variable_from_reference(self, model_variable, variable_name, shape=None,
+                                    initial_value=None):
+        if variable_name == "velocity":
+            initial_value = tf.ones_like(model_variable)
+        return super().add_variable_from_reference(
+            model_variable, variable_name, shape=shape, initial_value=initial_value)
+
+
+OPTIMIZERS = {
+    "sgd": functools.partial(tf.keras.optimizers.SGD, momentum=0.9, nesterov=True),
+    "rmsprop": functools.partial(TF1RMSprop, rho=0.9, momentum=0.9, epsilon=1e-3),
+    "adam": tf.keras.optimizers.Adam,
+}
+
+
+def create_optimizer(name, learning_rate) -> tf.keras.optimizers.Optimizer:
+    """Returns a row of OPTIMIZERS; `learning_rate` is a number or a Schedule."""
+    return _row(OPTIMIZERS, "optimizer", name)(learning_rate=learning_rate)
+
+
+def _last_part(variable):
+    return variable.name.split("/")[-1].split(":")[0]
+
+
+# Which variables decay: the release's ResNet names only kernels, its EfficientNet all but batch
+# normalisation (so biases too).  A learnable activation's parameter is never decayed.
+WEIGHT_DECAY_ON = {
+    "kernels": lambda name: name.endswith("kernel"),
+    "all_but_batch_norm": lambda name: name not in ("gamma", "beta", "raw_alpha"),
+}
+
+
+def decayed_variables(variables, on: str) -> list:
+    """Returns those of `variables` that weight decay applies to; `on` is a WEIGHT_DECAY_ON key."""
+    decays = _row(WEIGHT_DECAY_ON, "weight_decay_on", on)
+    return [v for v in variables if decays(_last_part(v))]
+
+
+def weight_decay_loss(variables, weight_decay: float) -> tf.Tensor:
+    """Returns weight_decay / 2 times the sum of squares, a float32 scalar, as the release adds it.
+
+    The decay is a part of the loss, so it passes through momentum and RMS scaling; that is not
+    the decoupled decay of AdamW.
+    """
+    if not weight_decay or not variables:
+        return tf.constant(0.0)
+    return weight_decay * tf.add_n([tf.nn.l2_loss(tf.cast(v, tf.float32)) for v in variables])
+
+
+class WeightAverage(tf.Module):
+    """Exponential moving average of a classifier's weights and batch-norm statistics.
+
+    average <- d * average + (1 - d) * weight, with d = min(decay, (1 + t) / (10 + t)) at step t,
+    TensorFlow 1's ramp, so that a short run is not dominated by its start.  Unlike Keras' own
+    average, it includes the batch-norm statistics and leaves the trained weights alone.
+
+    Every replica keeps its copy, as all see the same weights, so updating needs no communication;
+    statistics that differ between replicas are averaged when read.
+    """
+
+    def __init__(self, classifier: tf.keras.Model, decay: float):
+        super().__init__(name="weight_average")
+        self.decay = decay
+        # A list under tf.Module would track the classifier's weights a second time.
+        self._sources = lambda: [w for w in classifier.weights if w.dtype.is_floating]
+        trainable = {id(w) for w in classifier.trainable_weights}
+        self.averages = [
+            tf.Variable(
+                w, trainable=False, name=w.name.split(":")[0] + "/average",
+                synchronization=tf.VariableSynchronization.ON_READ,
+                aggregation=(tf.VariableAggregation.ONLY_FIRST_REPLICA if id(w) in trainable
+                             else tf.VariableAggregation.MEAN))
+            for w in self._sources()]
+
+    def update(self, step):
+        """Moves the average; call in replica context after the weights of `step` (from 0) moved."""
+        step = tf.cast(step, tf.float32)
+        share = 1.0 - tf.minimum(self.decay, (1.0 + step) / (10.0 + step))
+        for average, weight in zip(self.averages, self._sources()):
+            average.assign_sub((average - weight) * tf.cast(share, average.dtype))
+
+    def copy_to_classifier(self):
+        """Overwrites the classifier's weights with the average."""
+        for average, weight in zip(self.averages, self._sources()):
+            weight.assign(average.read_value())
+
+    def reset(self):
+        """Overwrites the average with the classifier's weights."""
+        for average, weight in zip(self.averages, self._sources()):
+            average.assign(weight.read_value())
+
+    def _swap(self):
+        for average, weight in zip(self.averages, self._sources()):
+            live = weight.read_value()
+            weight.assign(average.read_value())
+            average.assign(live)
+
+    @contextlib.contextmanager
+    def in_classifier(self):
+        """Within this context the classifier holds the average; cross-replica context only.
+
+        One variable is swapped at a time, so the extra memory is that of the largest one.
+        """
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()

@@ -1,0 +1,60 @@
+"""One replica's training step, as functions of the classifier, the optimizer and the method."""
+
+import tensorflow as tf
+
+
+def replica_seed(seed, step):
+    """Returns int64 [2]: randomness as a function of (seed, step, replica), and of nothing else.
+
+    Args:
+      seed: Python int, the run's seed.
+      step: integer scalar tensor.
+    """
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    pair = tf.stack([tf.constant(seed, tf.int64), tf.cast(step, tf.int64)])
+    return tf.random.experimental.stateless_fold_in(pair, tf.cast(replica, tf.int64))
+
+
+def perturb(method, logits_fn, images, labels, seed, *, attacking=None):
+    """Returns the images to train on.
+
+    Args:
+      method: a Method.
+      logits_fn: the classifier in inference mode.
+      attacking: bool scalar tensor; where it is false the images stay as they are.  None: attack.
+    """
+    def attack():
+        return method.perturb(logits_fn, images, labels, seed)
+
+    if attacking is None:
+        return attack()
+    return tf.cond(attacking, attack, lambda: tf.identity(images))
+
+
+def apply_gradients(optimizer, variables, compute_loss):
+    """Descends `compute_loss()` by one optimizer step, summing gradients over replicas.
+
+    Args:
+      optimizer: a Keras optimizer, or a LossScaleOptimizer around one.
+      variables: the trainable variables.
+      compute_loss: () -> (float32 scalar mean loss of this replica, anything).
+    Returns: (loss, anything).
+    """
+    scales_loss = isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(variables)
+        loss, extra = compute_loss()
+        scaled_loss = loss / tf.distribute.get_strategy().num_replicas_in_sync
+        if scales_loss:
+            scaled_loss = optimizer.get_scaled_loss(scaled_loss)
+    gradients = tape.gradient(scaled_loss, variables)
+    if scales_loss:
+        gradients = optimizer.get_unscaled_gradients(gradients)
+    optimizer.apply_gradients(zip(gradients, variables))
+    return loss, extra
+
+
+def perturbation_size(images, adversarial):
+    """Returns (mean, max) of the absolute change over the batch, float32 scalars in [0, 1]."""
+    change = tf.abs(tf.cast(adversarial, tf.float32) - tf.cast(images, tf.float32))
+    return tf.reduce_mean(change), tf.reduce_max(change)

@@ -1,0 +1,37 @@
+"""One TensorFlow process with two logical CPU devices, and the fixtures every test shares."""
+
+import os
+import pathlib
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parent.parent)]
+
+import pytest  # noqa: E402
+
+import sat_tf  # noqa: E402, F401  (chooses Keras 2 before TensorFlow is imported)
+import tensorflow as tf  # noqa: E402
+
+from sat_tf import distribution  # noqa: E402
+
+distribution.split_cpu(2)
+
+
+@pytest.fixture(scope="session")
+def mirrored():
+    """MirroredStrategy over the two logical CPU devices."""
+    return distribution.create("mirrored")
+
+
+@pytest.fixture(scope="session")
+def one_device():
+    return distribution.create("one_device")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_keras():
+    """No test sees the layer names, the seed or the precision another one left."""
+    tf.keras.backend.clear_session()
+    tf.keras.utils.set_random_seed(0)
+    yield
+    tf.keras.mixed_precision.set_global_policy("float32")

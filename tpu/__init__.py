@@ -1,0 +1,1 @@
+"""Reaching TPU systems.  Imports TensorFlow only."""
