@@ -1,0 +1,97 @@
+"""From stored pixels to what a network sees: decoding, the evaluation crop, augmentation.
+
+    image = decode(tf.io.read_file("cat.jpg"))               # uint8 [h, w, 3]
+    image = evaluation_crop(image, 224, crop_padding=32)     # float32 [224, 224, 3] in [0, 1]
+
+Everything here is made of TensorFlow ops, so that tf.data and a SavedModel can hold it, and what
+is random takes its seed.
+"""
+
+import tensorflow as tf
+
+
+def to_float(images):
+    """Returns uint8 images as float32 in [0, 1]: exactly `value / 255`, correctly rounded."""
+    # By way of float64: in graphs TensorFlow makes `/ 255` a product with the rounded 1 / 255,
+    # and in float32 that would differ from eager execution and from NumPy in the last bit.
+    return tf.cast(tf.cast(images, tf.float64) / 255.0, tf.float32)
+
+
+def decode(image_bytes):
+    """Returns the pixels of an encoded image.
+
+    Grey images get three equal channels, 16-bit PNGs keep their high byte, an alpha channel is
+    dropped, of a GIF the first frame is taken.  An EXIF orientation is not applied.
+
+    Args:
+      image_bytes: string scalar, a JPEG, PNG, GIF or 24-bit BMP file.
+    Returns: uint8 [height, width, 3], RGB.
+    Raises: tf.errors.InvalidArgumentError if the bytes are no such image, or not all of it.
+    """
+    image = tf.io.decode_image(image_bytes, channels=3, dtype=tf.uint8, expand_animations=False)
+    return tf.ensure_shape(image, [None, None, 3])
+
+
+def evaluation_crop(images, size, crop_padding):
+    """Returns the centre of each image, resized to `size` x `size`.
+
+    The centre is the square of side `min(height, width) * size / (size + crop_padding)`, rounded
+    down; so 0 takes the largest central square, and then an image of the wanted size comes out
+    bit for bit.  The resize is bicubic with the kernel of TensorFlow 1 (a = -0.75, corners and
+    not centres of pixels aligned, no antialiasing), as the released networks were trained and
+    evaluated.  Two departures from the release: the result is clipped, because our images are in
+    [0, 1] and its were allowed to overshoot; the side is computed in integers, where its float32
+    product may fall one short of a whole number.
+
+    Args:
+      images: [height, width, 3] or [batch, height, width, 3] of known rank; uint8, or float32
+        in [0, 1].
+      size: side of the result in pixels, a Python int.
+      crop_padding: the border taken away, in pixels of an image `size + crop_padding` wide, a
+        Python int, >= 0.
+    Returns: float32 [size, size, 3] or [batch, size, size, 3] in [0, 1].
+    Reference: `efficientnet/preprocessing.py` of https://github.com/tensorflow/tpu.
+    """
+    images = tf.convert_to_tensor(images)
+    if images.dtype == tf.uint8:
+        images = to_float(images)
+    single = images.shape.rank == 3
+    if single:
+        images = images[tf.newaxis]
+    height, width = tf.unstack(tf.shape(images)[1:3])
+    side = tf.minimum(height, width) * size // (size + crop_padding)
+    side = tf.maximum(side, 1)  # an image of a few pixels still has a centre
+    top, left = (height - side + 1) // 2, (width - side + 1) // 2
+    square = images[:, top:top + side, left:left + side]
+    resized = tf.raw_ops.ResizeBicubic(
+        images=square, size=[size, size], align_corners=False, half_pixel_centers=False)
+    resized = tf.clip_by_value(tf.ensure_shape(resized, [None, size, size, 3]), 0.0, 1.0)
+    return resized[0] if single else resized
+
+
+def augment_basic(images, seed, *, padding, flip):
+    """Returns the images, each shifted and perhaps mirrored at random.
+
+    Every image is surrounded by `padding` black pixels and cropped back to its size at a place
+    of its own; with `flip` half of them, on average, are mirrored left to right.
+
+    Args:
+      images: [batch, height, width, channels], any number type, static height and width.
+      seed: integer [2]; the same seed gives the same batch.
+      padding: largest shift in pixels, a Python int, >= 0.
+      flip: a Python bool.
+    Returns: same shape and dtype.
+    Reference: He et al., 2016, section 4.2, https://arxiv.org/abs/1512.03385.
+    """
+    batch, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
+    seeds = tf.random.experimental.stateless_split(seed, 2)
+    shifts = tf.random.stateless_uniform(
+        [2, batch, 1], seeds[0], minval=0, maxval=2 * padding + 1, dtype=tf.int32)
+    around = [padding, padding]
+    padded = tf.pad(images, [[0, 0], around, around, [0, 0]])
+    rows = tf.gather(padded, shifts[0] + tf.range(height), axis=1, batch_dims=1)
+    shifted = tf.gather(rows, shifts[1] + tf.range(width), axis=2, batch_dims=1)
+    if flip:
+        mirrored = tf.random.stateless_uniform([batch, 1, 1, 1], seeds[1]) < 0.5
+        shifted = tf.where(mirrored, tf.reverse(shifted, [2]), shifted)
+    return tf.ensure_shape(shifted, images.shape)
