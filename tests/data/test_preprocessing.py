@@ -1,0 +1,121 @@
+"""Decoding, the evaluation crop against a NumPy twin of its kernel, and augmentation."""
+
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from sat_tf.data import preprocessing
+
+
+def encoded(pixels, kind="PNG", **options):
+    file = io.BytesIO()
+    Image.fromarray(pixels, **options).save(file, kind)
+    return file.getvalue()
+
+
+def random_pixels(*shape):
+    return np.random.RandomState(sum(shape)).randint(0, 256, shape).astype(np.uint8)
+
+
+def test_to_float_is_the_rounded_quotient_in_eager_and_in_graphs():
+    levels = np.arange(256, dtype=np.uint8)
+    wanted = levels.astype(np.float32) / np.float32(255)
+    for function in (preprocessing.to_float, tf.function(preprocessing.to_float)):
+        np.testing.assert_array_equal(function(tf.constant(levels)), wanted)
+
+
+def test_decode_gives_three_channels_of_eight_bits():
+    colour, grey = random_pixels(5, 7, 3), random_pixels(5, 7)
+    alpha = np.concatenate([colour, random_pixels(5, 7, 1)], axis=-1)
+    deep = grey.astype(np.uint16) * 256 + 77
+    three_greys = np.repeat(grey[..., None], 3, axis=-1)
+    for pixels, wanted in ((colour, colour), (grey, three_greys), (alpha, colour), (deep, three_greys)):
+        decoded = preprocessing.decode(encoded(pixels))
+        assert decoded.dtype == tf.uint8
+        np.testing.assert_array_equal(decoded, wanted)
+    assert preprocessing.decode(encoded(colour, "JPEG")).shape == (5, 7, 3)
+    assert preprocessing.decode(encoded(grey, "GIF")).shape == (5, 7, 3)
+    np.testing.assert_array_equal(preprocessing.decode(encoded(colour, "BMP")), colour)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_decode_refuses_a_truncated_image_and_other_bytes(kind):
+    whole = encoded(random_pixels(32, 32, 3), kind)
+    for broken in (whole[:len(whole) // 2], b"", b"no image"):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            preprocessing.decode(broken)
+
+
+def legacy_bicubic(line_of_pixels, size):
+    """The kernel of TensorFlow 1 along the first axis: a = -0.75, corners aligned, edges repeated."""
+    side, a = len(line_of_pixels), -0.75
+    rows = []
+    for target in range(size):
+        place = target * side / size
+        first, weights, pixels = int(np.floor(place)) - 1, [], []
+        for source in range(first, first + 4):
+            x = abs(place - source)
+            weights.append(((a + 2) * x - (a + 3)) * x * x + 1 if x <= 1
+                           else a * (((x - 5) * x + 8) * x - 4))
+            pixels.append(line_of_pixels[min(max(source, 0), side - 1)])
+        rows.append(np.tensordot(weights, pixels, 1))
+    return np.stack(rows)
+
+
+@pytest.mark.parametrize("height, width, size, crop_padding", [
+    (20, 31, 8, 0), (31, 20, 8, 2), (9, 9, 12, 3), (40, 40, 8, 32), (1, 1, 8, 32)])
+def test_evaluation_crop_is_the_centre_square_resized_as_in_the_release(height, width, size, crop_padding):
+    pixels = random_pixels(height, width, 3)
+    side = max(1, int(min(height, width) * size / (size + crop_padding)))
+    top, left = (height - side + 1) // 2, (width - side + 1) // 2
+    square = pixels[top:top + side, left:left + side] / 255.0
+    wanted = legacy_bicubic(legacy_bicubic(square, size).swapaxes(0, 1), size).swapaxes(0, 1)
+    cropped = preprocessing.evaluation_crop(pixels, size, crop_padding)
+    assert cropped.dtype == tf.float32 and cropped.shape == (size, size, 3)
+    np.testing.assert_allclose(cropped, np.clip(wanted, 0, 1), atol=2e-3)  # TensorFlow tabulates weights
+    batch = preprocessing.evaluation_crop(np.stack([pixels, pixels]), size, crop_padding)
+    np.testing.assert_array_equal(batch[1], cropped)
+    as_float = preprocessing.evaluation_crop(preprocessing.to_float(pixels), size, crop_padding)
+    np.testing.assert_array_equal(as_float, cropped)
+
+
+def test_evaluation_crop_leaves_an_image_of_the_size_alone():
+    pixels = random_pixels(8, 8, 3)
+    for function in (preprocessing.evaluation_crop, tf.function(preprocessing.evaluation_crop)):
+        np.testing.assert_array_equal(
+            function(pixels, 8, crop_padding=0), preprocessing.to_float(pixels))
+
+
+def test_evaluation_crop_stays_in_range():
+    checkers = (np.indices((9, 9)).sum(0) % 2 * 255).astype(np.uint8)
+    cropped = preprocessing.evaluation_crop(np.repeat(checkers[..., None], 3, -1), 17, 0).numpy()
+    assert cropped.min() == 0.0 and cropped.max() == 1.0
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_augment_basic_shows_every_shift_of_the_padded_image_and_nothing_else(flip):
+    image = random_pixels(4, 6, 3) / np.float32(255) + np.float32(0.01)
+    padded = np.pad(image, ((1, 1), (1, 1), (0, 0)))
+    windows = [padded[row:row + 4, column:column + 6] for row in range(3) for column in range(3)]
+    if flip:
+        windows += [window[:, ::-1] for window in windows]
+    images = tf.constant(np.repeat(image[None], 400, axis=0))
+    augmented = preprocessing.augment_basic(images, [3, 4], padding=1, flip=flip)
+    assert augmented.shape == images.shape and augmented.dtype == images.dtype
+    counts = [sum(np.array_equal(one, window) for one in augmented.numpy()) for window in windows]
+    assert sum(counts) == 400 and min(counts) > 400 / len(windows) / 3
+
+
+def test_augment_basic_is_a_function_of_its_seed():
+    images = tf.constant(random_pixels(16, 8, 8, 3))
+    one, same, other = (
+        function(images, seed, padding=2, flip=True).numpy() for function, seed in (
+            (preprocessing.augment_basic, [1, 2]), (tf.function(preprocessing.augment_basic), [1, 2]),
+            (preprocessing.augment_basic, [1, 3])))
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+    unchanged = preprocessing.augment_basic(images, [1, 2], padding=0, flip=False)
+    np.testing.assert_array_equal(unchanged, images)
