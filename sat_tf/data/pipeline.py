@@ -11,6 +11,7 @@ be handed to `strategy.experimental_distribute_dataset`.
 import tensorflow as tf
 
 from sat_tf.data import preprocessing
+from sat_tf.errors import UserError
 
 _ORDER_STREAM, _AUGMENT_STREAM = 1, 2  # keep the two uses of one run's seed apart
 
@@ -52,15 +53,15 @@ def training_batches(source, *, batch_size, image_size, augment, seed, start_ste
       start_step: number of batches that earlier parts of the run have used.
       num_examples: use only the first so many of the training examples; None for all.
     Returns: a dataset of (images float32 [B, S, S, 3] in [0, 1], labels int32 [B]).
-    Raises: ValueError for an unknown augmentation, too many examples or too large a batch.
+    Raises: UserError for an unknown augmentation, too many examples or too large a batch.
     """
     if augment not in AUGMENTATIONS:
-        raise ValueError(f"--augment={augment}: unknown; give one of {', '.join(AUGMENTATIONS)}")
+        raise UserError(f"--augment={augment}: unknown; give one of {', '.join(AUGMENTATIONS)}")
     num_examples = _checked_number("train_examples", num_examples, source.train)
     steps = steps_per_epoch(num_examples, batch_size)
     if not steps:
-        raise ValueError(f"--batch_size={batch_size}: larger than the training set in use; "
-                         f"give at most {num_examples}")
+        raise UserError(f"--batch_size={batch_size}: larger than the training set in use; "
+                        f"give at most {num_examples}")
 
     def epoch_of_batches(epoch):
         order = tf.random.experimental.stateless_shuffle(
@@ -95,7 +96,7 @@ def evaluation_batches(source, *, batch_size, image_size, num_examples=None) -> 
       image_size: side of the images in pixels; they get the evaluation crop of the data set.
       num_examples: use only the first so many of the evaluation examples; None for all.
     Returns: a dataset of (images float32 [B, S, S, 3] in [0, 1], labels int32 [B], mask bool [B]).
-    Raises: ValueError if there are fewer examples than asked for.
+    Raises: UserError if there are fewer examples than asked for.
     """
     num_examples = _checked_number("eval_examples", num_examples, source.eval)
     num_batches = -(-num_examples // batch_size)
@@ -116,8 +117,8 @@ def _checked_number(flag, asked, examples):
     if asked is None:
         return available
     if not 1 <= asked <= available:
-        raise ValueError(f"--{flag}={asked}: give a number from 1 to {available}, "
-                         "the size of this part of the data set")
+        raise UserError(f"--{flag}={asked}: give a number from 1 to {available}, "
+                        "the size of this part of the data set")
     return asked
 
 

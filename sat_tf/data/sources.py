@@ -10,6 +10,8 @@ from typing import Callable, NamedTuple, Optional, Tuple
 
 import numpy as np
 
+from sat_tf.errors import UserError
+
 _DIGITS_SPLIT_SEED = 20200625  # fixed, whatever the run's seed: every run sees the same two parts
 
 
@@ -90,14 +92,14 @@ def _row(name):
     try:
         return SOURCES[name]
     except KeyError:
-        raise ValueError(
+        raise UserError(
             f"--dataset={name}: unknown data set; give one of {', '.join(SOURCES)}") from None
 
 
 def describe(name: str) -> Description:
     """Returns the description of a data set without loading it.
 
-    Raises: ValueError naming the known data sets if `name` is not one of them.
+    Raises: UserError naming the known data sets if `name` is not one of them.
     """
     return _row(name).description
 
@@ -108,6 +110,6 @@ def load(name: str, data_dir: Optional[str] = None) -> Source:
     Args:
       name: a name in SOURCES.
       data_dir: folder of prepared data sets; those bundled with a package do not look there.
-    Raises: ValueError naming the known data sets if `name` is not one of them.
+    Raises: UserError naming the known data sets if `name` is not one of them.
     """
     return _row(name).load(data_dir)
