@@ -1,0 +1,241 @@
+"""The layers that the networks share.
+
+    features = layers.InputNormalization(name="input_normalization")(images)
+    features = layers.explicit_conv(features, 64, 7, stride=2, name="conv0", seed=0)
+    features = layers.batch_norm(0.9, 1e-5, name="conv0_bn")(features)
+
+Feature maps are [batch, height, width, channels] in the compute dtype of the precision policy.
+"""
+
+import zlib
+
+import numpy as np
+import tensorflow as tf
+
+_register = tf.keras.utils.register_keras_serializable(package="sat_tf")
+
+
+def layer_seed(seed: int, name: str) -> int:
+    """Returns a seed that depends on the layer's name only, not on what was built before it."""
+    return zlib.crc32(f"{seed}/{name}".encode()) & 0x7FFFFFFF
+
+
+@_register
+class InputNormalization(tf.keras.layers.Layer):
+    """Maps images from [0, 1] to [-1, 1], as the original release does.
+
+    It computes in float32 and rounds to the compute dtype after the map: bfloat16 pixels around
+    0.5 lie 1/256 apart, as far as small perturbations reach, but around 0 they are dense.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+
+    def call(self, images):
+        return tf.cast(2.0 * tf.cast(images, tf.float32) - 1.0, self.compute_dtype)
+
+    def get_config(self):
+        config = super().get_config()
+        config.pop("autocast", None)
+        return config
+
+
+def _runs_on_cpu():
+    """Whether the strategy in use, or else TensorFlow's default placement, computes on CPUs."""
+    strategy = tf.distribute.get_strategy()
+    if tf.distribute.has_strategy():
+        return all("CPU" in device.upper() for device in strategy.extended.worker_devices)
+    return not (tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"))
+
+
+@_register
+class GroupedConv2D(tf.keras.layers.Conv2D):
+    """Conv2D(groups=g) whose gradients also exist on CPUs.
+
+    The native operation has no gradient on a CPU unless oneDNN is enabled, so on CPUs this layer
+    computes the same with ordinary convolutions: as many neighbouring groups as fit into
+    `_CPU_CHANNELS` channels at a time, by a kernel that is zero between groups.  (One at a time
+    costs too many calls, all at once too many products with zero.)  The device is the strategy's;
+    without a strategy it is a GPU or TPU where there is one.  Kernel: [k, k, in / groups, out].
+    """
+    _CPU_CHANNELS = 64
+
+    def convolution_op(self, inputs, kernel):
+        if not _runs_on_cpu():
+            return super().convolution_op(inputs, kernel)
+        width, filters = kernel.shape[2], kernel.shape[3]
+        merged = next(n for n in range(self.groups, 0, -1)
+                      if self.groups % n == 0 and (n * width <= self._CPU_CHANNELS or n == 1))
+        calls = self.groups // merged
+        own_group = np.kron(np.eye(merged), np.ones((width, filters // self.groups)))
+        own_group = tf.constant(own_group, kernel.dtype)
+        return tf.concat([
+            tf.nn.conv2d(part, tf.tile(part_kernel, [1, 1, merged, 1]) * own_group,
+                         self.strides, self.padding.upper())
+            for part, part_kernel in zip(tf.split(inputs, calls, 3), tf.split(kernel, calls, 3))
+        ], axis=3)
+
+
+def explicit_conv(features, filters, kernel_size, *, name, seed, stride=1, groups=1):
+    """Convolves as the release's ResNets do: stride above 1 pads both sides alike, then VALID.
+
+    (TensorFlow's SAME would pad the right and bottom only, on even sizes.)  No bias.  Kernel:
+    truncated normal, variance 2 / (kernel_size^2 filters).
+    """
+    if stride > 1 and kernel_size > 1:
+        features = tf.keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(features)
+    layer = GroupedConv2D if groups > 1 else tf.keras.layers.Conv2D
+    return layer(
+        filters, kernel_size, strides=stride, groups=groups, use_bias=False, name=name,
+        padding="same" if stride == 1 else "valid",
+        kernel_initializer=tf.keras.initializers.VarianceScaling(
+            2.0, "fan_out", "truncated_normal", seed=layer_seed(seed, name)))(features)
+
+
+@_register
+class BatchNormalization(tf.keras.layers.BatchNormalization):
+    """Batch normalisation with a lean inference path and exact synchronised statistics.
+
+    In inference mode, where attacks run, it is x * scale + offset: unlike the fused operation's,
+    its gradient leaves out gamma and beta when only that of the input is asked for.  In training
+    mode with `synchronized=True` the statistics are those of the global batch, in float32, and the
+    moving variance takes the unbiased variance, as the fused operation's does (Keras' own
+    synchronised form takes the biased one), so the number of replicas changes nothing.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        if not (training and self.trainable):
+            return self._scale_and_shift(inputs, self.moving_mean, self.moving_variance)
+        if not self.synchronized:
+            return super().call(inputs, training=True)
+        mean, variance, count = self._global_moments(tf.cast(inputs, tf.float32))
+        unbiased = variance * count / tf.maximum(count - 1.0, 1.0)
+        for moving, value in ((self.moving_mean, mean), (self.moving_variance, unbiased)):
+            moving.assign_sub((moving - tf.stop_gradient(value)) * (1.0 - self.momentum))
+        return self._scale_and_shift(inputs, mean, variance)
+
+    def _scale_and_shift(self, inputs, mean, variance):
+        scale = self.gamma * tf.math.rsqrt(variance + self.epsilon)
+        offset = self.beta - mean * scale
+        return inputs * tf.cast(scale, inputs.dtype) + tf.cast(offset, inputs.dtype)
+
+    def _global_moments(self, inputs):
+        count = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], tf.float32)
+        sums = tf.concat([tf.reduce_sum(inputs, [0, 1, 2]),
+                          tf.reduce_sum(tf.square(inputs), [0, 1, 2]), [count]], axis=0)
+        context = tf.distribute.get_replica_context()
+        if context is not None:
+            sums = context.all_reduce(tf.distribute.ReduceOp.SUM, sums)
+        channels, count = inputs.shape[-1], sums[-1]
+        mean, mean_square = sums[:channels] / count, sums[channels:-1] / count
+        return mean, tf.nn.relu(mean_square - tf.square(mean)), count
+
+
+def batch_norm(momentum, epsilon, name, gamma_initializer="ones"):
+    """Returns a batch normalisation, synchronised if the strategy in scope has several replicas.
+
+    The original release normalised each GPU's share by itself; here training does not depend on
+    how many devices share the batch.
+    """
+    return BatchNormalization(
+        momentum=momentum, epsilon=epsilon, gamma_initializer=gamma_initializer, name=name,
+        synchronized=tf.distribute.get_strategy().num_replicas_in_sync > 1)
+
+
+@_register
+class SigmoidGate(tf.keras.layers.Layer):
+    """features * sigmoid(gate): a gate, not an activation, so it stays whatever is requested."""
+
+    def call(self, inputs):
+        features, gate = inputs
+        return features * tf.sigmoid(gate)
+
+
+class _CountingLayer(tf.keras.layers.Layer):
+    """A random layer whose draws are a function of (seed, layer name, replica, training calls).
+
+    The number of training calls is a weight, so a restored network goes on where it stopped.
+    """
+
+    def __init__(self, seed=0, **kwargs):
+        super().__init__(**kwargs)
+        self.seed = seed
+
+    def build(self, input_shape):
+        self.calls = self.add_weight(
+            name="calls", shape=[], dtype=tf.int64, initializer="zeros", trainable=False,
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+        super().build(input_shape)
+
+    def uniform(self, shape):
+        """Counts one call and returns float32 draws from [0, 1)."""
+        context = tf.distribute.get_replica_context()
+        replica = 0 if context is None else context.replica_id_in_sync_group
+        call = tf.identity(self.calls)
+        self.calls.assign_add(1)
+        # Room for 2^16 replicas before the draws of two calls could coincide.
+        stream = call * 65536 + tf.cast(replica, tf.int64)
+        salt = tf.constant(layer_seed(self.seed, self.name), tf.int64)
+        return tf.random.stateless_uniform(shape, tf.stack([salt, stream]))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}
+
+
+@_register
+class Dropout(_CountingLayer):
+    """Zeroes a share `rate` of the inputs in training mode and scales the rest by 1 / (1 - rate)."""
+
+    def __init__(self, rate, seed=0, **kwargs):
+        super().__init__(seed, **kwargs)
+        self.rate = rate
+
+    def call(self, inputs, training=None):
+        if not training:
+            return inputs
+        kept = self.uniform(tf.shape(inputs)) >= self.rate
+        return inputs * tf.cast(kept, inputs.dtype) / (1.0 - self.rate)
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate}
+
+
+@_register
+class StochasticDepth(_CountingLayer):
+    """Drops a residual branch, per example, in training mode; divides it by `survival` otherwise.
+
+    Reference: Huang et al., 2016, https://arxiv.org/abs/1603.09382; scaling as in the release.
+    """
+
+    def __init__(self, survival, seed=0, **kwargs):
+        super().__init__(seed, **kwargs)
+        self.survival = survival
+
+    def call(self, inputs, training=None):
+        if not training:
+            return inputs
+        shape = tf.concat([tf.shape(inputs)[:1], tf.ones([inputs.shape.rank - 1], tf.int32)], 0)
+        survives = self.uniform(shape) < self.survival
+        return inputs * (tf.cast(survives, inputs.dtype) / self.survival)
+
+    def get_config(self):
+        return {**super().get_config(), "survival": self.survival}
+
+
+def stochastic_depth(branch, *, survival_probability, block, num_blocks, name, seed):
+    """Applies the release's rule: block i of n survives with 1 - (1 - p) i / n, i from 0."""
+    survival = 1.0 - (1.0 - survival_probability) * block / num_blocks
+    return branch if survival >= 1.0 else StochasticDepth(survival, seed, name=name)(branch)
+
+
+def classifier(features, *, num_classes, dropout_rate, kernel_initializer, seed):
+    """Pools [B, H, W, C] over its positions and returns float32 logits [B, num_classes]."""
+    pooled = tf.keras.layers.GlobalAveragePooling2D(name="pooled_features")(features)
+    if dropout_rate > 0:
+        pooled = Dropout(dropout_rate, seed, name="dropout")(pooled)
+    return tf.keras.layers.Dense(
+        num_classes, kernel_initializer=kernel_initializer, dtype="float32", name="linear")(pooled)

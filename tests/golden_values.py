@@ -1,0 +1,109 @@
+"""The golden cases under tests/golden: logits of the original TensorFlow 1 networks.
+
+A case stores no weights.  A variable's values are drawn by PCG64, seeded with the CRC-32 of the
+variable's TF1 name, in float64, and rounded to float32; what is drawn depends on the name's last
+part.  They are then multiplied by the power of two that the case lists where it is not 1.
+"""
+
+import json
+import pathlib
+import zlib
+
+import numpy as np
+
+FOLDER = pathlib.Path(__file__).parent / "golden"
+CASES = sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+def load(case):
+    """Returns the case's description and its arrays: `logits` [2, 1000] and, for one, more."""
+    with np.load(FOLDER / f"{case}.npz") as arrays:
+        return json.loads((FOLDER / f"{case}.json").read_text()), dict(arrays)
+
+
+def _generator(text):
+    return np.random.Generator(np.random.PCG64(zlib.crc32(text.encode())))
+
+
+def _draw(name, shape):
+    random = _generator(name)
+    leaf = name.removesuffix("/ExponentialMovingAverage").removesuffix("/EMA").rpartition("/")[2]
+    if leaf in ("kernel", "W"):
+        return random.standard_normal(shape) * np.sqrt(2 / np.prod(shape[:-1], dtype=int))
+    if leaf == "depthwise_kernel":
+        return random.standard_normal(shape) * np.sqrt(2 / (shape[0] * shape[1]))
+    if leaf == "gamma":
+        return 1 + 0.1 * random.standard_normal(shape)
+    if leaf in ("variance", "moving_variance"):
+        return 0.5 + random.random(shape)
+    if leaf == "smoothrelu_beta":
+        return np.full(shape, 20.0)
+    assert leaf in ("bias", "b", "beta", "mean", "moving_mean"), name
+    return 0.1 * random.standard_normal(shape)
+
+
+def variables(description):
+    """Returns {TF1 variable name: float32 array}, checked against the case's checksum."""
+    values, checksum = {}, 0
+    for entry in description["variables"]:
+        drawn = _draw(entry["name"], entry["shape"]).astype(np.float32)
+        values[entry["name"]] = drawn * np.float32(entry.get("scale", 1))
+        checksum = zlib.crc32(values[entry["name"]].tobytes(), checksum)
+    assert checksum == description["values_crc32"]
+    return values
+
+
+def images(description):
+    """Returns the case's input, uint8 [2, resolution, resolution, 3]."""
+    side = description["resolution"]
+    pixels = _generator("input").integers(0, 256, (2, side, side, 3), np.uint8)
+    assert zlib.crc32(pixels.tobytes()) == description["input_crc32"]
+    return pixels
+
+
+def _resnet_name(layer, weight):
+    base = layer.removesuffix("_bn").removesuffix("_activation").replace("_", "/")
+    if layer.endswith("_bn"):
+        return f"{base}/bn/" + {"moving_mean": "mean/EMA", "moving_variance": "variance/EMA"}.get(
+            weight, weight)
+    return f"{base}/" + {"kernel": "W", "bias": "b", "raw_alpha": "smoothrelu_beta"}[weight]
+
+
+def _efficientnet_name(layer, weight, expands):
+    """`expands` tells whether this layer's block has an expansion, which shifts the numbering."""
+    if layer == "linear":
+        return f"head/dense/{weight}"
+    block, _, part = layer.rpartition("blocks_")[2].partition("_")
+    scope = f"blocks_{block}" if layer.startswith("blocks_") else block
+    if scope in ("stem", "head"):
+        return f"{scope}/" + ("conv2d" if part == "conv" else "tpu_batch_normalization") + f"/{weight}"
+    numbered = {"expand": 0, "depthwise": int(expands), "project": 1 + expands}
+    if part.endswith("_bn"):
+        number = numbered[part.removesuffix("_bn")]
+        kind = "tpu_batch_normalization"
+    elif part in ("se_reduce", "se_expand"):
+        number, kind = int(part == "se_expand"), "se/conv2d"
+    elif part == "depthwise_conv":
+        number, kind = 0, "depthwise_conv2d"
+    else:
+        number, kind = int(expands and part == "project_conv"), "conv2d"
+    return f"{scope}/{kind}" + (f"_{number}" if number else "") + f"/{weight}"
+
+
+def fill(model, description):
+    """Gives every weight of `model` its golden value, and insists that none is left over."""
+    values = variables(description)
+    layers = {layer.name for layer in model.layers}
+    for layer in model.layers:
+        block = "_".join(layer.name.split("_")[:2])
+        for weight in layer.weights:
+            leaf = weight.name.rpartition("/")[2].split(":")[0]
+            if leaf == "calls":  # a counter of ours
+                continue
+            if model.name.startswith("efficientnet"):
+                name = "efficientnet-b0/" + _efficientnet_name(
+                    layer.name, leaf, f"{block}_expand_conv" in layers)
+            else:
+                name = _resnet_name(layer.name, leaf)
+            weight.assign(values.pop(name).reshape(weight.shape))
+    assert not values, f"not used: {sorted(values)}"
