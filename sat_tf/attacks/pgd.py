@@ -196,9 +196,13 @@ def _as_labels(labels):
 
 
 def _as_seed(seed):
-    seed = tf.convert_to_tensor(seed, None if tf.is_tensor(seed) else tf.int64)
+    refusal = ValueError(f"seed={seed}: give an integer or two of them")
+    try:
+        seed = tf.convert_to_tensor(seed, None if tf.is_tensor(seed) else tf.int64)
+    except (TypeError, OverflowError) as error:
+        raise refusal from error
     if not seed.dtype.is_integer or seed.shape.as_list() not in ([], [2]):
-        raise ValueError(f"seed={seed}: give an integer or two of them")
+        raise refusal
     return tf.stack([tf.zeros_like(seed), seed]) if seed.shape.rank == 0 else seed
 
 
