@@ -10,7 +10,6 @@ from sat_tf import attacks, models
 
 def _restored(case):
     description, arrays = golden_values.load(case)
-    tf.keras.backend.clear_session()
     model = models.create(
         description["model"], activation=description["activation"], image_size=description["resolution"],
         batch_norm_epsilon=description["batch_norm_epsilon"])
@@ -43,7 +42,7 @@ def test_attack_losses_equal_the_original():
     for steps, expected in enumerate(attack["losses"]):
         adversarial = images if steps == 0 else attacks.pgd(
             logits_fn, images, labels, tf.constant([0, 0]), epsilon=epsilon,
-            step_size=epsilon / attack["num_iter"], num_steps=steps)
+            step_size=epsilon / attack["num_iter"], num_steps=steps, random_start=False)
         logits = logits_fn(adversarial)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         np.testing.assert_allclose(losses, expected, rtol=1e-4)
