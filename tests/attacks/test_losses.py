@@ -1,0 +1,46 @@
+"""The losses attacks ascend: values, and gradients that survive confident predictions."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sat_tf.attacks.losses import cross_entropy
+
+
+def value_and_gradient(logits, labels):
+    logits = tf.constant(logits)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        value = cross_entropy(logits, tf.constant(labels))
+    return value.numpy(), tape.gradient(value, logits).numpy()
+
+
+@pytest.mark.parametrize("labels_dtype", ["int32", "int64"])
+def test_cross_entropy_is_the_textbook_one(labels_dtype):
+    random = np.random.RandomState(0)
+    logits, labels = random.randn(32, 10) * 5, random.randint(0, 10, 32).astype(labels_dtype)
+    softmax = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    value, gradient = value_and_gradient(logits.astype("float32"), labels)
+    np.testing.assert_allclose(value, -np.log(softmax[np.arange(32), labels]), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(gradient, softmax - np.eye(10)[labels], atol=1e-5)
+
+
+def test_float16_logits_are_computed_in_float32():
+    value, gradient = value_and_gradient(np.array([[12.0, 0.0]], "float16"), [0])
+    assert value.dtype == np.float32 and gradient.dtype == np.float16
+    np.testing.assert_allclose(value, np.log1p(np.exp(-12.0)), rtol=1e-4)
+
+
+def test_gradient_of_a_confident_prediction_is_not_rounded_away():
+    value, gradient = value_and_gradient(np.array([[40.0, 0.0, -1.0]], "float32"), [0])
+    probability = np.exp(-40.0) * (1 + np.exp(-1.0))
+    np.testing.assert_allclose(value, probability, rtol=1e-4)
+    np.testing.assert_allclose(gradient[0, 0], -probability, rtol=1e-4)  # 0 in a plain softmax
+    np.testing.assert_allclose(gradient.sum(), 0, atol=1e-20)
+
+
+@pytest.mark.parametrize("logits", [[1e4, -1e4, 0.0], [-1e30, 1e30, 0.0], [0.0, 0.0, 0.0]])
+@pytest.mark.parametrize("label", [0, 1])
+def test_extreme_logits_stay_finite(logits, label):
+    value, gradient = value_and_gradient(np.array([logits], "float32"), [label])
+    assert np.isfinite(value).all() and np.isfinite(gradient).all()

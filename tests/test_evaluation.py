@@ -1,0 +1,175 @@
+"""Evaluation: exact counts, on models whose answers are known beforehand."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sat_tf import attacks
+from sat_tf.evaluation import Result, evaluate
+
+EPSILON = 0.1
+# An image is one grey level g, and the model answers class 1 where g > 1/2.  With epsilon 0.1
+# exactly the examples further than 0.1 from 1/2, and on the right side, are robust.
+GREYS = np.array([0.0, 0.3, 0.45, 0.55, 0.7, 1.0, 0.2, 0.8, 0.42, 0.58], "float32")
+LABELS = np.array([0, 0, 0, 1, 1, 1, 1, 0, 0, 1], "int32")  # the 7th and the 8th are wrong
+CLEAN, ROBUST = 8, 4
+
+
+def threshold(images):
+    score = 10.0 * (tf.reduce_mean(images, [1, 2, 3]) - 0.5)
+    return tf.stack([-score, score], -1)
+
+
+def padded_batches(greys=GREYS, labels=LABELS, batch_size=4):
+    padding = -len(greys) % batch_size
+    images = np.pad(greys, (0, padding))[:, None, None, None] * np.ones((1, 2, 2, 3), "float32")
+    mask = np.arange(len(images)) < len(greys)
+    data = (images, np.pad(labels, (0, padding)), mask)
+    return tf.data.Dataset.from_tensor_slices(data).batch(batch_size)
+
+
+def named(*names, form="none"):
+    # Steps that cross the ball, so that every start ends in the same corner.
+    return {name: attacks.create(name, epsilon=EPSILON, step_size=2 * EPSILON, xla_form=form)
+            for name in names}
+
+
+def counting(logits_fn):
+    def counted(images):
+        counted.calls += 1
+        return logits_fn(images)
+
+    counted.calls = 0
+    return counted
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 10, 16])
+def test_counts_are_exact_whatever_the_padding(batch_size):
+    names = named("clean", "fgsm", "pgd-3", "pgd-2x2")
+    result = evaluate(threshold, padded_batches(batch_size=batch_size), names, seed=0)
+    assert result.examples == 10
+    assert result.correct == {"clean": CLEAN, "fgsm": ROBUST, "pgd-3": ROBUST, "pgd-2x2": ROBUST}
+    assert all(type(count) is int for count in result.correct.values())
+    assert result.clean_accuracy == 0.8
+    assert result.robust_accuracy == {"fgsm": 0.4, "pgd-3": 0.4, "pgd-2x2": 0.4}
+
+
+def test_clean_is_counted_first_whether_asked_for_or_not():
+    for names in ((), ("fgsm",), ("fgsm", "clean")):
+        result = evaluate(threshold, padded_batches(), named(*names), seed=0)
+        assert list(result.correct)[0] == "clean" and result.clean_accuracy == 0.8
+
+
+def test_an_example_wrong_when_clean_is_not_robust_even_if_the_attack_mends_it():
+    mend = lambda logits_fn, images, labels, seed: tf.zeros_like(images) + tf.cast(
+        tf.reshape(labels, [-1, 1, 1, 1]), tf.float32)
+    assert evaluate(threshold, padded_batches(), {"mend": mend}, seed=0).correct["mend"] == CLEAN
+
+
+@pytest.mark.parametrize("form", attacks.COMPILED_FORMS)
+def test_two_replicas_count_as_one(mirrored, form):
+    names = named("fgsm", "pgd-3", "pgd-2x2", form=form)
+    one = evaluate(threshold, padded_batches(), names, seed=0)
+    two = evaluate(threshold, padded_batches(), names, seed=0, strategy=mirrored)
+    assert one == two == Result(10, {"clean": CLEAN, **dict.fromkeys(names, ROBUST)})
+
+
+def test_traces_grow_neither_with_batches_nor_with_steps(mirrored):
+    for batch_size, steps in ((2, 1), (2, 30), (10, 30)):
+        logits_fn = counting(threshold)
+        evaluate(logits_fn, padded_batches(batch_size=batch_size),
+                 named(f"pgd-{steps}", "fgsm"), seed=0)
+        assert logits_fn.calls == 1 + 3 + 3  # clean; clean, attack, result of each attack
+    logits_fn = counting(threshold)
+    evaluate(logits_fn, padded_batches(batch_size=2), named("pgd-5"), seed=0, strategy=mirrored)
+    assert logits_fn.calls == 2 * (1 + 3)
+
+
+def seeds_seen(batch_size, strategy=None, seed=3):
+    seen = []
+
+    def record(logits_fn, images, labels, seed):
+        tf.py_function(lambda s: seen.append(tuple(s.numpy())), [seed], [])
+        return images
+
+    evaluate(threshold, padded_batches(batch_size=batch_size), {"record": record}, seed=seed,
+             strategy=strategy)
+    return seen
+
+
+def test_every_batch_and_replica_has_its_own_seed(mirrored):
+    alone = seeds_seen(2)
+    assert len(set(alone)) == 5 and alone == seeds_seen(2)
+    assert not set(alone) & set(seeds_seen(2, seed=4))
+    both = seeds_seen(2, mirrored)
+    assert len(set(both)) == 10 and set(alone) < set(both)
+
+
+def test_progress_is_told_and_may_interrupt():
+    told = []
+    evaluate(threshold, padded_batches(), named("fgsm"), seed=0,
+             on_batch=lambda *progress: told.append(progress))
+    assert told == [(name, done, 3) for name in ("clean", "fgsm") for done in (1, 2, 3)]
+
+    unknown = padded_batches().filter(lambda *batch: True)
+    told.clear()
+    evaluate(threshold, unknown, named("fgsm"), seed=0, on_batch=lambda *p: told.append(p))
+    assert [total for *_, total in told] == [None] * 3 + [3] * 3
+
+    def stop(name, done, total):
+        if (name, done) == ("fgsm", 2):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(threshold, padded_batches(), named("fgsm"), seed=0, on_batch=stop)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_logits_that_are_not_finite_are_refused(bad):
+    def broken(images):  # at the two brightest images, and in the padding, which is black
+        grey = tf.reduce_mean(images, [1, 2, 3], keepdims=True)[:, :, 0, 0]
+        return tf.where((grey > 0.75) | (grey == 0), bad, threshold(images))
+
+    with pytest.raises(ValueError, match=r"logits of 3 of 10 examples are not finite \(clean\)"):
+        evaluate(broken, padded_batches(), named("fgsm"), seed=0)
+
+
+def test_logits_that_only_an_attack_makes_non_finite_are_refused_too():
+    def fragile(images):
+        return threshold(images) + tf.reduce_mean(tf.where(
+            (images > 0.52) & (images < 0.53), np.inf, 0.0), [1, 2, 3])[:, None]
+
+    for name in ("fgsm", "pgd-1x2"):
+        attack = {"fgsm": attacks.create("fgsm", epsilon=0.075),
+                  "pgd-1x2": attacks.create("pgd-1x2", epsilon=0.075, step_size=0.15)}[name]
+        with pytest.raises(ValueError, match=rf"logits of 1 of 10 .* \({name}\)"):
+            evaluate(fragile, padded_batches(), {name: attack}, seed=0)
+
+
+def test_no_examples_are_refused():
+    for data in (padded_batches().take(0), padded_batches().map(
+            lambda images, labels, mask: (images, labels, mask & False))):
+        with pytest.raises(ValueError, match="no examples"):
+            evaluate(threshold, data, named("fgsm"), seed=0)
+
+
+def test_only_clean_is_no_attack():
+    with pytest.raises(ValueError, match="'pgd-2' is None"):
+        evaluate(threshold, padded_batches(), {"pgd-2": None}, seed=0)
+    with pytest.raises(ValueError, match="'clean'"):
+        evaluate(threshold, padded_batches(), {"clean": attacks.fgsm}, seed=0)
+
+
+def test_batch_statistics_are_left_alone_and_half_precision_counts_the_same():
+    tf.keras.utils.set_random_seed(0)
+    net = tf.keras.Sequential([tf.keras.layers.Conv2D(4, 1, input_shape=(2, 2, 3)),
+                               tf.keras.layers.BatchNormalization(),
+                               tf.keras.layers.GlobalAveragePooling2D(),
+                               tf.keras.layers.Dense(2)])
+    before = [v.numpy().copy() for v in net.variables]
+    plain = evaluate(lambda x: net(x, training=False), padded_batches(), named("pgd-2"), seed=0)
+    for old, variable in zip(before, net.variables):
+        np.testing.assert_array_equal(old, variable.numpy())
+    half = evaluate(lambda x: tf.cast(net(x, training=False), tf.float16), padded_batches(),
+                    named("pgd-2"), seed=0)
+    assert half == plain
