@@ -9,7 +9,7 @@ evaluate, on which hardware) may change from one command to the next.
 import dataclasses
 import json
 import math
-from typing import Any, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 
 def _setting(flag=None, defines=True):
@@ -38,6 +38,12 @@ def _check_pixel_size(flag, value):
         _refuse(flag, f"{value:g}", "sizes are in the [0, 1] pixel scale; "
                 f"for {value:g} of 255 grey levels write --{flag}={value:g}/255")
     _check_range(flag, value, low=0, below=1)
+
+
+def check_attack_size(epsilon, num_steps):
+    """Raises ValueError unless epsilon is in [0, 1) and there is at least one step."""
+    _check_pixel_size("epsilon", epsilon)
+    _check_range("num_steps", num_steps, low=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,9 +80,8 @@ class AttackConfig:
     clean_start_probability: float = _setting()
 
     def __post_init__(self):
-        _check_pixel_size("epsilon", self.epsilon)
+        check_attack_size(self.epsilon, self.num_steps)
         _check_pixel_size("step_size", self.step_size)
-        _check_range("num_steps", self.num_steps, low=1)
         _check_range("clean_start_probability", self.clean_start_probability, low=0, high=1)
 
 
@@ -94,13 +99,13 @@ class MethodConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """The update.  Durations are in steps of one global batch."""
+    """The update.  A step is one global batch; `steps_per_epoch` follows from the data."""
     name: str = _setting("optimizer")
     learning_rate: float = _setting()
     schedule: str = _setting()
     train_steps: int = _setting(defines=False)
-    steps_per_epoch: int = _setting("train_examples")
-    warmup_steps: int = _setting("warmup_epochs")
+    steps_per_epoch: int = _setting(defines=False)
+    warmup_epochs: float = _setting()
     warmup_learning_rate: float = _setting()
     weight_decay: float = _setting()
     weight_decay_on: str = _setting()
@@ -109,10 +114,14 @@ class OptimizerConfig:
     def __post_init__(self):
         _check_range("learning_rate", self.learning_rate, low=0)
         _check_range("train_steps", self.train_steps, low=1)
-        _check_range("warmup_epochs", self.warmup_steps, low=0)
+        _check_range("warmup_epochs", self.warmup_epochs, low=0)
         _check_range("warmup_learning_rate", self.warmup_learning_rate, low=0)
         _check_range("weight_decay", self.weight_decay, low=0)
         _check_range("ema_decay", self.ema_decay, low=0, below=1)
+
+    @property
+    def warmup_steps(self) -> int:
+        return round(self.warmup_epochs * self.steps_per_epoch)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,6 +186,9 @@ class Config:
     evaluation: EvaluationConfig
     seed: int
 
+    def __post_init__(self):
+        _check_range("seed", self.seed, low=0, below=2**31)
+
     def to_dict(self) -> dict:
         return dataclasses.asdict(self)
 
@@ -196,23 +208,20 @@ class Config:
         return cls(**parts)
 
 
-def flag_values(config: Config, defining_only=False) -> "dict[str, Any]":
-    """Returns {flag name: value} over all parts, or over those that define the weights.
-
-    The duration in steps is left out: flags give it in other units.
-    """
-    values = {"seed": config.seed}
+def flag_values(config: Config, *, parts=None, defining_only=False) -> "Dict[str, Any]":
+    """Returns {flag name: value} of all parts, or of those named, or of what defines the weights."""
+    values = {"seed": config.seed} if parts is None else {}
     for part in dataclasses.fields(config):
-        if part.name == "seed":
-            continue
         settings = getattr(config, part.name)
+        if not dataclasses.is_dataclass(settings) or (parts and part.name not in parts):
+            continue
         for field in dataclasses.fields(settings):
             if field.metadata["defines"] or not defining_only:
                 values[field.metadata["flag"] or field.name] = getattr(settings, field.name)
     return values
 
 
-def differences(stored: Config, asked: Config) -> "list[str]":
+def differences(stored: Config, asked: Config, parts=None) -> "List[str]":
     """Names each weight-defining setting in which `asked` departs from `stored`."""
-    old, new = (flag_values(c, defining_only=True) for c in (stored, asked))
+    old, new = (flag_values(c, parts=parts, defining_only=True) for c in (stored, asked))
     return [f"{flag} ({old[flag]} there, {new[flag]} now)" for flag in old if old[flag] != new[flag]]

@@ -13,7 +13,7 @@ steps K + 1.
 
 import dataclasses
 import functools
-from typing import Callable, Dict, Tuple
+from typing import Callable, Dict, Optional, Tuple
 
 import tensorflow as tf
 
@@ -113,24 +113,38 @@ def fast(*, epsilon, step_size=None, label_smoothing=0.0, bounds=(0.0, 1.0), com
     in all methods; theirs leaves it in training mode.
     """
     attack = functools.partial(
-        attacks.pgd, epsilon=epsilon, step_size=1.25 * epsilon if step_size is None else step_size,
-        num_steps=1, random_start=True, clip_start=True, bounds=bounds, compiled=compiled,
+        attacks.pgd, epsilon=epsilon,
+        step_size=fast_step_size(epsilon, 1) if step_size is None else step_size, num_steps=1, random_start=True, clip_start=True, bounds=bounds, compiled=compiled,
         loss_scale=loss_scale)
     return _train_on(attack, label_smoothing)
 
 
+def fast_step_size(epsilon, unused_num_steps):
+    """Returns 1.25 epsilon, the step of Fast AT."""
+    return 1.25 * epsilon
+
+
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A method's maker and the attack settings it takes, by their flag names."""
+    """How a method is made from settings.
+
+    Attributes:
+      make: the function above.
+      attack_settings: the settings it takes besides the common ones, by their flag names.
+      step_size: (epsilon, num_steps) -> the step used where none is given.
+      num_steps: the number of attack steps where the method fixes it.
+    """
     make: Callable[..., Method]
-    attack_settings: Tuple[str, ...]
+    attack_settings: Tuple[str, ...] = ()
+    step_size: Callable[[float, int], float] = attacks.default_step_size
+    num_steps: Optional[int] = None
 
 
 METHODS = {
-    "standard": Row(standard, ()),
+    "standard": Row(standard),
     "pgd": Row(pgd, ("epsilon", "step_size", "num_steps", "random_start",
                      "clean_start_probability")),
-    "fast": Row(fast, ("epsilon", "step_size")),
+    "fast": Row(fast, ("epsilon", "step_size"), step_size=fast_step_size, num_steps=1),
 }
 
 

@@ -166,9 +166,13 @@ class AdversarialModel(tf.keras.Model):
     def load_weights(self, *args, **kwargs):
         """Loads the bare classifier's weights; an average starts anew from them."""
         status = self.classifier.load_weights(*args, **kwargs)
+        self.restart_average()
+        return status
+
+    def restart_average(self):
+        """Starts the average, where there is one, from the classifier's weights as they are."""
         if self.average is not None:
             self.average.reset()
-        return status
 
     def _sampled_clean_accuracy(self, images, labels):
         # A quarter of the batch costs a few per cent of a step; all of it would cost a fifth of

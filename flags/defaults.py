@@ -1,0 +1,25 @@
+"""Defaults that depend on the data set or on the family of the model, by flag name.
+
+Each is used where the flag is not given.  The data set's row comes before the family's.
+"""
+
+# The release's recipes (tables 1.4 and 1.5 of the reference notes' sources): ResNets by SGD with
+# drops, EfficientNets by RMSProp with a slow exponential and averaged weights.
+# `learning_rate_per_256` is multiplied by batch_size / 256; the release's ResNet code divides
+# whole numbers there, which would be 0 below 256 images.
+FAMILIES = {
+    "resnet": dict(
+        optimizer="sgd", learning_rate_per_256=0.1, schedule="step", warmup_epochs=5.0,
+        warmup_learning_rate=0.1, weight_decay=1e-4, weight_decay_on="kernels", ema_decay=0.0),
+    "efficientnet": dict(
+        optimizer="rmsprop", learning_rate_per_256=0.016, schedule="exponential",
+        warmup_epochs=5.0, warmup_learning_rate=0.0, weight_decay=1e-5,
+        weight_decay_on="all_but_batch_norm", ema_decay=0.9999),
+}
+
+DATASETS = {
+    "digits": dict(
+        epsilon=0.1, num_steps=5, batch_size=128, epochs=30.0, augment="basic",
+        label_smoothing=0.0, learning_rate_per_256=0.4, schedule="triangular", warmup_epochs=0.0,
+        weight_decay=5e-4),
+}

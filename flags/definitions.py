@@ -1,0 +1,160 @@
+"""Every flag of `main.py`: its default, its unit and its allowed values, in groups.
+
+A default that is empty here is the data set's, the model's or the method's; `flags/defaults.py`
+has those, and `flags/to_config.py` resolves them.
+"""
+
+from fractions import Fraction
+
+from absl import flags as absl_flags
+
+from sat_tf import activations, attacks, data, distribution, models
+from sat_tf.training import METHODS
+from sat_tf.training.optimization import OPTIMIZERS, SCHEDULES, WEIGHT_DECAY_ON
+
+MODES = ("train_and_eval", "train", "eval", "export", "predict")
+GROUPS = {}
+
+
+class _FractionParser(absl_flags.ArgumentParser):
+    """Reads 4/255 or 0.0157 as a float; never evaluates."""
+
+    syntactic_help = "a number or a fraction, such as 4/255"
+
+    def parse(self, argument):
+        if isinstance(argument, float):
+            return argument
+        try:
+            return float(Fraction(argument))
+        except (ValueError, ZeroDivisionError, OverflowError) as error:
+            raise ValueError("give a number or a fraction, such as 4/255") from error
+
+    def flag_type(self):
+        return "fraction"
+
+
+def _define_fraction(name, default, help_text):
+    absl_flags.DEFINE(_FractionParser(), name, default, help_text)
+
+
+def _names(table):
+    return ", ".join(table)
+
+
+def _group(title, *definitions):
+    GROUPS[title] = tuple(definition[1] for definition in definitions)
+    for define, name, default, *rest in definitions:
+        define(name, default, *rest)
+
+
+_string, _integer = absl_flags.DEFINE_string, absl_flags.DEFINE_integer
+_number, _switch, _choice = _define_fraction, absl_flags.DEFINE_bool, absl_flags.DEFINE_enum
+
+
+def define():
+    """Defines the flags in absl's global registry; once a process."""
+    if GROUPS:
+        return
+    _group(
+        "run",
+        (_choice, "mode", "train_and_eval", MODES, "What to do: train_and_eval also exports; the "
+         "last three, and train, work on an existing --model_dir and take its settings where a "
+         "flag is not given."),
+        (_string, "model_dir", None, "The run's folder. Default: "
+         "runs/<model>-<activation>-<dataset>-<method>."),
+        (_integer, "seed", 0, "Of weights, data order and attack starts; 0 or more."),
+        (_switch, "resume", True, "Continue the run in --model_dir; false replaces it."),
+        (_string, "images", None, "For --mode=predict: a glob of JPEG or PNG files."),
+        (_string, "output", None, "For --mode=predict: the CSV. Default: "
+         "<model_dir>/predictions.csv."))
+    _group(
+        "model",
+        (_string, "model", "resnet20", f"One of: {_names(models.MODELS)}."),
+        (_string, "activation", "swish", f"One of: {_names(activations.ACTIVATIONS)}."),
+        (_number, "activation_alpha", None, "Sharpness of an activation that has one, above 0. "
+         "Default: the activation's own."),
+        (_integer, "image_size", None, "Side of the network's square input in pixels. Default: "
+         "the data set's."),
+        (_integer, "num_classes", None, "Number of logits, 2 or more. Default: the data set's."),
+        (_number, "dropout_rate", None, "Before the last layer, in [0, 1). Default: the model's."),
+        (_number, "survival_probability", None, "Of the last block under stochastic depth, in "
+         "(0, 1]; 1 is off. Default: the model's."),
+        (_number, "batch_norm_momentum", None, "Of the moving statistics, in [0, 1). Default: the "
+         "model's."),
+        (_number, "batch_norm_epsilon", None, "Added to the variance, above 0. Default: the "
+         "model's."),
+        (_string, "init_checkpoint", None, "A run folder or checkpoint of this project to start a "
+         "new run's weights from, or to evaluate, export or predict with."))
+    _group(
+        "data",
+        (_string, "dataset", "digits", f"One of: {_names(data.SOURCES)}."),
+        (_string, "data_dir", None, "Where prepared data lies; the embedded digits need none."),
+        (_choice, "augment", None, tuple(data.AUGMENTATIONS), "Training augmentation. Default: the "
+         "data set's."),
+        (_integer, "train_examples", None, "Use the first N training examples. Default: all."),
+        (_integer, "eval_examples", None, "Use the first N evaluation examples. Default: all."))
+    _group(
+        "attack in training",
+        (_string, "method", "pgd", f"One of: {_names(METHODS)}."),
+        (_number, "epsilon", None, "Radius of the L-infinity ball, also in evaluation, as a "
+         "fraction of the pixel range, in [0, 1): 4/255. Default: the data set's."),
+        (_number, "step_size", None, "Of one attack step, in the same scale. Default: max(1/255, "
+         "epsilon/num_steps); 1.25 epsilon for fast."),
+        (_integer, "num_steps", None, "Attack steps in training, 1 or more. Default: the data "
+         "set's."),
+        (_switch, "random_start", True, "Start the attack at a random point of the ball."),
+        (_number, "clean_start_probability", 0.0, "Chance, drawn per batch, of starting at the "
+         "clean image all the same, in [0, 1]; the release has 0.2."),
+        (_integer, "clean_epochs", 0, "Epochs without attack first."))
+    _group(
+        "optimisation",
+        (_integer, "batch_size", None, "Global batch, over all replicas. Default: the data set's."),
+        (_number, "epochs", None, "Passes over the training set, above 0. Default: the data set's."),
+        (_integer, "train_steps", None, "Length in steps instead; overrides --epochs."),
+        (_choice, "optimizer", None, tuple(OPTIMIZERS), "sgd: Nesterov momentum 0.9; rmsprop: as in "
+         "TensorFlow 1. Default: the model's."),
+        (_number, "learning_rate", None, "The full rate. Default: the model's, times "
+         "batch_size/256."),
+        (_choice, "schedule", None, tuple(SCHEDULES), "Of the learning rate. Default: the model's."),
+        (_number, "warmup_epochs", None, "Linear warm-up. Default: the model's."),
+        (_number, "warmup_learning_rate", None, "Where the warm-up starts. Default: the model's."),
+        (_number, "weight_decay", None, "Times half the squared weights, added to the loss. "
+         "Default: the model's."),
+        (_choice, "weight_decay_on", None, tuple(WEIGHT_DECAY_ON), "Default: the model's."),
+        (_number, "label_smoothing", None, "Share of the target spread over all classes, in "
+         "[0, 1). Default: the data set's."),
+        (_number, "ema_decay", None, "Of the moving average of weights and statistics that is "
+         "evaluated and exported, in [0, 1); 0 is off. Default: the model's."))
+    _group(
+        "evaluation",
+        (_string, "eval_attacks", "clean,pgd-20", "Comma list of: "
+         f"{_names(attacks.ATTACKS)} (N steps, R restarts)."),
+        (_number, "eval_step_size", None, "Of the evaluation's PGD, in [0, 1). Default: max(1/255, "
+         "epsilon/N)."),
+        (_integer, "eval_batch_size", 128, "Global batch of evaluation."),
+        (_integer, "eval_every", 0, "Evaluate every N epochs as well; 0: only at the end."))
+    _group(
+        "hardware",
+        (_string, "strategy", "auto", f"One of: {_names(distribution.STRATEGIES)}. auto: the TPU "
+         "if --tpu is given, else all GPUs, else all logical CPUs."),
+        (_string, "tpu", None, "Name or grpc:// address of a TPU, or local on a TPU VM."),
+        (_integer, "virtual_cpus", 1, "Split the CPU into N logical devices, to try a strategy."),
+        (_choice, "xla", "auto", ("auto", "on", "off"), "Compile the attack. auto: on GPU and TPU, "
+         "where it is one program; off on a CPU, where it was measured to be no faster."),
+        (_choice, "precision", "float32", ("float32", "bfloat16", "float16"), "Compute dtype; "
+         "weights stay float32."),
+        (_integer, "steps_per_execution", 1, "Training steps per call from Python."))
+
+
+def help_text() -> str:
+    """Returns all flags with their groups, defaults and allowed values, for --help."""
+    lines = ["Usage: python main.py [--flagfile=flags/recipes/NAME.flags] [--FLAG=VALUE ...]"]
+    for title, names in GROUPS.items():
+        lines += ["", f"{title}:"]
+        for name in names:
+            flag = absl_flags.FLAGS[name]
+            values = getattr(flag.parser, "enum_values", None)
+            allowed = f" Allowed: {', '.join(values)}." if values else ""
+            default = "" if flag.default is None else f" Default: {flag.default}."
+            lines += [f"  --{name}", f"      {flag.help.strip()}{allowed}{default}"]
+    return "\n".join(lines)

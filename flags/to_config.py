@@ -1,0 +1,170 @@
+"""The only place that reads flag values: from absl flags to one `Config`.
+
+A flag that is not given takes its value from the run it continues, where there is one, then from
+its own default, then from `flags/defaults.py`.
+"""
+
+import os
+
+from flags import defaults
+from sat_tf import activations, attacks, data, distribution, models
+from sat_tf import config as configs
+from sat_tf.training import methods
+
+
+class _Values:
+    """Looks a flag up in the order above."""
+
+    def __init__(self, flags, stored):
+        self._flags = flags
+        self._stored = configs.flag_values(stored) if stored else {}
+
+    def given(self, name):
+        """Whether the user set the flag."""
+        return bool(self._flags[name].present) and self._flags[name].value is not None
+
+    def get(self, name, otherwise=None):
+        if self.given(name):
+            return self._flags[name].value
+        if name in self._stored:
+            return self._stored[name]
+        value = self._flags[name].value
+        return otherwise if value is None else value
+
+
+def _checked(flag, check, value):
+    """Returns check(value); a ValueError gets the flag's name in front."""
+    try:
+        return check(value)
+    except ValueError as error:
+        raise ValueError(f"--{flag}={value}: {error}") from error
+
+
+def default_model_dir(flags) -> str:
+    """Returns runs/<model>-<activation>-<dataset>-<method>, from the flags alone."""
+    names = (flags.model, flags.activation, flags.dataset, flags.method)
+    return os.path.join("runs", "-".join(name.replace("/", "_") for name in names))
+
+
+def unused(flags) -> list:
+    """Names the attack flags that were given but that the training method does not take."""
+    taken = methods.row(flags.method).attack_settings
+    settings = ("step_size", "num_steps", "random_start", "clean_start_probability")  # not epsilon:
+    # evaluation uses it whatever the method
+    return [name for name in settings if flags[name].present and name not in taken]
+
+
+def to_config(flags, stored=None) -> configs.Config:
+    """Resolves the flags completely.
+
+    Args:
+      flags: absl FlagValues, parsed.
+      stored: the Config of the run that is continued or evaluated, or None.
+    Raises: ValueError, one line naming flag, value and remedy.
+    """
+    values = _Values(flags, stored)
+    description = _checked("dataset", data.describe, values.get("dataset"))
+    row = models.MODELS[_checked("model", models.canonical_name, values.get("model"))]
+    otherwise = {**defaults.FAMILIES[row.family], **defaults.DATASETS[description.name]}
+    data_config = _data(values, description, otherwise)
+    return configs.Config(
+        model=_model(values, description, row),
+        attack=_attack(values, otherwise),
+        method=configs.MethodConfig(
+            name=values.get("method"), clean_epochs=values.get("clean_epochs"),
+            label_smoothing=values.get("label_smoothing", otherwise["label_smoothing"])),
+        optimizer=_optimizer(values, data_config, otherwise, stored),
+        data=data_config,
+        distribution=_distribution(values),
+        evaluation=configs.EvaluationConfig(
+            attacks=_checked("eval_attacks", attacks.parse_names, _joined(values.get("eval_attacks"))),
+            batch_size=values.get("eval_batch_size"), every=values.get("eval_every"),
+            step_size=values.get("eval_step_size")),
+        seed=values.get("seed"))
+
+
+def _joined(names):
+    return names if isinstance(names, str) else ",".join(names)
+
+
+def _model(values, description, row):
+    num_classes = values.get("num_classes", description.num_classes)
+    if 2 <= num_classes < description.num_classes:
+        raise ValueError(f"--num_classes={num_classes}: {description.name} has "
+                         f"{description.num_classes} classes; give at least that many")
+    activation, alpha = values.get("activation"), values.get("activation_alpha")
+    _checked("activation", activations.create, activation)
+    if alpha is not None:
+        _checked("activation_alpha", lambda a: activations.create(activation, a), alpha)
+    return configs.ModelConfig(
+        name=models.canonical_name(values.get("model")), activation=activation,
+        activation_alpha=alpha,
+        image_size=values.get("image_size", description.image_size), num_classes=num_classes,
+        dropout_rate=values.get("dropout_rate", row.dropout_rate),
+        survival_probability=values.get("survival_probability", row.survival_probability),
+        batch_norm_momentum=values.get("batch_norm_momentum", row.batch_norm_momentum),
+        batch_norm_epsilon=values.get("batch_norm_epsilon", row.batch_norm_epsilon))
+
+
+def _attack(values, otherwise):
+    method = _checked("method", methods.row, values.get("method"))
+    epsilon = values.get("epsilon", otherwise["epsilon"])
+    num_steps = method.num_steps or values.get("num_steps", otherwise["num_steps"])
+    configs.check_attack_size(epsilon, num_steps)  # before they are divided
+    return configs.AttackConfig(
+        epsilon=epsilon, num_steps=num_steps,
+        step_size=values.get("step_size", method.step_size(epsilon, num_steps)),
+        random_start=values.get("random_start"),
+        clean_start_probability=values.get("clean_start_probability"))
+
+
+def _data(values, description, otherwise):
+    sizes = {}
+    for flag, available in (("train_examples", description.train_examples),
+                            ("eval_examples", description.eval_examples)):
+        sizes[flag] = values.get(flag, available)
+        if sizes[flag] > available:
+            raise ValueError(f"--{flag}={sizes[flag]}: {description.name} has {available}; give at "
+                             "most that many, or leave the flag out for all")
+    return configs.DataConfig(
+        name=description.name, data_dir=values.get("data_dir"),
+        augment=values.get("augment", otherwise["augment"]),
+        batch_size=values.get("batch_size", min(otherwise["batch_size"], sizes["train_examples"])),
+        **sizes)
+
+
+def _optimizer(values, data_config, otherwise, stored):
+    steps_per_epoch = data.steps_per_epoch(data_config.train_examples, data_config.batch_size)
+    scale = data_config.batch_size / 256
+    learning_rate = values.get("learning_rate", otherwise["learning_rate_per_256"] * scale)
+    return configs.OptimizerConfig(
+        name=values.get("optimizer", otherwise["optimizer"]), learning_rate=learning_rate,
+        train_steps=_train_steps(values, steps_per_epoch, otherwise, stored),
+        steps_per_epoch=steps_per_epoch,
+        # A warm-up begins no higher than it ends.
+        warmup_learning_rate=values.get(
+            "warmup_learning_rate", min(otherwise["warmup_learning_rate"], learning_rate)),
+        **{name: values.get(name, otherwise[name]) for name in (
+            "schedule", "warmup_epochs", "weight_decay", "weight_decay_on", "ema_decay")})
+
+
+def _train_steps(values, steps_per_epoch, otherwise, stored):
+    if values.given("train_steps"):
+        return values.get("train_steps")
+    if stored is not None and not values.given("epochs"):
+        return stored.optimizer.train_steps
+    epochs = values.get("epochs", otherwise["epochs"])
+    if not epochs > 0:
+        raise ValueError(f"--epochs={epochs:g}: give a number above 0; --mode=eval trains nothing")
+    return max(1, round(epochs * steps_per_epoch))
+
+
+def _distribution(values):
+    strategy = values.get("strategy")
+    if strategy not in distribution.STRATEGIES:
+        raise ValueError(f"--strategy={strategy}: unknown; known: "
+                         f"{', '.join(distribution.STRATEGIES)}")
+    return configs.DistributionConfig(
+        strategy=strategy,
+        **{name: values.get(name) for name in (
+            "tpu", "virtual_cpus", "xla", "precision", "steps_per_execution")})

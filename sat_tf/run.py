@@ -1,0 +1,277 @@
+"""One run from its configuration: train, measure, export, predict.
+
+    run = Run(config, strategy, RunFolder("runs/example"))
+    run.train(interruption)
+    run.evaluate(interruption)
+    run.export()
+
+This is where the rooms meet; each of them works without it.
+"""
+
+import contextlib
+import math
+import sys
+import time
+
+import tensorflow as tf
+
+from sat_tf import (attacks, data, distribution, evaluation, export, models, predict, summaries,
+                    training)
+from sat_tf.config import Config
+from sat_tf.interruption import Interrupted
+from sat_tf.run_folder import RunFolder
+from sat_tf.training import callbacks, checkpoints
+
+GALLERY_IMAGES = 8
+
+
+def epoch_segments(start: int, stop: int, steps_per_epoch: int):
+    """Yields (initial_epoch, epochs, steps_per_epoch) of the `fit` calls from `start` to `stop`.
+
+    Whole epochs go into one call; an epoch begun before an interruption, or cut by the end of
+    training, gets one of its own.
+    """
+    while start < stop:
+        epoch, offset = divmod(start, steps_per_epoch)
+        whole = (stop - start) // steps_per_epoch
+        if offset or not whole:
+            steps = min(steps_per_epoch - offset, stop - start)
+            yield epoch, epoch + 1, steps
+            start += steps
+        else:
+            yield epoch, epoch + whole, steps_per_epoch
+            start += whole * steps_per_epoch
+
+
+class Run:
+    """A configured run on a strategy, with its folder.
+
+    The classifier is built on first use, in the strategy's scope, so that what cannot work is
+    refused before minutes of building.
+    """
+
+    def __init__(self, config: Config, strategy: tf.distribute.Strategy, folder: RunFolder):
+        self.config = config
+        self.strategy = strategy
+        self.folder = folder
+        self.source = data.load(config.data.name, config.data.data_dir)
+        distribution.check_divisible("eval_batch_size", config.evaluation.batch_size, strategy)
+        self._classifier = None
+        self._model = None  # the AdversarialModel, in training only
+        self._checkpoint = None  # what the classifier's weights were read from
+        self._step = 0
+
+    @property
+    def classifier(self) -> tf.keras.Model:
+        if self._classifier is None:
+            with self.strategy.scope():
+                self._classifier = models.build(self.config.model, seed=self.config.seed)
+        return self._classifier
+
+    def load_weights(self, path=None):
+        """Fills the classifier from a checkpoint or a run's newest one; None: from this run's.
+
+        Where training keeps averaged weights, those are taken.
+        """
+        prefix = checkpoints.find(path or self.folder.path)
+        checkpoints.load_classifier(self.classifier, prefix)
+        self._checkpoint, self._step = prefix, checkpoints.step_of(prefix)
+
+    def train(self, interruption, *, init_checkpoint=None, resume=True):
+        """Trains to the configured step, from the run's newest checkpoint where there is one.
+
+        Args:
+          interruption: an Interruption; once it is set, the state is saved and Interrupted raised.
+          init_checkpoint: path of a checkpoint or run that a new run's weights start from.
+          resume: False replaces the run in the folder.
+        Raises: RunFailure when the loss is not finite.
+        """
+        distribution.check_divisible("batch_size", self.config.data.batch_size, self.strategy)
+        initial = checkpoints.find(init_checkpoint) if init_checkpoint else None
+        with self.strategy.scope():
+            method = training.build_method(
+                self.config, compiled=self._compiled_form(), loss_scale=self._loss_scale())
+            self._model = training.build(self.config, self.classifier, method)
+        if initial:
+            checkpoints.load_classifier(self.classifier, initial)
+            self._model.restart_average()
+        if not resume:
+            self.folder.clear()
+        self.folder.start(self.config)
+        saved = checkpoints.Checkpoints(self._model.training_state, self.folder.checkpoints)
+        if saved.restore():
+            print(f"continuing from {saved.latest}", flush=True)
+        self._step = int(self._model.global_step.numpy())
+        self.folder.forget_metrics_after(self._step)
+        with self._writer("train") as writer:
+            self._fit(saved, writer, interruption)
+        self._checkpoint = saved.latest
+
+    def _fit(self, saved, writer, interruption):
+        settings = self.config.optimizer
+        summaries.write_config(writer, self.config.to_json())
+        record = callbacks.Record(self.folder, writer)
+        throughput = callbacks.Throughput(self.config.data.batch_size)
+        epochs_in_all = math.ceil(settings.train_steps / settings.steps_per_epoch)
+        try:
+            for first, last, steps in epoch_segments(
+                    self._step, settings.train_steps, settings.steps_per_epoch):
+                self._model.fit(
+                    self._training_batches(), initial_epoch=first, epochs=last,
+                    steps_per_epoch=steps, verbose=0, callbacks=[
+                        throughput,
+                        callbacks.StopOnNonFinite(saved),
+                        callbacks.Progress(epochs_in_all),
+                        record,
+                        callbacks.SaveState(saved, self.folder),
+                        *self._evaluate_every(saved, interruption),
+                        callbacks.CheckInterruption(interruption)])
+                self._step = int(self._model.global_step.numpy())
+        except Interrupted:
+            self._step = int(self._model.global_step.numpy())
+            with self.folder.writing("a checkpoint"):
+                print(f"saved {saved.save(self._step)}; the same command goes on from there",
+                      file=sys.stderr)
+            raise
+
+    def _compiled_form(self):
+        return attacks.compiled_form(
+            self.config.distribution.xla, distribution.device_type(self.strategy))
+
+    def _loss_scale(self):
+        """The release's factor where float16 would round small input gradients to zero."""
+        return 128.0 if self.config.distribution.precision == "float16" else 1.0
+
+    def _training_batches(self):
+        settings = self.config.data
+        return data.training_batches(
+            self.source, batch_size=settings.batch_size, image_size=self.config.model.image_size,
+            augment=settings.augment, seed=self.config.seed, start_step=self._step,
+            num_examples=settings.train_examples)
+
+    def _evaluation_batches(self, batch_size):
+        return data.evaluation_batches(
+            self.source, batch_size=batch_size, image_size=self.config.model.image_size,
+            num_examples=self.config.data.eval_examples)
+
+    def _writer(self, part):
+        with self.folder.writing("tensorboard"):
+            return summaries.create_writer(self.folder.tensorboard, part)
+
+    def _evaluate_every(self, saved, interruption):
+        def evaluate(epoch):
+            self._step, self._checkpoint = int(self._model.global_step.numpy()), saved.latest
+            self.evaluate(interruption)
+
+        every = self.config.evaluation.every
+        return [callbacks.Evaluate(evaluate, every)] if every else []
+
+    def evaluate(self, interruption) -> dict:
+        """Measures the classifier, the averaged one where training keeps it; returns the results.
+
+        Writes results.json, a row of metrics.jsonl, and TensorBoard's scalars and image grid, and
+        prints a table.
+        """
+        start = time.monotonic()
+        config = self.config
+        measured = self._attacks()
+        with self._evaluated_weights():
+            result = evaluation.evaluate(
+                self._logits, self._evaluation_batches(config.evaluation.batch_size), measured,
+                seed=config.seed, strategy=self.strategy,
+                on_batch=lambda *unused: interruption.check())
+            self._write_summaries(result, measured)
+        results = {
+            "clean_accuracy": result.clean_accuracy, "robust_accuracy": result.robust_accuracy,
+            "examples": result.examples, "epsilon": config.attack.epsilon, "step": self._step,
+            "checkpoint": self._checkpoint}
+        self.folder.write_results(results)
+        self.folder.append_metrics({
+            "kind": "eval", "step": self._step,
+            "epoch": round(self._step / config.optimizer.steps_per_epoch, 3),
+            "seconds": round(time.monotonic() - start, 3), **results})
+        print(format_table(results), flush=True)
+        return results
+
+    def _attacks(self):
+        config = self.config
+        return {name: attacks.create(
+            name, epsilon=config.attack.epsilon, step_size=config.evaluation.step_size,
+            xla_form=self._compiled_form(), loss_scale=self._loss_scale())
+                for name in config.evaluation.attacks}
+
+    def _logits(self, images):
+        return tf.cast(self.classifier(images, training=False), tf.float32)
+
+    def _evaluated_weights(self):
+        return self._model.evaluated_weights() if self._model else contextlib.nullcontext()
+
+    def _write_summaries(self, result, measured):
+        scalars = {"eval/clean_accuracy": result.clean_accuracy}
+        for name, accuracy in result.robust_accuracy.items():
+            scalars[f"eval/robust_accuracy/{name.replace('-', '_')}"] = accuracy
+        with self._writer("eval") as writer, self.folder.writing("tensorboard"):
+            summaries.write_scalars(writer, scalars, self._step)
+            shown = [attack for attack in measured.values() if attack is not None]
+            if shown:
+                self._write_gallery(writer, shown[-1])
+            writer.flush()
+
+    def _write_gallery(self, writer, attack):
+        """The first test images under the last of the measured attacks."""
+        replicas = self.strategy.num_replicas_in_sync
+        images, labels, mask = next(iter(self._evaluation_batches(GALLERY_IMAGES * replicas)))
+        count = min(GALLERY_IMAGES, int(tf.reduce_sum(tf.cast(mask, tf.int32))))
+        images, labels = images[:count], labels[:count]
+
+        @tf.function
+        def attacked():
+            adversarial = attack(self._logits, images, labels, tf.constant([self.config.seed, 0]))
+            return (adversarial, tf.argmax(self._logits(images), -1),
+                    tf.argmax(self._logits(adversarial), -1))
+
+        adversarial, clean_predictions, adversarial_predictions = self._on_first_replica(attacked)
+        summaries.write_grid(
+            writer, images.numpy(), adversarial.numpy(), clean_predictions.numpy(),
+            adversarial_predictions.numpy(), labels.numpy(), self.source.description.class_names,
+            self._step)
+
+    def _on_first_replica(self, function, *args):
+        results = self.strategy.run(function, args=args)
+        return tf.nest.map_structure(
+            lambda value: self.strategy.experimental_local_results(value)[0], results)
+
+    def export(self):
+        """Writes the SavedModel of the evaluated weights; returns its path."""
+        description = self.source.description
+        with self._evaluated_weights(), self.folder.writing("saved_model"):
+            export.export(
+                self.classifier, self.folder.saved_model,
+                image_size=self.config.model.image_size, crop_padding=description.crop_padding,
+                class_names=description.class_names)
+        print(f"exported {self.folder.saved_model}")
+        return self.folder.saved_model
+
+    def predict(self, pattern: str, output=None):
+        """Writes file, class and probability of every image `pattern` names, as CSV."""
+        description = self.source.description
+        probabilities = tf.function(lambda images: tf.nn.softmax(self._logits(images)))
+        output = output or self.folder.predictions
+        with self.folder.writing(output):
+            rows = predict.predict_files(
+                lambda images: self._on_first_replica(probabilities, images), pattern,
+                image_size=self.config.model.image_size, crop_padding=description.crop_padding,
+                class_names=description.class_names,
+                batch_size=self.config.evaluation.batch_size, output=output)
+        print(f"wrote {rows} rows to {output}")
+
+
+def format_table(results: dict) -> str:
+    """Returns the accuracies of a results dictionary as a small table, in per cent."""
+    rows = [("clean", results["clean_accuracy"]), *results["robust_accuracy"].items()]
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{name:{width}}  {100 * accuracy:6.2f} %" for name, accuracy in rows]
+    epsilon = results["epsilon"]
+    title = (f"accuracy at step {results['step']} on {results['examples']} examples, "
+             f"Linf epsilon {epsilon:.4g} ({epsilon * 255:.3g}/255)")
+    return "\n".join([title, *lines])

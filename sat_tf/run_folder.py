@@ -1,0 +1,143 @@
+"""What a run leaves on disk, and the checks that keep another run from harming it."""
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+
+import tensorflow as tf
+
+from sat_tf.config import Config, differences
+from sat_tf.errors import UserError, one_line
+
+_PACKAGES = ("tensorflow", "keras", "tf-keras", "tensorflow-addons", "tensorflow-datasets",
+             "numpy", "scikit-learn", "absl-py")
+
+
+def _versions():
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
+
+
+def _git_commit():
+    """Returns the checkout's commit, or None outside a checkout or without git."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    try:
+        answer = subprocess.run(["git", "-C", here, "rev-parse", "HEAD"], capture_output=True,
+                                text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+def write_atomically(path: str, text: str):
+    """Writes beside `path` and renames, so that `path` is never half written."""
+    descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path) or ".", suffix=".part")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)  # mkstemp's files are the owner's alone
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+class RunFolder:
+    """The files of one run; see the README for what they hold."""
+
+    def __init__(self, path: str):
+        self.path = path
+        self.config = os.path.join(path, "config.json")
+        self.checkpoints = os.path.join(path, "checkpoints")
+        self.tensorboard = os.path.join(path, "tensorboard")
+        self.metrics = os.path.join(path, "metrics.jsonl")
+        self.results = os.path.join(path, "results.json")
+        self.saved_model = os.path.join(path, "saved_model")
+        self.predictions = os.path.join(path, "predictions.csv")
+
+    @contextlib.contextmanager
+    def writing(self, what: str):
+        """Turns a full, read-only or forbidden disk into a UserError that names the folder."""
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:
+            reason = getattr(error, "strerror", None) or one_line(error)
+            raise UserError(f"--model_dir={self.path}: cannot write {what}: {reason}; free some "
+                            "space there or give another folder") from error
+
+    def stored_config(self):
+        """Returns the Config of the run in this folder, or None if there is none."""
+        if not os.path.exists(self.config):
+            return None
+        try:
+            with open(self.config, encoding="utf-8") as file:
+                return Config.from_dict(json.load(file))
+        except (OSError, ValueError) as error:
+            raise UserError(f"--model_dir={self.path}: config.json cannot be read "
+                            f"({one_line(error)}); give another folder") from error
+
+    def check_continues(self, config: Config):
+        """Raises UserError if the folder holds a run that `config` would not continue."""
+        stored = self.stored_config()
+        if stored is None and tf.train.latest_checkpoint(self.checkpoints):
+            raise UserError(f"--model_dir={self.path}: has checkpoints but no config.json; give "
+                            "another --model_dir, or --resume=false to replace them")
+        changed = differences(stored, config) if stored else []
+        if changed:
+            raise UserError(
+                f"--model_dir={self.path}: holds a run with other settings: {', '.join(changed)}; "
+                "give another --model_dir, or --resume=false to replace that run")
+
+    def check_same_model(self, stored: Config, config: Config):
+        """Raises UserError if `config` describes another network than the folder's run has."""
+        changed = differences(stored, config, parts=("model",))
+        if changed:
+            raise UserError(f"--model_dir={self.path}: its network differs: {', '.join(changed)}; "
+                            "leave these flags out, or name another run")
+
+    def start(self, config: Config):
+        """Makes the folders and writes config.json."""
+        about = {**config.to_dict(), "versions": _versions(), "git_commit": _git_commit()}
+        with self.writing("config.json"):
+            os.makedirs(self.checkpoints, exist_ok=True)
+            os.makedirs(self.tensorboard, exist_ok=True)
+            write_atomically(self.config, json.dumps(about, indent=2) + "\n")
+
+    def clear(self):
+        """Removes a run's own files from the folder, and nothing else."""
+        with self.writing("a new run over the old one"):
+            for folder in (self.checkpoints, self.tensorboard, self.saved_model):
+                if os.path.isdir(folder):
+                    shutil.rmtree(folder)
+            for file in (self.config, self.metrics, self.results, self.predictions):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(file)
+
+    def append_metrics(self, row: dict):
+        """Appends one JSON object to metrics.jsonl."""
+        with self.writing("metrics.jsonl"), open(self.metrics, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def forget_metrics_after(self, step: int):
+        """Drops the rows of steps that a resumed run is about to take again."""
+        if not os.path.exists(self.metrics):
+            return
+        with self.writing("metrics.jsonl"):
+            with open(self.metrics, encoding="utf-8") as file:
+                rows = [line for line in file if line.endswith("\n")]  # a kill may cut the last
+            kept = [line for line in rows if json.loads(line)["step"] <= step]
+            write_atomically(self.metrics, "".join(kept))
+
+    def write_results(self, results: dict):
+        """Replaces results.json."""
+        with self.writing("results.json"):
+            os.makedirs(self.path, exist_ok=True)
+            write_atomically(self.results, json.dumps(results, indent=2) + "\n")

@@ -1,0 +1,176 @@
+"""Keras callbacks of a run: what happens between batches and between epochs.
+
+`Throughput` comes first in the list, since the later ones show what it measures.
+"""
+
+import math
+import sys
+import time
+
+import tensorflow as tf
+
+from sat_tf import summaries
+from sat_tf.errors import RunFailure
+
+
+class Throughput(tf.keras.callbacks.Callback):
+    """Adds `images_per_second` to the logs, over the epoch so far, tracing of the first step aside."""
+
+    def __init__(self, batch_size: int):
+        super().__init__()
+        self._batch_size = batch_size
+        self._traced = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._since = time.monotonic()
+        self._before = self._taken = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._taken = batch + 1
+        if not self._traced:
+            self._traced = True
+            self._since, self._before = time.monotonic(), self._taken
+        self._add(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._add(logs)
+
+    def _add(self, logs):
+        steps = self._taken - self._before
+        elapsed = time.monotonic() - self._since
+        if steps:
+            logs["images_per_second"] = steps * self._batch_size / elapsed
+
+
+class StopOnNonFinite(tf.keras.callbacks.Callback):
+    """Ends the run with RunFailure when the loss is no longer finite.
+
+    It stands before the callback that saves, so the last checkpoint is from before.
+    """
+
+    def __init__(self, checkpoints):
+        super().__init__()
+        self._checkpoints = checkpoints
+
+    def on_train_batch_end(self, batch, logs=None):
+        if math.isfinite(logs["loss"]):
+            return
+        step = int(self.model.global_step.numpy())
+        rate = float(self.model.optimizer.learning_rate.numpy())
+        kept = self._checkpoints.latest or "none yet"
+        raise RunFailure(
+            f"the loss is {logs['loss']} at step {step} (learning rate {rate:.3g}); last good "
+            f"checkpoint: {kept}; try a lower --learning_rate or a longer --warmup_epochs")
+
+
+class Progress(tf.keras.callbacks.Callback):
+    """A progress bar an epoch on a terminal, a line an epoch elsewhere; accuracies in per cent."""
+
+    SHOWN = ("loss", "clean_accuracy", "adversarial_accuracy", "images_per_second")
+
+    def __init__(self, steps_per_epoch: int, total_epochs: int, stream=None):
+        super().__init__()
+        self._stream = stream or sys.stdout
+        self._steps = steps_per_epoch
+        self._epochs = total_epochs
+        self._drawn = 0.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+        # A resumed or a last, shorter epoch has fewer steps than the others.
+        self._steps = self.params["steps"] or self._steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._stream.isatty() and time.monotonic() - self._drawn > 0.1:
+            self._drawn = time.monotonic()
+            done = batch + 1
+            bar = "=" * (20 * done // self._steps)
+            self._write(f"\r\033[Kepoch {self._epoch + 1}/{self._epochs} [{bar:20}] "
+                        f"{done}/{self._steps}  {self._line(logs)}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        start = "\r\033[K" if self._stream.isatty() else ""
+        self._write(f"{start}epoch {epoch + 1}/{self._epochs}  {self._line(logs)}\n")
+
+    def _line(self, logs):
+        parts = []
+        for name in self.SHOWN:
+            if name in logs:
+                label = name.replace("_", " ").replace("images per second", "images/s")
+                value = logs[name]
+                parts.append(f"{label} {100 * value:.1f} %" if name.endswith("accuracy")
+                             else f"{label} {value:.0f}" if "per_second" in name
+                             else f"{label} {value:.4f}")
+        return "  ".join(parts)
+
+    def _write(self, text):
+        self._stream.write(text)
+        self._stream.flush()
+
+
+class Record(tf.keras.callbacks.Callback):
+    """Writes each epoch to metrics.jsonl and TensorBoard, and every `every` steps to the latter."""
+
+    def __init__(self, folder, writer, *, every=100):
+        super().__init__()
+        self._folder = folder
+        self._writer = writer
+        self._every = every
+        self._start = time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (batch + 1) % self._every == 0:
+            self._write_scalars(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        step = self._write_scalars(logs)
+        values = {name: float(value) for name, value in logs.items()}
+        self._folder.append_metrics({
+            "kind": "train", "step": step, "epoch": epoch + 1,
+            "seconds": round(time.monotonic() - self._start, 3), **values})
+
+    def _write_scalars(self, logs):
+        step = int(self.model.global_step.numpy())
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
+        with self._folder.writing("tensorboard"):
+            summaries.write_scalars(
+                self._writer, {f"train/{name}": value for name, value in logs.items()}, step)
+            self._writer.flush()
+        return step
+
+
+class SaveState(tf.keras.callbacks.Callback):
+    """Saves the training state at the end of every epoch."""
+
+    def __init__(self, checkpoints, folder):
+        super().__init__()
+        self._checkpoints = checkpoints
+        self._folder = folder
+
+    def on_epoch_end(self, epoch, logs=None):
+        with self._folder.writing("a checkpoint"):
+            self._checkpoints.save(int(self.model.global_step.numpy()))
+
+
+class Evaluate(tf.keras.callbacks.Callback):
+    """Calls `evaluate(epoch)` after every `every` epochs."""
+
+    def __init__(self, evaluate, every: int):
+        super().__init__()
+        self._evaluate = evaluate
+        self._every = every
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch + 1) % self._every == 0:
+            self._evaluate(epoch + 1)
+
+
+class CheckInterruption(tf.keras.callbacks.Callback):
+    """Raises Interrupted between two batches, once a signal has come."""
+
+    def __init__(self, interruption):
+        super().__init__()
+        self._interruption = interruption
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._interruption.check()
