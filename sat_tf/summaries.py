@@ -1,10 +1,12 @@
 """What a run shows in TensorBoard: scalars, its configuration, and pictures of the attack.
 
-    train, evaluation = create_writers(model_dir)
-    write_scalars(train, {"train/loss": 0.7}, step=100)
-    write_grid(evaluation, clean, adversarial, clean_predictions, adversarial_predictions,
-               labels, class_names, step=100)
+    with create_writer("runs/mine/tensorboard", "train") as writer:
+      write_scalars(writer, {"train/loss": 0.7}, step=100)
+      write_grid(writer, clean, adversarial, clean_predictions, adversarial_predictions,
+                 labels, class_names, step=100)
 """
+
+import contextlib
 
 import numpy as np
 import tensorflow as tf
@@ -13,10 +15,15 @@ MAX_ROWS = 8
 _RIGHT, _WRONG = ("✓", "#1a7f37"), ("✗", "#c62828")
 
 
-def create_writers(model_dir):
-    """Returns the summary writers of `model_dir`/tensorboard/train and of .../eval."""
-    return tuple(tf.summary.create_file_writer(f"{model_dir}/tensorboard/{part}")
-                 for part in ("train", "eval"))
+def create_writer(folder, part):
+    """Returns a context manager of the summary writer of `folder`/`part`; leaving it closes it.
+
+    Args:
+      folder: the folder TensorBoard is shown, such as `runs/mine/tensorboard`.
+      part: `train` or `eval`: each is a curve of its own there.
+    Raises: tf.errors.OpError if the folder cannot be written; at once, not when it is entered.
+    """
+    return contextlib.closing(tf.summary.create_file_writer(f"{folder}/{part}"))
 
 
 def write_scalars(writer, values, step):

@@ -92,14 +92,15 @@ OTHER_PROGRAM = textwrap.dedent("""
     files = [open(name, "rb").read() for name in ("same.png", "other.png", "other.jpg")]
     found = loaded.signatures["image_bytes"](image_bytes=tf.constant(files))
     results.update({f"files_{key}": value.numpy() for key, value in found.items()})
-    for name, function in (("attribute", loaded.logits),
-                           ("signature", lambda x: loaded.signatures["logits"](images=x)["logits"])):
+    signature = lambda images: loaded.signatures["logits"](images=images)["logits"]
+    for name, function in (("attribute", loaded.logits), ("signature", signature)):
         images = tf.constant(tensors["floats"])
         with tf.GradientTape() as tape:
             tape.watch(images)
             logits = function(images)
             score = tf.reduce_sum(logits * [1.0, -2.0, 3.0])
-        results[name], results[name + "_gradient"] = logits.numpy(), tape.gradient(score, images).numpy()
+        results[name] = logits.numpy()
+        results[name + "_gradient"] = tape.gradient(score, images).numpy()
     results["names"] = open(loaded.class_names.asset_path.numpy()).read().splitlines()
     np.savez("results.npz", **results)
 """)
@@ -271,7 +272,7 @@ def test_a_failed_first_export_leaves_nothing(model, tmp_path, monkeypatch):
 def test_an_export_takes_the_place_of_an_earlier_one_and_of_leftovers(model, tmp_path):
     export(model, tmp_path / "m", image_size=SIZE, class_names=NAMES)
     (tmp_path / "m.partial" / "model").mkdir(parents=True)
-    (tmp_path / "m").rename(tmp_path / "m.earlier")  # as a process killed between two renames left it
+    (tmp_path / "m").rename(tmp_path / "m.earlier")  # as if killed between the two renames
     export(model, tmp_path / "m", image_size=SIZE)
     assert os.listdir(tmp_path) == ["m"]
     assert not (tmp_path / "m" / "assets" / "class_names.txt").exists()

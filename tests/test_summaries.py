@@ -23,10 +23,10 @@ def read(folder):
 
 @pytest.fixture
 def writers(tmp_path):
-    train, evaluation = summaries.create_writers(tmp_path)
-    yield train, evaluation
-    train.close()
-    evaluation.close()
+    folder = tmp_path / "tensorboard"
+    with summaries.create_writer(folder, "train") as train, \
+            summaries.create_writer(folder, "eval") as evaluation:
+        yield train, evaluation
 
 
 def examples(number, epsilon=8 / 255, side=8):
@@ -39,13 +39,20 @@ def examples(number, epsilon=8 / 255, side=8):
 def test_scalars_go_to_their_part_under_their_path_and_step(writers, tmp_path):
     train, evaluation = writers
     summaries.write_scalars(train, {"train/loss": 0.5, "train/learning_rate": np.float32(0.1)}, 7)
-    summaries.write_scalars(train, {"train/loss": tf.constant(0.25)}, tf.Variable(9, dtype=tf.int64))
+    summaries.write_scalars(
+        train, {"train/loss": tf.constant(0.25)}, tf.Variable(9, dtype=tf.int64))
     summaries.write_scalars(evaluation, {"eval/robust_accuracy/pgd-10": 0.4}, 9)
     found = read(tmp_path / "tensorboard" / "train")
     assert found["train/loss"] == [(7, 0.5), (9, 0.25)]
     assert found["train/learning_rate"] == [(7, np.float32(0.1))]
     assert read(tmp_path / "tensorboard" / "eval") == {
         "eval/robust_accuracy/pgd-10": [(9, np.float32(0.4))]}
+
+
+def test_an_unusable_folder_is_an_error_at_once(tmp_path):
+    (tmp_path / "tensorboard").write_text("a file in the way")
+    with pytest.raises(tf.errors.OpError):
+        summaries.create_writer(tmp_path / "tensorboard", "train")
 
 
 def test_config_is_a_code_block(writers, tmp_path):

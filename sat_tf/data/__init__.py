@@ -7,7 +7,8 @@
       ...                                   # float32 [128, 8, 8, 3] in [0, 1], int32 [128]
 """
 
-from sat_tf.data.pipeline import AUGMENTATIONS, evaluation_batches, steps_per_epoch, training_batches
+from sat_tf.data.pipeline import (
+    AUGMENTATIONS, evaluation_batches, steps_per_epoch, training_batches)
 from sat_tf.data.sources import SOURCES, Description, Examples, Source, describe, load
 
 __all__ = [

@@ -130,7 +130,7 @@ def _seed(seed, stream, number):
 
 def _fetcher(examples):
     """Returns indices int32 [B] -> (images uint8 [B, H, W, 3], labels int32 [B])."""
-    with tf.device("/CPU:0"):  # tf.data gathers on the host; a copy on an accelerator would be waste
+    with tf.device("/CPU:0"):  # where tf.data gathers; on an accelerator they would be in the way
         images, labels = tf.constant(examples.images), tf.constant(examples.labels)
     return lambda indices: (tf.gather(images, indices), tf.gather(labels, indices))
 

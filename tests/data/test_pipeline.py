@@ -64,7 +64,8 @@ def test_a_run_that_goes_on_sees_what_the_uninterrupted_one_would(digits, augmen
 @pytest.mark.parametrize("augment", data.AUGMENTATIONS)
 def test_every_augmentation_keeps_the_contract(digits, augment):
     batches = train(digits, batch_size=64, augment=augment)
-    assert batches.element_spec == (tf.TensorSpec([64, 8, 8, 3], tf.float32), tf.TensorSpec([64], tf.int32))
+    assert batches.element_spec == (
+        tf.TensorSpec([64, 8, 8, 3], tf.float32), tf.TensorSpec([64], tf.int32))
     (images, _), (other_images, _) = batches.take(1).get_single_element(), train(
         digits, batch_size=64, augment=augment, seed=6).take(1).get_single_element()
     assert 0 <= images.numpy().min() and images.numpy().max() <= 1
@@ -74,7 +75,8 @@ def test_every_augmentation_keeps_the_contract(digits, augment):
 def test_basic_augmentation_differs_from_epoch_to_epoch_and_mirrors_only_where_allowed(digits):
     one = data.Examples(digits.train.images[:1], digits.train.labels[:1])
     padded = np.pad(one.images[0] / 255, ((1, 1), (1, 1), (0, 0))).astype(np.float32)
-    shifts = {padded[row:row + 8, column:column + 8].tobytes() for row in range(3) for column in range(3)}
+    shifts = {padded[row:row + 8, column:column + 8].tobytes()
+              for row in range(3) for column in range(3)}
     mirrored = {np.frombuffer(shift, "f").reshape(8, 8, 3)[:, ::-1].tobytes() for shift in shifts}
     for flip, wanted in ((False, shifts), (True, shifts | mirrored)):
         source = data.Source(dataclasses.replace(digits.description, flip=flip), one, one)
@@ -119,15 +121,12 @@ def test_too_many_evaluation_examples_are_refused(numbered):
         data.evaluation_batches(numbered, batch_size=2, image_size=4, num_examples=8)
 
 
-def test_two_replicas_share_each_global_batch(numbered):
-    cpus = [device.name for device in tf.config.list_logical_devices("CPU")]
-    if len(cpus) < 2:
-        pytest.skip("needs two logical CPU devices")
-    strategy = tf.distribute.MirroredStrategy(
-        cpus[:2], cross_device_ops=tf.distribute.ReductionToOneDevice())
+def test_two_replicas_share_each_global_batch(numbered, mirrored):
+    strategy = mirrored
 
     def gathered(values):
-        return np.concatenate([value.numpy() for value in strategy.experimental_local_results(values)])
+        parts = strategy.experimental_local_results(values)
+        return np.concatenate([local.numpy() for local in parts])
 
     batches = train(numbered, batch_size=4, start_step=1)
     distributed = iter(strategy.experimental_distribute_dataset(batches))

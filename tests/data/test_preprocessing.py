@@ -32,7 +32,8 @@ def test_decode_gives_three_channels_of_eight_bits():
     alpha = np.concatenate([colour, random_pixels(5, 7, 1)], axis=-1)
     deep = grey.astype(np.uint16) * 256 + 77
     three_greys = np.repeat(grey[..., None], 3, axis=-1)
-    for pixels, wanted in ((colour, colour), (grey, three_greys), (alpha, colour), (deep, three_greys)):
+    for pixels, wanted in ((colour, colour), (grey, three_greys), (alpha, colour),
+                           (deep, three_greys)):
         decoded = preprocessing.decode(encoded(pixels))
         assert decoded.dtype == tf.uint8
         np.testing.assert_array_equal(decoded, wanted)
@@ -50,7 +51,7 @@ def test_decode_refuses_a_truncated_image_and_other_bytes(kind):
 
 
 def legacy_bicubic(line_of_pixels, size):
-    """The kernel of TensorFlow 1 along the first axis: a = -0.75, corners aligned, edges repeated."""
+    """TensorFlow 1's kernel along the first axis: a = -0.75, corners aligned, edges repeated."""
     side, a = len(line_of_pixels), -0.75
     rows = []
     for target in range(size):
@@ -67,7 +68,8 @@ def legacy_bicubic(line_of_pixels, size):
 
 @pytest.mark.parametrize("height, width, size, crop_padding", [
     (20, 31, 8, 0), (31, 20, 8, 2), (9, 9, 12, 3), (40, 40, 8, 32), (1, 1, 8, 32)])
-def test_evaluation_crop_is_the_centre_square_resized_as_in_the_release(height, width, size, crop_padding):
+def test_evaluation_crop_is_the_centre_resized_as_in_the_release(
+        height, width, size, crop_padding):
     pixels = random_pixels(height, width, 3)
     side = max(1, int(min(height, width) * size / (size + crop_padding)))
     top, left = (height - side + 1) // 2, (width - side + 1) // 2
@@ -75,7 +77,8 @@ def test_evaluation_crop_is_the_centre_square_resized_as_in_the_release(height, 
     wanted = legacy_bicubic(legacy_bicubic(square, size).swapaxes(0, 1), size).swapaxes(0, 1)
     cropped = preprocessing.evaluation_crop(pixels, size, crop_padding)
     assert cropped.dtype == tf.float32 and cropped.shape == (size, size, 3)
-    np.testing.assert_allclose(cropped, np.clip(wanted, 0, 1), atol=2e-3)  # TensorFlow tabulates weights
+    # TensorFlow takes its weights from a table of 1024 steps, hence the tolerance.
+    np.testing.assert_allclose(cropped, np.clip(wanted, 0, 1), atol=2e-3)
     batch = preprocessing.evaluation_crop(np.stack([pixels, pixels]), size, crop_padding)
     np.testing.assert_array_equal(batch[1], cropped)
     as_float = preprocessing.evaluation_crop(preprocessing.to_float(pixels), size, crop_padding)
@@ -113,7 +116,8 @@ def test_augment_basic_is_a_function_of_its_seed():
     images = tf.constant(random_pixels(16, 8, 8, 3))
     one, same, other = (
         function(images, seed, padding=2, flip=True).numpy() for function, seed in (
-            (preprocessing.augment_basic, [1, 2]), (tf.function(preprocessing.augment_basic), [1, 2]),
+            (preprocessing.augment_basic, [1, 2]),
+            (tf.function(preprocessing.augment_basic), [1, 2]),
             (preprocessing.augment_basic, [1, 3])))
     np.testing.assert_array_equal(one, same)
     assert not np.array_equal(one, other)
