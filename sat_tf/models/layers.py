@@ -50,30 +50,33 @@ def _runs_on_cpu():
 
 @_register
 class GroupedConv2D(tf.keras.layers.Conv2D):
-    """Conv2D(groups=g) whose gradients also exist on CPUs.
+    """Conv2D(groups=g, use_bias=False) whose gradients also exist on CPUs.
 
-    The native operation has no gradient on a CPU unless oneDNN is enabled, so on CPUs this layer
-    computes the same with ordinary convolutions: as many neighbouring groups as fit into
-    `_CPU_CHANNELS` channels at a time, by a kernel that is zero between groups.  (One at a time
-    costs too many calls, all at once too many products with zero.)  The device is the strategy's;
-    without a strategy it is a GPU or TPU where there is one.  Kernel: [k, k, in / groups, out].
+    The native operation has no gradient on a CPU unless oneDNN is enabled (Keras gets around that
+    with an XLA program for each layer and shape).  So on CPUs this layer computes the same with
+    ordinary convolutions: as many neighbouring groups as fit into `_CPU_CHANNELS` channels at a
+    time, by a kernel that is zero between groups.  One group at a time costs too many calls, all
+    at once too many products with zero.  The device is the strategy's; without a strategy it is a
+    GPU or TPU where there is one.  Kernel: [k, k, in / groups, out].
     """
     _CPU_CHANNELS = 64
 
-    def convolution_op(self, inputs, kernel):
-        if not _runs_on_cpu():
-            return super().convolution_op(inputs, kernel)
+    def call(self, inputs):
+        convolve = self._merge_groups if _runs_on_cpu() else tf.nn.conv2d
+        return convolve(inputs, tf.convert_to_tensor(self.kernel), self.strides,
+                        self.padding.upper())
+
+    def _merge_groups(self, inputs, kernel, strides, padding):
         width, filters = kernel.shape[2], kernel.shape[3]
         merged = next(n for n in range(self.groups, 0, -1)
                       if self.groups % n == 0 and (n * width <= self._CPU_CHANNELS or n == 1))
         calls = self.groups // merged
         own_group = np.kron(np.eye(merged), np.ones((width, filters // self.groups)))
         own_group = tf.constant(own_group, kernel.dtype)
+        parts = zip(tf.split(inputs, calls, 3), tf.split(kernel, calls, 3))
         return tf.concat([
-            tf.nn.conv2d(part, tf.tile(part_kernel, [1, 1, merged, 1]) * own_group,
-                         self.strides, self.padding.upper())
-            for part, part_kernel in zip(tf.split(inputs, calls, 3), tf.split(kernel, calls, 3))
-        ], axis=3)
+            tf.nn.conv2d(part, tf.tile(part_kernel, [1, 1, merged, 1]) * own_group, strides, padding)
+            for part, part_kernel in parts], axis=3)
 
 
 def explicit_conv(features, filters, kernel_size, *, name, seed, stride=1, groups=1):
@@ -92,32 +95,55 @@ def explicit_conv(features, filters, kernel_size, *, name, seed, stride=1, group
             2.0, "fan_out", "truncated_normal", seed=layer_seed(seed, name)))(features)
 
 
+def _normalize_by_constants(inputs, gamma, beta, mean, variance, *, epsilon):
+    """The fused inference operation, with a gradient in parts.
+
+    The operation's own gradient always sums over the batch for gamma and beta, which an attack,
+    who only differentiates its images, throws away; of separate operations the unused are dropped.
+    """
+
+    @tf.custom_gradient
+    def normalize(inputs, gamma, beta):
+        outputs = tf.compat.v1.nn.fused_batch_norm(
+            inputs, gamma, beta, mean, variance, epsilon=epsilon, is_training=False)[0]
+
+        def backward(upstream):
+            inverse = tf.math.rsqrt(variance + epsilon)
+            wide, centred = tf.cast(upstream, tf.float32), tf.cast(inputs, tf.float32) - mean
+            return (upstream * tf.cast(gamma * inverse, upstream.dtype),
+                    tf.reduce_sum(wide * centred, [0, 1, 2]) * inverse,
+                    tf.reduce_sum(wide, [0, 1, 2]))
+
+        return outputs, backward
+
+    return normalize(inputs, gamma, beta)
+
+
 @_register
 class BatchNormalization(tf.keras.layers.BatchNormalization):
     """Batch normalisation with a lean inference path and exact synchronised statistics.
 
-    In inference mode, where attacks run, it is x * scale + offset: unlike the fused operation's,
-    its gradient leaves out gamma and beta when only that of the input is asked for.  In training
-    mode with `synchronized=True` the statistics are those of the global batch, in float32, and the
-    moving variance takes the unbiased variance, as the fused operation's does (Keras' own
-    synchronised form takes the biased one), so the number of replicas changes nothing.
+    In training mode with `synchronized=True` the statistics are those of the global batch, in
+    float32, and the moving variance takes the unbiased variance, as the fused operation's does
+    (Keras' own synchronised form takes the biased one), so the number of replicas changes nothing.
     """
 
     def call(self, inputs, training=None, mask=None):
         if not (training and self.trainable):
-            return self._scale_and_shift(inputs, self.moving_mean, self.moving_variance)
+            return _normalize_by_constants(
+                inputs, *map(tf.convert_to_tensor, (
+                    self.gamma, self.beta, self.moving_mean, self.moving_variance)),
+                epsilon=self.epsilon)
         if not self.synchronized:
             return super().call(inputs, training=True)
-        mean, variance, count = self._global_moments(tf.cast(inputs, tf.float32))
+        wide = tf.cast(inputs, tf.float32)
+        mean, variance, count = self._global_moments(wide)
         unbiased = variance * count / tf.maximum(count - 1.0, 1.0)
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, unbiased)):
             moving.assign_sub((moving - tf.stop_gradient(value)) * (1.0 - self.momentum))
-        return self._scale_and_shift(inputs, mean, variance)
-
-    def _scale_and_shift(self, inputs, mean, variance):
-        scale = self.gamma * tf.math.rsqrt(variance + self.epsilon)
-        offset = self.beta - mean * scale
-        return inputs * tf.cast(scale, inputs.dtype) + tf.cast(offset, inputs.dtype)
+        outputs = tf.nn.batch_normalization(
+            wide, mean, variance, self.beta, self.gamma, self.epsilon)
+        return tf.cast(outputs, inputs.dtype)
 
     def _global_moments(self, inputs):
         count = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], tf.float32)
