@@ -68,17 +68,15 @@ class Progress(tf.keras.callbacks.Callback):
 
     SHOWN = ("loss", "clean_accuracy", "adversarial_accuracy", "images_per_second")
 
-    def __init__(self, steps_per_epoch: int, total_epochs: int, stream=None):
+    def __init__(self, total_epochs: int, stream=None):
         super().__init__()
         self._stream = stream or sys.stdout
-        self._steps = steps_per_epoch
         self._epochs = total_epochs
         self._drawn = 0.0
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
-        # A resumed or a last, shorter epoch has fewer steps than the others.
-        self._steps = self.params["steps"] or self._steps
+        self._steps = self.params["steps"]
 
     def on_train_batch_end(self, batch, logs=None):
         if self._stream.isatty() and time.monotonic() - self._drawn > 0.1:

@@ -1,0 +1,28 @@
+"""The small network and images that tests share."""
+
+import numpy as np
+import tensorflow as tf
+
+CLASSES = 4
+SIZE = 8
+
+
+def network(*, batch_norm=True, name="tiny", synchronized=False):
+    """A convolutional classifier with swish, float32 [N, 8, 8, 3] -> logits [N, 4]."""
+    inputs = tf.keras.Input((SIZE, SIZE, 3))
+    features = tf.keras.layers.Conv2D(8, 3, strides=2, padding="same")(inputs)
+    if batch_norm:
+        features = tf.keras.layers.BatchNormalization(
+            momentum=0.9, synchronized=synchronized)(features)
+    features = tf.keras.layers.Activation("swish")(features)
+    features = tf.keras.layers.GlobalAveragePooling2D()(features)
+    return tf.keras.Model(inputs, tf.keras.layers.Dense(CLASSES)(features), name=name)
+
+
+def examples(count=32, seed=0):
+    """Returns images float32 [count, 8, 8, 3] in [0, 1] and labels int32 that colour decides."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, CLASSES, count).astype(np.int32)
+    images = random.uniform(0.2, 0.6, (count, SIZE, SIZE, 3)).astype(np.float32)
+    images[np.arange(count), :, :, labels % 3] += 0.3 * (labels[:, None, None] < 3)
+    return np.clip(images, 0, 1), labels
