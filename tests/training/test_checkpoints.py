@@ -1,0 +1,118 @@
+"""Six steps equal three, a restore, and three: bit for bit; and what does not fit is refused."""
+
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tiny
+from sat_tf import data, errors, models
+from sat_tf.training import AdversarialModel, Schedule, checkpoints, create, create_optimizer
+
+
+def _model(strategy, optimizer):
+    """A network with everything that has state: statistics, stochastic layers, slots, average."""
+    with strategy.scope():
+        tf.keras.utils.set_random_seed(1)
+        network = _stochastic_network()
+        model = AdversarialModel(
+            network, create("pgd", epsilon=0.1, num_steps=2, clean_start_probability=0.5),
+            seed=5, ema_decay=0.9, weight_decay=1e-4)
+        model.compile(create_optimizer(optimizer, Schedule(
+            "cosine", learning_rate=0.05, total_steps=6, steps_per_epoch=3, warmup_steps=2)))
+    return model
+
+
+def _stochastic_network():
+    from sat_tf.models import layers
+    inputs = tf.keras.Input((8, 8, 3))
+    features = tf.keras.layers.Conv2D(8, 3, padding="same")(inputs)
+    features = layers.batch_norm(0.9, 1e-5, "bn")(features)
+    branch = tf.keras.layers.Conv2D(8, 3, padding="same", activation="swish")(features)
+    branch = layers.StochasticDepth(0.5, seed=2, name="depth")(branch)
+    features = tf.keras.layers.GlobalAveragePooling2D()(features + branch)
+    features = layers.Dropout(0.3, seed=2, name="dropout")(features)
+    return tf.keras.Model(inputs, tf.keras.layers.Dense(10)(features))
+
+
+def _fit(model, steps, start=0):
+    batches = data.training_batches(
+        data.load("digits"), batch_size=16, image_size=8, augment="basic", seed=5,
+        start_step=start)
+    model.fit(batches, steps_per_epoch=steps, verbose=0)
+
+
+def _state(model):
+    variables = [*model.classifier.weights, *model.optimizer.variables(), *model.average.averages,
+                 model.global_step] if callable(model.optimizer.variables) else [
+                     *model.classifier.weights, *model.optimizer.variables,
+                     *model.average.averages, model.global_step]
+    return [v.numpy() for v in variables]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
+@pytest.mark.parametrize("strategy_name", ["one_device", "mirrored"])
+def test_six_steps_are_three_and_three(strategy_name, optimizer, tmp_path, request):
+    strategy = request.getfixturevalue(strategy_name)
+    whole = _model(strategy, optimizer)
+    _fit(whole, 6)
+    first = _model(strategy, optimizer)
+    _fit(first, 3)
+    checkpoints.Checkpoints(first.training_state, str(tmp_path)).save(3)
+    tf.keras.backend.clear_session()
+    second = _model(strategy, optimizer)
+    assert checkpoints.Checkpoints(second.training_state, str(tmp_path)).restore()
+    _fit(second, 3, start=3)
+    for expected, value in zip(_state(whole), _state(second)):
+        np.testing.assert_array_equal(expected, value)
+
+
+def test_keeps_two_and_saves_a_step_once(tmp_path, one_device):
+    model = _model(one_device, "sgd")
+    saved = checkpoints.Checkpoints(model.training_state, str(tmp_path))
+    assert not saved.restore()
+    for step in (1, 2, 3, 3):
+        saved.save(step)
+    steps = sorted(f for f in os.listdir(tmp_path) if f.endswith(".index"))
+    assert steps == ["checkpoint-at-step-2.index", "checkpoint-at-step-3.index"]
+    assert checkpoints.step_of(checkpoints.find(str(tmp_path))) == 3
+
+
+def test_the_average_is_what_is_evaluated(tmp_path, one_device):
+    model = _model(one_device, "sgd")
+    _fit(model, 2)
+    prefix = checkpoints.Checkpoints(model.training_state, str(tmp_path)).save(2)
+    bare = _stochastic_network()
+    checkpoints.load_classifier(bare, prefix)
+    floats = [w for w in bare.weights if w.dtype.is_floating]
+    for average, weight in zip(model.average.averages, floats):
+        np.testing.assert_array_equal(average.numpy(), weight.numpy())
+
+
+def test_a_checkpoint_of_another_model_is_refused_by_its_shapes(tmp_path, one_device):
+    model = _model(one_device, "sgd")
+    prefix = checkpoints.Checkpoints(model.training_state, str(tmp_path)).save(0)
+    with pytest.raises(errors.UserError, match=r"of another model.*only there: .*only here: "):
+        checkpoints.load_classifier(models.create("resnet20", num_classes=10, image_size=8), prefix)
+
+
+def test_a_foreign_checkpoint_is_refused(tmp_path):
+    prefix = tf.train.Checkpoint(x=tf.Variable(1.0)).write(str(tmp_path / "foreign"))
+    with pytest.raises(errors.UserError, match="not a checkpoint of a sat_tf run"):
+        checkpoints.load_classifier(tiny.network(), prefix)
+
+
+def test_a_missing_checkpoint_is_refused(tmp_path):
+    with pytest.raises(errors.UserError, match="no checkpoint at"):
+        checkpoints.find(str(tmp_path / "nothing"))
+
+
+def test_a_truncated_checkpoint_is_refused(tmp_path, one_device):
+    model = _model(one_device, "sgd")
+    saved = checkpoints.Checkpoints(model.training_state, str(tmp_path))
+    prefix = saved.save(1)
+    with open(prefix + ".data-00000-of-00001", "r+b") as file:
+        file.truncate(100)
+    with pytest.raises(errors.UserError, match="cannot be restored"):
+        saved.restore()
