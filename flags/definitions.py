@@ -105,7 +105,8 @@ def define():
         (_switch, "random_start", True, "Start the attack at a random point of the ball."),
         (_number, "clean_start_probability", 0.0, "Chance, drawn per batch, of starting at the "
          "clean image all the same, in [0, 1]; the release has 0.2."),
-        (_integer, "clean_epochs", 0, "Epochs without attack first."))
+        (_integer, "clean_epochs", None, "Epochs without attack first, which helps where epsilon is "
+         "large. Default: the data set's."))
     _group(
         "optimisation",
         (_integer, "batch_size", None, "Global batch, over all replicas. Default: the data set's."),

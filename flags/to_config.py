@@ -71,7 +71,8 @@ def to_config(flags, stored=None) -> configs.Config:
         model=_model(values, description, row),
         attack=_attack(values, otherwise),
         method=configs.MethodConfig(
-            name=values.get("method"), clean_epochs=values.get("clean_epochs"),
+            name=values.get("method"),
+            clean_epochs=values.get("clean_epochs", otherwise["clean_epochs"]),
             label_smoothing=values.get("label_smoothing", otherwise["label_smoothing"])),
         optimizer=_optimizer(values, data_config, otherwise, stored),
         data=data_config,

@@ -61,6 +61,18 @@ def _elu_slope(x, alpha):
     return tf.where(x >= 0, tf.ones_like(x), alpha * tf.exp(tf.minimum(x, 0.0)))
 
 
+_SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+
+
+def _selu(x):
+    """A scaled elu, Klambauer et al., 2017, arXiv 1706.02515.  The slope jumps at 0."""
+    return _SELU_SCALE * _elu(x, _SELU_ALPHA)
+
+
+def _selu_slope(x):
+    return _SELU_SCALE * _elu_slope(x, _SELU_ALPHA)
+
+
 def _celu(x, alpha):
     """x above 0, alpha (exp(x / alpha) - 1) below, Barron, 2017, arXiv 1704.07483."""
     return tf.nn.relu(x) + alpha * tf.math.expm1(tf.minimum(x, 0.0) / alpha)
@@ -112,6 +124,15 @@ def _mish(x):
 def _mish_slope(x):
     tangent = tf.tanh(tf.nn.softplus(x))
     return tangent + x * tf.sigmoid(x) * (1.0 - tangent * tangent)
+
+
+def _softsign(x):
+    """x / (1 + |x|), Glorot and Bengio, 2010, https://proceedings.mlr.press/v9/glorot10a.html."""
+    return x / (1.0 + tf.abs(x))
+
+
+def _softsign_slope(x):
+    return 1.0 / tf.square(1.0 + tf.abs(x))
 
 
 def _hard_sigmoid(x):
@@ -208,8 +229,9 @@ class Row(NamedTuple):
     layer: Callable = ElementwiseActivation
 
 
-# TensorFlow's own kernels are used where they are safe in every precision.  The paper does not
-# print the alpha of parametric softplus; 10 is read off its plot.
+# TensorFlow's own kernels are used where they are safe and precise in every precision (those of elu
+# and selu round exp(x) before they subtract 1).  The paper does not print the alpha of parametric
+# softplus; 10 is read off its plot.
 ACTIVATIONS = {
     "relu": Row(tf.nn.relu),
     "relu6": Row(tf.nn.relu6),
@@ -222,10 +244,10 @@ ACTIVATIONS = {
     "gelu_exact": Row(_with_slope(_gelu_exact, _gelu_exact_slope)),
     "elu": Row(_with_slope(_elu, _elu_slope), alpha=1.0),
     "celu": Row(_with_slope(_celu, _celu_slope), alpha=1.0),
-    "selu": Row(tf.nn.selu),  # Klambauer et al., 2017, arXiv 1706.02515
+    "selu": Row(_with_slope(_selu, _selu_slope)),
     "mish": Row(_with_slope(_mish, _mish_slope)),
     "smoothrelu": Row(smoothrelu, alpha=400.0, layer=SmoothReLU),
-    "softsign": Row(tf.nn.softsign),
+    "softsign": Row(_with_slope(_softsign, _softsign_slope)),
     "tanh": Row(tf.nn.tanh),
     "sigmoid": Row(tf.nn.sigmoid),
     "hard_sigmoid": Row(_with_slope(_hard_sigmoid, _hard_sigmoid_slope)),

@@ -5,13 +5,16 @@
     result = evaluate(logits_fn, batches, attacks, seed=0)
     print(result.clean_accuracy, result.robust_accuracy["pgd-20"])    # fractions
 
-`batches` is read once for the clean accuracy and once more for every attack.
+`batches` is read once for the clean accuracy and once more for every attack.  To evaluate a
+model again and again, as after each epoch, keep one `Evaluator`: it traces only once.
 """
 
 import dataclasses
 from typing import Dict
 
 import tensorflow as tf
+
+from sat_tf import seeds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Result:
                 for name, count in self.correct.items() if name != "clean"}
 
 
-def evaluate(logits_fn, batches, attacks, *, seed, strategy=None, on_batch=None) -> Result:
+class Evaluator:
     """Counts the examples classified correctly, before and after each attack.
 
     An example is robust if it is correct both clean and on the attack's result, which is the
@@ -46,41 +49,63 @@ def evaluate(logits_fn, batches, attacks, *, seed, strategy=None, on_batch=None)
     of a batch comes from (seed, batch index, replica id): every attack gets the same, and
     results with random starts depend on the batch size and the number of replicas.
 
-    Args:
-      logits_fn: float32 [batch, height, width, channels] -> floating [batch, num_classes].
-      batches: tf.data.Dataset of (images float32, labels integer [batch], mask bool [batch])
-        with one batch size; the mask is False on examples that pad the last batch.
-      attacks: name -> attack, or None for "clean", which is counted in any case.
-      seed: integer.
-      strategy: the tf.distribute strategy that runs it; None means the current one.
-      on_batch: called after every batch as on_batch(attack_name, done, total), `total` None
-        while it is not known; what it raises ends the evaluation.
-    Raises: ValueError for no examples, for logits that are not finite, and for an attack that
-      is None but not called "clean".
+    There is one graph for each attack, traced on the first batch and kept.  (TensorFlow never
+    frees a graph that holds a custom gradient, as swish has: tracing anew for every evaluation
+    would cost memory as well as time.)  Variables are read when a batch runs.
     """
-    strategy = strategy or tf.distribute.get_strategy()
-    attacks = {"clean": None, **attacks}
-    for name, attack in attacks.items():
-        if (attack is None) != (name == "clean"):
-            raise ValueError(f"attack {name!r} is {attack!r}: None and 'clean' go together")
-    batches_here = strategy.experimental_distribute_dataset(batches)
-    total, correct = _length(batches), {}
-    for name, attack in attacks.items():
-        count_batch = _counter(logits_fn, attack, seed, strategy)
-        counts = [0, 0, 0]
-        for done, batch in enumerate(batches_here, start=1):
-            new = count_batch(*batch, tf.constant(done - 1, tf.int64)).numpy().tolist()
-            counts = [old + more for old, more in zip(counts, new)]
-            if on_batch:
-                on_batch(name, done, total)
-        examples, correct[name], not_finite = counts
-        if not examples:
-            raise ValueError("no examples to evaluate")
-        if not_finite:
-            raise ValueError(f"the logits of {not_finite} of {examples} examples are not finite "
-                             f"({name}): there is no accuracy to report")
-        total = done
-    return Result(examples, correct)
+
+    def __init__(self, logits_fn, attacks, *, seed, strategy=None):
+        """Prepares to attack one model.
+
+        Args:
+          logits_fn: float32 [batch, height, width, channels] -> floating [batch, num_classes].
+          attacks: name -> attack, or None for "clean", which is counted in any case.
+          seed: integer.
+          strategy: the tf.distribute strategy that runs it; None means the current one.
+        Raises: ValueError for an attack that is None but not called "clean".
+        """
+        attacks = {"clean": None, **attacks}
+        for name, attack in attacks.items():
+            if (attack is None) != (name == "clean"):
+                raise ValueError(f"attack {name!r} is {attack!r}: None and 'clean' go together")
+        self._strategy = strategy or tf.distribute.get_strategy()
+        self._counters = {name: _counter(logits_fn, attack, seed, self._strategy)
+                          for name, attack in attacks.items()}
+
+    def __call__(self, batches, *, on_batch=None) -> Result:
+        """Evaluates over a data set.
+
+        Args:
+          batches: tf.data.Dataset of (images float32, labels integer [batch], mask bool
+            [batch]) with one batch size; the mask is False on examples that pad the last one.
+          on_batch: called after every batch as on_batch(attack_name, done, total), `total` None
+            while it is not known; what it raises ends the evaluation.
+        Raises: ValueError for no examples, and for logits that are not finite.
+        """
+        distributed = self._strategy.experimental_distribute_dataset(batches)
+        total, correct = _length(batches), {}
+        for name, count_batch in self._counters.items():
+            counts, done = [0, 0, 0], 0
+            for batch in distributed:
+                new = count_batch(*batch, tf.constant(done, tf.int64)).numpy().tolist()
+                counts = [old + more for old, more in zip(counts, new)]
+                done += 1
+                if on_batch:
+                    on_batch(name, done, total)
+            examples, correct[name], not_finite = counts
+            if not examples:
+                raise ValueError("no examples to evaluate")
+            if not_finite:
+                raise ValueError(f"the logits of {not_finite} of {examples} examples are not "
+                                 f"finite ({name}): there is no accuracy to report")
+            total = done
+        return Result(examples, correct)
+
+
+def evaluate(logits_fn, batches, attacks, *, seed, strategy=None, on_batch=None) -> Result:
+    """Evaluates once; the arguments are those of `Evaluator` and of its call."""
+    evaluator = Evaluator(logits_fn, attacks, seed=seed, strategy=strategy)
+    return evaluator(batches, on_batch=on_batch)
 
 
 def _counter(logits_fn, attack, seed, strategy):
@@ -89,7 +114,7 @@ def _counter(logits_fn, attack, seed, strategy):
         labels = tf.cast(labels, tf.int32)
         is_correct, is_finite = _judge(logits_fn(images), labels)
         if attack is not None:
-            replica_seed = _replica_seed(seed, index)
+            replica_seed = seeds.replica_seed(seed, seeds.EVALUATION_ATTACK, index)
             attacked = attack(logits_fn, images, labels, replica_seed)
             still_correct, still_finite = _judge(logits_fn(attacked), labels)
             is_correct, is_finite = is_correct & still_correct, is_finite & still_finite
@@ -109,13 +134,6 @@ def _judge(logits, labels):
     logits = tf.cast(logits, tf.float32)
     return (tf.argmax(logits, -1, tf.int32) == labels,
             tf.reduce_all(tf.math.is_finite(logits), -1))
-
-
-def _replica_seed(seed, index):
-    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-    fold_in = tf.random.experimental.stateless_fold_in
-    batch_seed = fold_in(tf.constant([0, seed], tf.int64), index)
-    return fold_in(batch_seed, tf.cast(replica, tf.int64))
 
 
 def _length(batches):

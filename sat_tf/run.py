@@ -15,8 +15,8 @@ import time
 
 import tensorflow as tf
 
-from sat_tf import (attacks, data, distribution, evaluation, export, models, predict, summaries,
-                    training)
+from sat_tf import (attacks, data, distribution, evaluation, export, models, predict, seeds,
+                    summaries, training)
 from sat_tf.config import Config
 from sat_tf.interruption import Interrupted
 from sat_tf.run_folder import RunFolder
@@ -203,6 +203,12 @@ class Run:
     def _logits(self, images):
         return tf.cast(self.classifier(images, training=False), tf.float32)
 
+    @property
+    def _class_names(self):
+        """The data set's names, unless the network was given another number of classes."""
+        names = self.source.description.class_names
+        return names if len(names) == self.config.model.num_classes else ()
+
     def _evaluated_weights(self):
         return self._model.evaluated_weights() if self._model else contextlib.nullcontext()
 
@@ -226,15 +232,15 @@ class Run:
 
         @tf.function
         def attacked():
-            adversarial = attack(self._logits, images, labels, tf.constant([self.config.seed, 0]))
+            adversarial = attack(self._logits, images, labels, seeds.stream_seed(
+                self.config.seed, seeds.EVALUATION_ATTACK, 0))
             return (adversarial, tf.argmax(self._logits(images), -1),
                     tf.argmax(self._logits(adversarial), -1))
 
         adversarial, clean_predictions, adversarial_predictions = self._on_first_replica(attacked)
         summaries.write_grid(
             writer, images.numpy(), adversarial.numpy(), clean_predictions.numpy(),
-            adversarial_predictions.numpy(), labels.numpy(), self.source.description.class_names,
-            self._step)
+            adversarial_predictions.numpy(), labels.numpy(), self._class_names, self._step)
 
     def _on_first_replica(self, function, *args):
         results = self.strategy.run(function, args=args)
@@ -248,7 +254,7 @@ class Run:
             export.export(
                 self.classifier, self.folder.saved_model,
                 image_size=self.config.model.image_size, crop_padding=description.crop_padding,
-                class_names=description.class_names)
+                class_names=self._class_names)
         print(f"exported {self.folder.saved_model}")
         return self.folder.saved_model
 
@@ -261,7 +267,7 @@ class Run:
             rows = predict.predict_files(
                 lambda images: self._on_first_replica(probabilities, images), pattern,
                 image_size=self.config.model.image_size, crop_padding=description.crop_padding,
-                class_names=description.class_names,
+                class_names=self._class_names,
                 batch_size=self.config.evaluation.batch_size, output=output)
         print(f"wrote {rows} rows to {output}")
 

@@ -1,11 +1,14 @@
 """Evaluation: exact counts, on models whose answers are known beforehand."""
 
+import functools
+import gc
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from sat_tf import attacks
-from sat_tf.evaluation import Result, evaluate
+from sat_tf.evaluation import Evaluator, Result, evaluate
 
 EPSILON = 0.1
 # An image is one grey level g, and the model answers class 1 where g > 1/2.  With epsilon 0.1
@@ -85,6 +88,30 @@ def test_traces_grow_neither_with_batches_nor_with_steps(mirrored):
     assert logits_fn.calls == 2 * (1 + 3)
 
 
+def test_an_evaluator_is_traced_once_for_all_its_calls():
+    shift = tf.Variable(0.0)
+    logits_fn = counting(lambda images: threshold(images + shift))
+    evaluator = Evaluator(logits_fn, named("pgd-2"), seed=0)
+    assert evaluator(padded_batches()).correct == {"clean": CLEAN, "pgd-2": ROBUST}
+    shift.assign(1.0)  # now everything is taken for class 1, which 5 examples are
+    assert evaluator(padded_batches()).correct == {"clean": 5, "pgd-2": 5}
+    assert logits_fn.calls == 1 + 3
+
+
+def test_an_evaluator_leaves_nothing_behind():
+    evaluator = Evaluator(lambda images: tf.nn.silu(threshold(images)), named("pgd-2"), seed=0)
+
+    def live_after(calls):
+        for _ in range(calls):
+            evaluator(padded_batches())
+        gc.collect()
+        things = gc.get_objects()
+        return [sum(isinstance(thing, kind) for thing in things) for kind in (tf.Tensor, tf.Graph)]
+
+    before, after = live_after(2), live_after(4)
+    assert all(new <= old for new, old in zip(after, before))
+
+
 def seeds_seen(batch_size, strategy=None, seed=3):
     seen = []
 
@@ -141,7 +168,8 @@ def test_logits_that_only_an_attack_makes_non_finite_are_refused_too():
 
     for name in ("fgsm", "pgd-1x2"):
         attack = {"fgsm": attacks.create("fgsm", epsilon=0.075),
-                  "pgd-1x2": attacks.create("pgd-1x2", epsilon=0.075, step_size=0.15)}[name]
+                  "pgd-1x2": functools.partial(attacks.pgd, epsilon=0.075, num_steps=1,
+                                               restarts=2, random_start=False)}[name]
         with pytest.raises(ValueError, match=rf"logits of 1 of 10 .* \({name}\)"):
             evaluate(fragile, padded_batches(), {name: attack}, seed=0)
 

@@ -10,10 +10,9 @@ be handed to `strategy.experimental_distribute_dataset`.
 
 import tensorflow as tf
 
+from sat_tf import seeds
 from sat_tf.data import preprocessing
 from sat_tf.errors import UserError
-
-_ORDER_STREAM, _AUGMENT_STREAM = 1, 2  # keep the two uses of one run's seed apart
 
 
 def _augment_none(images, seed, description):
@@ -65,7 +64,7 @@ def training_batches(source, *, batch_size, image_size, augment, seed, start_ste
 
     def epoch_of_batches(epoch):
         order = tf.random.experimental.stateless_shuffle(
-            tf.range(num_examples), _seed(seed, _ORDER_STREAM, epoch))
+            tf.range(num_examples), seeds.stream_seed(seed, seeds.ORDER, epoch))
         batches = tf.reshape(order[:steps * batch_size], [steps, batch_size])
         numbers = epoch * steps + tf.range(steps, dtype=tf.int64)
         return tf.data.Dataset.from_tensor_slices((numbers, batches))
@@ -76,7 +75,7 @@ def training_batches(source, *, batch_size, image_size, augment, seed, start_ste
         images, labels = fetch(indices)
         images = preprocessing.evaluation_crop(images, image_size, crop_padding=0)
         images = AUGMENTATIONS[augment](
-            images, _seed(seed, _AUGMENT_STREAM, step), source.description)
+            images, seeds.stream_seed(seed, seeds.AUGMENTATION, step), source.description)
         return images, labels
 
     first_epoch, first_batch = divmod(start_step, steps)
@@ -120,12 +119,6 @@ def _checked_number(flag, asked, examples):
         raise UserError(f"--{flag}={asked}: give a number from 1 to {available}, "
                         "the size of this part of the data set")
     return asked
-
-
-def _seed(seed, stream, number):
-    """Folds an epoch's or a step's number into the seed of one of the run's streams."""
-    base = tf.constant([seed, stream], tf.int64)
-    return tf.random.experimental.stateless_fold_in(base, tf.cast(number, tf.int64))
 
 
 def _fetcher(examples):

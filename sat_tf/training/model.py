@@ -10,6 +10,7 @@ import contextlib
 
 import tensorflow as tf
 
+from sat_tf import seeds
 from sat_tf.training import methods, optimization, step
 
 
@@ -107,7 +108,7 @@ class AdversarialModel(tf.keras.Model):
 
     def train_step(self, data):
         images, labels, sample_weight = self._unpack(data)
-        seed = step.replica_seed(self._seed, self.global_step)
+        seed = seeds.replica_seed(self._seed, seeds.TRAINING_ATTACK, self.global_step)
         adversarial = step.perturb(
             self.method, self.logits, images, labels, seed,
             attacking=self.attacking if self.clean_epochs else None)
@@ -136,7 +137,7 @@ class AdversarialModel(tf.keras.Model):
         images, labels, sample_weight = self._unpack(data)
         if sample_weight is not None:
             raise ValueError("validation counts every example alike: leave out sample weights")
-        seed = step.replica_seed(self._seed, self.global_step)
+        seed = seeds.replica_seed(self._seed, seeds.EVALUATION_ATTACK, self.global_step)
         adversarial = self.method.perturb(self.logits, images, labels, seed)
         logits = self.logits(images)
         return self._report(

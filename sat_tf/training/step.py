@@ -3,18 +3,6 @@
 import tensorflow as tf
 
 
-def replica_seed(seed, step):
-    """Returns int64 [2]: randomness as a function of (seed, step, replica), and of nothing else.
-
-    Args:
-      seed: Python int, the run's seed.
-      step: integer scalar tensor.
-    """
-    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-    pair = tf.stack([tf.constant(seed, tf.int64), tf.cast(step, tf.int64)])
-    return tf.random.experimental.stateless_fold_in(pair, tf.cast(replica, tf.int64))
-
-
 def perturb(method, logits_fn, images, labels, seed, *, attacking=None):
     """Returns the images to train on.
 

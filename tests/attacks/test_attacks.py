@@ -58,8 +58,9 @@ def test_names_carry_steps_and_restarts():
     assert "step_size" not in attacks.create("fgsm", epsilon=EPSILON, step_size=0.5).keywords
 
 
-@pytest.mark.parametrize("name", ["", "pgd", "pgd-", "pgd-0", "pgd-05", "pgd-1.5", "pgd-10x", "PGD-10",
-                                  "pgd-10x0", "pgd--1", "pgd-N", "xpgd-10", "pgd-10 ", "autoattack"])
+@pytest.mark.parametrize("name", [
+    "", "pgd", "pgd-", "pgd-0", "pgd-05", "pgd-1.5", "pgd-10x", "PGD-10", "pgd-10x0", "pgd--1",
+    "pgd-N", "xpgd-10", "pgd-10 ", "autoattack"])
 def test_unknown_names_are_refused_with_the_known_ones(name):
     expected = re.escape(f"unknown attack {name!r}: allowed are clean, fgsm, pgd-N, pgd-NxR")
     with pytest.raises(ValueError, match=expected):
