@@ -314,6 +314,16 @@ def test_no_weight_gradient_is_executed(logits_fn, compiled):
     assert ops.count("MatMul") == 2  # the dense layer, forward and towards the images
 
 
+@pytest.mark.parametrize("compiled, programs", [("none", []), ("step", [0]), ("loop", [1])])
+def test_the_form_decides_what_xla_compiles(logits_fn, compiled, programs):
+    attack = tf.function(lambda: pgd(logits_fn, IMAGES, LABELS, 0, epsilon=EPSILON, num_steps=2,
+                                     compiled=compiled))
+    loops_in_programs = [
+        sum(node.op in ("While", "StatelessWhile") for node in function.node_def)
+        for function in functions_of(attack) if function.attr["_XlaMustCompile"].b]
+    assert loops_in_programs == programs
+
+
 def test_compiled_program_has_two_convolutions(logits_fn):
     attack = tf.function(lambda: pgd(logits_fn, IMAGES, LABELS, 0, epsilon=EPSILON, num_steps=2,
                                      random_start=False), jit_compile=True)
