@@ -14,8 +14,6 @@ import sys
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from absl import flags as absl_flags  # noqa: E402
-
 from flags import definitions, to_config  # noqa: E402
 from sat_tf import distribution, errors  # noqa: E402
 from sat_tf.interruption import Interrupted, Interruption  # noqa: E402
@@ -23,94 +21,90 @@ from sat_tf.run import Run  # noqa: E402
 from sat_tf.run_folder import RunFolder  # noqa: E402
 from tpu import connect  # noqa: E402
 
-FLAGS = absl_flags.FLAGS
+
+def _train(run, flags, interruption):
+    run.train(interruption, init_checkpoint=flags.init_checkpoint, resume=flags.resume)
 
 
-def _train(run, interruption):
-    run.train(interruption, init_checkpoint=FLAGS.init_checkpoint, resume=FLAGS.resume)
-
-
-def _train_and_eval(run, interruption):
-    _train(run, interruption)
+def _train_and_eval(run, flags, interruption):
+    _train(run, flags, interruption)
     run.evaluate(interruption)
     run.export()
 
 
-def _eval(run, interruption):
-    run.load_weights(FLAGS.init_checkpoint)
+def _eval(run, flags, interruption):
+    run.load_weights(flags.init_checkpoint)
     run.evaluate(interruption)
 
 
-def _export(run, unused_interruption):
-    run.load_weights(FLAGS.init_checkpoint)
+def _export(run, flags, unused_interruption):
+    run.load_weights(flags.init_checkpoint)
     run.export()
 
 
-def _predict(run, unused_interruption):
-    run.load_weights(FLAGS.init_checkpoint)
-    run.predict(FLAGS.images, FLAGS.output)
+def _predict(run, flags, unused_interruption):
+    run.load_weights(flags.init_checkpoint)
+    run.predict(flags.images, flags.output)
 
 
 MODES = {"train_and_eval": _train_and_eval, "train": _train, "eval": _eval, "export": _export,
          "predict": _predict}
 
 
-def _training_config(folder):
+def _training_config(flags, folder):
     """Returns the configuration to train; that of a run in a folder that was named, but for flags."""
-    named = FLAGS.model_dir and FLAGS.resume
-    config = to_config.to_config(FLAGS, folder.stored_config() if named else None)
-    if FLAGS.resume:
+    named = flags.model_dir and flags.resume
+    config = to_config.to_config(flags, folder.stored_config() if named else None)
+    if flags.resume:
         folder.check_continues(config)
-    for name in to_config.unused(FLAGS):
+    for name in to_config.unused(flags):
         print(f"note: --{name} is not used by --method={config.method.name}", file=sys.stderr)
     return config
 
 
-def _applied_config(folder):
+def _applied_config(flags, folder):
     """Returns the configuration to evaluate, export or predict with: the run's, but for flags."""
-    source = RunFolder(FLAGS.init_checkpoint) if FLAGS.init_checkpoint else folder
+    source = RunFolder(flags.init_checkpoint) if flags.init_checkpoint else folder
     stored = source.stored_config()
-    if stored is None and not FLAGS.init_checkpoint:
+    if stored is None and not flags.init_checkpoint:
         raise errors.UserError(f"--model_dir={folder.path}: no run there; train one first, name "
                                "another folder, or give --init_checkpoint")
-    config = to_config.to_config(FLAGS, stored)
+    config = to_config.to_config(flags, stored)
     if stored is not None:
         source.check_same_model(stored, config)
     return config
 
 
-def _run(interruption):
+def _run(flags, interruption):
     """Goes from the flags to a configuration, a strategy and one entry of MODES."""
-    if FLAGS.mode == "predict" and not FLAGS.images:
+    if flags.mode == "predict" and not flags.images:
         raise errors.UserError("--images=: nothing to classify; give a glob, such as "
                                "--images='photos/*.png'")
-    folder = RunFolder(FLAGS.model_dir or to_config.default_model_dir(FLAGS))
-    trains = FLAGS.mode in ("train", "train_and_eval")
-    config = _training_config(folder) if trains else _applied_config(folder)
+    folder = RunFolder(flags.model_dir or to_config.default_model_dir(flags))
+    trains = flags.mode in ("train", "train_and_eval")
+    config = _training_config(flags, folder) if trains else _applied_config(flags, folder)
     settings = config.distribution
     if settings.virtual_cpus > 1:
         distribution.split_cpu(settings.virtual_cpus)
     distribution.set_precision(settings.precision)
     strategy = distribution.create(
         settings.strategy, connect.connect(settings.tpu) if settings.tpu else None)
-    MODES[FLAGS.mode](Run(config, strategy, folder), interruption)
+    MODES[flags.mode](Run(config, strategy, folder), flags, interruption)
 
 
 def main(argv) -> int:
     """Returns the exit status: 0, 1 for a run that failed, 2 for what the user can mend."""
-    definitions.define()
+    flags = definitions.define()
     try:
         if {"--help", "-help", "-h"} & set(argv[1:]):
-            print(definitions.help_text())
+            print(definitions.help_text(flags))
             return 0
-        stray = FLAGS(argv)[1:]
-        if stray:
-            raise errors.UserError(f"{stray[0]}: not a flag; flags look like --epochs=3")
+        definitions.parse(flags, argv)
         with Interruption() as interruption:
-            _run(interruption)
+            _run(flags, interruption)
     except Interrupted as interrupted:
         return 128 + interrupted.signum
-    except (ValueError, absl_flags.Error) as error:
+    except ValueError as error:
         print(f"error: {errors.one_line(error)}", file=sys.stderr)
         return 2
     except errors.RunFailure as error:

@@ -4,6 +4,9 @@ A default that is empty here is the data set's, the model's or the method's; `fl
 has those, and `flags/to_config.py` resolves them.
 """
 
+import difflib
+import re
+import textwrap
 from fractions import Fraction
 
 from absl import flags as absl_flags
@@ -13,7 +16,6 @@ from sat_tf.training import METHODS
 from sat_tf.training.optimization import OPTIMIZERS, SCHEDULES, WEIGHT_DECAY_ON
 
 MODES = ("train_and_eval", "train", "eval", "export", "predict")
-GROUPS = {}
 
 
 class _FractionParser(absl_flags.ArgumentParser):
@@ -33,30 +35,20 @@ class _FractionParser(absl_flags.ArgumentParser):
         return "fraction"
 
 
-def _define_fraction(name, default, help_text):
-    absl_flags.DEFINE(_FractionParser(), name, default, help_text)
+def _number(name, default, help_text, flag_values):
+    absl_flags.DEFINE(_FractionParser(), name, default, help_text, flag_values)
 
 
 def _names(table):
     return ", ".join(table)
 
 
-def _group(title, *definitions):
-    GROUPS[title] = tuple(definition[1] for definition in definitions)
-    for define, name, default, *rest in definitions:
-        define(name, default, *rest)
-
-
 _string, _integer = absl_flags.DEFINE_string, absl_flags.DEFINE_integer
-_number, _switch, _choice = _define_fraction, absl_flags.DEFINE_bool, absl_flags.DEFINE_enum
+_switch, _choice = absl_flags.DEFINE_bool, absl_flags.DEFINE_enum
 
-
-def define():
-    """Defines the flags in absl's global registry; once a process."""
-    if GROUPS:
-        return
-    _group(
-        "run",
+# Group -> (kind, name, default, [allowed values,] help).
+GROUPS = {
+    "run": (
         (_choice, "mode", "train_and_eval", MODES, "What to do: train_and_eval also exports; the "
          "last three, and train, work on an existing --model_dir and take its settings where a "
          "flag is not given."),
@@ -66,9 +58,8 @@ def define():
         (_switch, "resume", True, "Continue the run in --model_dir; false replaces it."),
         (_string, "images", None, "For --mode=predict: a glob of JPEG or PNG files."),
         (_string, "output", None, "For --mode=predict: the CSV. Default: "
-         "<model_dir>/predictions.csv."))
-    _group(
-        "model",
+         "<model_dir>/predictions.csv.")),
+    "model": (
         (_string, "model", "resnet20", f"One of: {_names(models.MODELS)}."),
         (_string, "activation", "swish", f"One of: {_names(activations.ACTIVATIONS)}."),
         (_number, "activation_alpha", None, "Sharpness of an activation that has one, above 0. "
@@ -84,17 +75,15 @@ def define():
         (_number, "batch_norm_epsilon", None, "Added to the variance, above 0. Default: the "
          "model's."),
         (_string, "init_checkpoint", None, "A run folder or checkpoint of this project to start a "
-         "new run's weights from, or to evaluate, export or predict with."))
-    _group(
-        "data",
+         "new run's weights from, or to evaluate, export or predict with.")),
+    "data": (
         (_string, "dataset", "digits", f"One of: {_names(data.SOURCES)}."),
         (_string, "data_dir", None, "Where prepared data lies; the embedded digits need none."),
         (_choice, "augment", None, tuple(data.AUGMENTATIONS), "Training augmentation. Default: the "
          "data set's."),
         (_integer, "train_examples", None, "Use the first N training examples. Default: all."),
-        (_integer, "eval_examples", None, "Use the first N evaluation examples. Default: all."))
-    _group(
-        "attack in training",
+        (_integer, "eval_examples", None, "Use the first N evaluation examples. Default: all.")),
+    "attack in training": (
         (_string, "method", "pgd", f"One of: {_names(METHODS)}."),
         (_number, "epsilon", None, "Radius of the L-infinity ball, also in evaluation, as a "
          "fraction of the pixel range, in [0, 1): 4/255. Default: the data set's."),
@@ -106,9 +95,8 @@ def define():
         (_number, "clean_start_probability", 0.0, "Chance, drawn per batch, of starting at the "
          "clean image all the same, in [0, 1]; the release has 0.2."),
         (_integer, "clean_epochs", None, "Epochs without attack first, which helps where epsilon is "
-         "large. Default: the data set's."))
-    _group(
-        "optimisation",
+         "large. Default: the data set's.")),
+    "optimisation": (
         (_integer, "batch_size", None, "Global batch, over all replicas. Default: the data set's."),
         (_number, "epochs", None, "Passes over the training set, above 0. Default: the data set's."),
         (_integer, "train_steps", None, "Length in steps instead; overrides --epochs."),
@@ -125,17 +113,15 @@ def define():
         (_number, "label_smoothing", None, "Share of the target spread over all classes, in "
          "[0, 1). Default: the data set's."),
         (_number, "ema_decay", None, "Of the moving average of weights and statistics that is "
-         "evaluated and exported, in [0, 1); 0 is off. Default: the model's."))
-    _group(
-        "evaluation",
+         "evaluated and exported, in [0, 1); 0 is off. Default: the model's.")),
+    "evaluation": (
         (_string, "eval_attacks", "clean,pgd-20", "Comma list of: "
          f"{_names(attacks.ATTACKS)} (N steps, R restarts)."),
         (_number, "eval_step_size", None, "Of the evaluation's PGD, in [0, 1). Default: max(1/255, "
          "epsilon/N)."),
         (_integer, "eval_batch_size", 128, "Global batch of evaluation."),
-        (_integer, "eval_every", 0, "Evaluate every N epochs as well; 0: only at the end."))
-    _group(
-        "hardware",
+        (_integer, "eval_every", 0, "Evaluate every N epochs as well; 0: only at the end.")),
+    "hardware": (
         (_string, "strategy", "auto", f"One of: {_names(distribution.STRATEGIES)}. auto: the TPU "
          "if --tpu is given, else all GPUs, else all logical CPUs."),
         (_string, "tpu", None, "Name or grpc:// address of a TPU, or local on a TPU VM."),
@@ -144,18 +130,45 @@ def define():
          "where it is one program; off on a CPU, where it was measured to be no faster."),
         (_choice, "precision", "float32", ("float32", "bfloat16", "float16"), "Compute dtype; "
          "weights stay float32."),
-        (_integer, "steps_per_execution", 1, "Training steps per call from Python."))
+        (_integer, "steps_per_execution", 1, "Training steps per call from Python.")),
+}
 
 
-def help_text() -> str:
+def define() -> absl_flags.FlagValues:
+    """Returns all the flags, not yet parsed, in a registry of their own."""
+    flags = absl_flags.FlagValues()
+    for definitions in GROUPS.values():
+        for kind, name, default, *rest in definitions:
+            kind(name, default, *rest, flag_values=flags)
+    return flags
+
+
+def parse(flags, argv):
+    """Reads a command line into `flags`; ValueError names the flag, the value and the remedy."""
+    try:
+        stray = flags(argv)[1:]
+    except absl_flags.UnrecognizedFlagError as error:
+        near = [f"--{name}" for name in difflib.get_close_matches(error.flagname, list(flags))]
+        meant = f"; did you mean {' or '.join(near)}?" if near else "; see --help"
+        raise ValueError(f"--{error.flagname}: no such flag{meant}") from error
+    except absl_flags.Error as error:
+        message = re.sub(r"^flag (?=--)|^ERROR:: ", "", str(error))
+        if "Unable to open flagfile" in message:
+            message = f"--flagfile: {message}; give a file of flags, one a line"
+        raise ValueError(message) from error
+    if stray:
+        raise ValueError(f"{stray[0]}: not a flag; flags look like --epochs=3")
+
+
+def help_text(flags) -> str:
     """Returns all flags with their groups, defaults and allowed values, for --help."""
     lines = ["Usage: python main.py [--flagfile=flags/recipes/NAME.flags] [--FLAG=VALUE ...]"]
-    for title, names in GROUPS.items():
+    for title, definitions in GROUPS.items():
         lines += ["", f"{title}:"]
-        for name in names:
-            flag = absl_flags.FLAGS[name]
-            values = getattr(flag.parser, "enum_values", None)
-            allowed = f" Allowed: {', '.join(values)}." if values else ""
+        for _, name, *_ in definitions:
+            flag = flags[name]
             default = "" if flag.default is None else f" Default: {flag.default}."
-            lines += [f"  --{name}", f"      {flag.help.strip()}{allowed}{default}"]
+            lines += [f"  --{name}", *textwrap.wrap(
+                flag.help.strip() + default, 96, initial_indent="      ",
+                subsequent_indent="      ", break_on_hyphens=False)]
     return "\n".join(lines)

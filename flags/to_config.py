@@ -4,11 +4,13 @@ A flag that is not given takes its value from the run it continues, where there 
 its own default, then from `flags/defaults.py`.
 """
 
+import functools
 import os
 
 from flags import defaults
 from sat_tf import activations, attacks, data, distribution, models
 from sat_tf import config as configs
+from sat_tf.errors import look_up
 from sat_tf.training import methods
 
 
@@ -162,9 +164,7 @@ def _train_steps(values, steps_per_epoch, otherwise, stored):
 
 def _distribution(values):
     strategy = values.get("strategy")
-    if strategy not in distribution.STRATEGIES:
-        raise ValueError(f"--strategy={strategy}: unknown; known: "
-                         f"{', '.join(distribution.STRATEGIES)}")
+    _checked("strategy", functools.partial(look_up, distribution.STRATEGIES, "strategy"), strategy)
     return configs.DistributionConfig(
         strategy=strategy,
         **{name: values.get(name) for name in (

@@ -19,6 +19,8 @@ from typing import Callable, NamedTuple, Optional
 
 import tensorflow as tf
 
+from sat_tf.errors import look_up
+
 Activation = Callable[..., tf.keras.layers.Layer]  # called as factory(name="conv0_activation")
 
 
@@ -263,13 +265,11 @@ def create(name: str, alpha: Optional[float] = None) -> Activation:
         above 0, None for the default.
     Raises: ValueError for an unknown name, or an alpha that is not positive or not understood.
     """
-    if name not in ACTIVATIONS:
-        raise ValueError(f"activation={name}: unknown, give one of {', '.join(sorted(ACTIVATIONS))}")
-    row = ACTIVATIONS[name]
+    row = look_up(ACTIVATIONS, "activation", name)
     if alpha is not None and row.alpha is None:
         takers = ", ".join(sorted(n for n, r in ACTIVATIONS.items() if r.alpha is not None))
-        raise ValueError(f"activation_alpha={alpha}: {name} has no alpha, only {takers} do")
+        raise ValueError(f"{name} has no alpha, only {takers} do")
     if alpha is not None and not 0 < alpha < math.inf:
-        raise ValueError(f"activation_alpha={alpha}: give a number above 0")
+        raise ValueError(f"alpha is {alpha}: give a number above 0")
     return functools.partial(
         row.layer, activation_name=name, alpha=row.alpha if alpha is None else float(alpha))

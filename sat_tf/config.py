@@ -60,7 +60,7 @@ class ModelConfig:
     batch_norm_epsilon: float = _setting()
 
     def __post_init__(self):
-        _check_range("image_size", self.image_size, low=1)
+        _check_range("image_size", self.image_size, low=8)  # five halvings
         _check_range("num_classes", self.num_classes, low=2)
         _check_range("dropout_rate", self.dropout_rate, low=0, below=1)
         _check_range("survival_probability", self.survival_probability, above=0, high=1)

@@ -7,6 +7,8 @@
 
 import tensorflow as tf
 
+from sat_tf.errors import look_up
+
 
 def split_cpu(count: int):
     """Makes `count` logical devices of the CPU, to try a strategy; before any TensorFlow op."""
@@ -57,9 +59,7 @@ def create(name: str, tpu_resolver=None) -> tf.distribute.Strategy:
       tpu_resolver: of a connected and initialised TPU system, or None.
     Raises: ValueError for an unknown name, or `tpu` without a TPU.
     """
-    if name not in STRATEGIES:
-        raise ValueError(f"--strategy={name}: unknown; known: {', '.join(STRATEGIES)}")
-    return STRATEGIES[name](tpu_resolver)
+    return look_up(STRATEGIES, "strategy", name)(tpu_resolver)
 
 
 def device_type(strategy: tf.distribute.Strategy) -> str:

@@ -9,6 +9,13 @@ class RunFailure(RuntimeError):
     """The run itself failed, as when the loss is no longer finite; what it had saved is kept."""
 
 
+def look_up(table: dict, kind: str, name):
+    """Returns table[name]; ValueError lists the known names."""
+    if name not in table:
+        raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(table)}")
+    return table[name]
+
+
 def one_line(error: BaseException) -> str:
     """Returns the message of `error` without line breaks, cut where libraries append tracebacks."""
     text = str(getattr(error, "message", None) or error)

@@ -10,7 +10,7 @@ from typing import Callable, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from sat_tf.errors import UserError
+from sat_tf.errors import look_up
 
 _DIGITS_SPLIT_SEED = 20200625  # fixed, whatever the run's seed: every run sees the same two parts
 
@@ -89,17 +89,13 @@ SOURCES = {
 
 
 def _row(name):
-    try:
-        return SOURCES[name]
-    except KeyError:
-        raise UserError(
-            f"--dataset={name}: unknown data set; give one of {', '.join(SOURCES)}") from None
+    return look_up(SOURCES, "data set", name)
 
 
 def describe(name: str) -> Description:
     """Returns the description of a data set without loading it.
 
-    Raises: UserError naming the known data sets if `name` is not one of them.
+    Raises: ValueError naming the known data sets if `name` is not one of them.
     """
     return _row(name).description
 
@@ -110,6 +106,6 @@ def load(name: str, data_dir: Optional[str] = None) -> Source:
     Args:
       name: a name in SOURCES.
       data_dir: folder of prepared data sets; those bundled with a package do not look there.
-    Raises: UserError naming the known data sets if `name` is not one of them.
+    Raises: ValueError naming the known data sets if `name` is not one of them.
     """
     return _row(name).load(data_dir)

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from sat_tf import activations
 from sat_tf.config import ModelConfig
+from sat_tf.errors import look_up
 from sat_tf.models import efficientnet, layers, resnet
 
 
@@ -75,8 +76,7 @@ def canonical_name(name: str) -> str:
     Raises: ValueError for an unknown name, listing the known ones.
     """
     canonical = name.lower().replace("efficientnet-bl", "efficientnet-l")
-    if canonical not in MODELS:
-        raise ValueError(f"model={name}: unknown, give one of {', '.join(sorted(MODELS))}")
+    look_up(MODELS, "model", canonical)
     return canonical
 
 

@@ -18,6 +18,7 @@ from typing import Callable, Dict, Optional, Tuple
 import tensorflow as tf
 
 from sat_tf import attacks
+from sat_tf.errors import look_up
 
 PerExample = tf.Tensor  # float32 [batch]
 Loss = Callable[..., Tuple[PerExample, Dict[str, PerExample]]]
@@ -150,9 +151,7 @@ METHODS = {
 
 def row(name: str) -> Row:
     """Returns the row of METHODS; ValueError lists the known names."""
-    if name not in METHODS:
-        raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
-    return METHODS[name]
+    return look_up(METHODS, "method", name)
 
 
 def create(name: str, **settings) -> Method:

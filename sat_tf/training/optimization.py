@@ -10,6 +10,8 @@ import math
 
 import tensorflow as tf
 
+from sat_tf.errors import look_up
+
 
 def _step_drops(step, *, total_steps, **unused):
     """0.1 after each of 30, 60 and 90 % of training: the release's epochs 30, 60, 90 of 100."""
@@ -47,12 +49,6 @@ SCHEDULES = {
 }
 
 
-def _row(table, kind, name):
-    if name not in table:
-        raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(table)}")
-    return table[name]
-
-
 @tf.keras.utils.register_keras_serializable(package="sat_tf")
 class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
     """A row of SCHEDULES times `learning_rate`, after a linear warm-up.
@@ -68,7 +64,7 @@ class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, name, *, learning_rate, total_steps, steps_per_epoch, warmup_steps=0,
                  warmup_learning_rate=0.0):
-        self._factor = _row(SCHEDULES, "schedule", name)
+        self._factor = look_up(SCHEDULES, "schedule", name)
         self._config = dict(
             name=name, learning_rate=learning_rate, total_steps=total_steps,
             steps_per_epoch=steps_per_epoch, warmup_steps=warmup_steps,
@@ -115,7 +111,7 @@ OPTIMIZERS = {
 
 def create_optimizer(name, learning_rate) -> tf.keras.optimizers.Optimizer:
     """Returns a row of OPTIMIZERS; `learning_rate` is a number or a Schedule."""
-    return _row(OPTIMIZERS, "optimizer", name)(learning_rate=learning_rate)
+    return look_up(OPTIMIZERS, "optimizer", name)(learning_rate=learning_rate)
 
 
 def _last_part(variable):
@@ -132,7 +128,7 @@ WEIGHT_DECAY_ON = {
 
 def decayed_variables(variables, on: str) -> list:
     """Returns those of `variables` that weight decay applies to; `on` is a WEIGHT_DECAY_ON key."""
-    decays = _row(WEIGHT_DECAY_ON, "weight_decay_on", on)
+    decays = look_up(WEIGHT_DECAY_ON, "weight_decay_on", on)
     return [v for v in variables if decays(_last_part(v))]
 
 

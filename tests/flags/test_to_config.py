@@ -1,0 +1,195 @@
+"""From command lines to configurations: defaults, precedence, durations, refusals."""
+
+import dataclasses
+import pathlib
+
+import pytest
+
+from flags import definitions, to_config
+from sat_tf import config as configs
+
+
+def parse(*arguments):
+    flags = definitions.define()
+    definitions.parse(flags, ["main.py", *arguments])
+    return flags
+
+
+def resolve(*arguments, stored=None):
+    return to_config.to_config(parse(*arguments), stored)
+
+
+def test_digits_defaults():
+    config = resolve()
+    assert config.model.name == "resnet20" and config.model.activation == "swish"
+    assert (config.model.image_size, config.model.num_classes) == (8, 10)
+    assert (config.data.train_examples, config.data.eval_examples) == (1437, 360)
+    assert config.optimizer.steps_per_epoch == 1437 // config.data.batch_size
+    assert config.optimizer.train_steps == 30 * config.optimizer.steps_per_epoch
+    assert config.evaluation.attacks == ("clean", "pgd-20")
+
+
+def test_fractions_are_parsed():
+    assert resolve("--epsilon=4/255").attack.epsilon == 4 / 255
+    assert resolve("--epsilon=0.0157").attack.epsilon == 0.0157
+    assert resolve("--eval_step_size=1/255").evaluation.step_size == 1 / 255
+
+
+def test_step_size_follows_epsilon_and_method():
+    assert resolve("--epsilon=8/255", "--num_steps=4").attack.step_size == 2 / 255
+    assert resolve("--epsilon=2/255", "--num_steps=4").attack.step_size == 1 / 255
+    fast = resolve("--method=fast", "--epsilon=8/255").attack
+    assert fast.step_size == pytest.approx(10 / 255) and fast.num_steps == 1
+    assert resolve("--epsilon=8/255", "--step_size=1/255").attack.step_size == 1 / 255
+
+
+def test_families_have_their_own_recipes():
+    resnet = resolve("--model=resnet50", "--batch_size=512").optimizer
+    b0 = resolve("--model=efficientnet-b0", "--batch_size=512", "--schedule=exponential").optimizer
+    assert (resnet.name, resnet.weight_decay_on) == ("sgd", "kernels")
+    assert (b0.name, b0.weight_decay_on, b0.ema_decay) == ("rmsprop", "all_but_batch_norm", 0.9999)
+
+
+def test_durations_become_steps():
+    config = resolve("--batch_size=100", "--epochs=2.5", "--warmup_epochs=0.5")
+    assert (config.optimizer.steps_per_epoch, config.optimizer.train_steps) == (14, 35)
+    assert config.optimizer.warmup_steps == 7
+    assert resolve("--train_steps=3", "--epochs=2").optimizer.train_steps == 3
+
+
+def test_the_releases_spelling_is_accepted():
+    assert resolve("--model=efficientnet-bL1").model.name == "efficientnet-l1"
+
+
+def test_a_run_gives_what_flags_do_not():
+    stored = resolve("--activation=gelu", "--epsilon=0.1", "--train_steps=7", "--seed=3")
+    config = resolve("--eval_attacks=fgsm", stored=stored)
+    assert configs.differences(stored, config) == []
+    assert config.optimizer.train_steps == 7
+    assert config.evaluation.attacks == ("fgsm",)
+    changed = resolve("--activation=relu", "--seed=4", stored=stored)
+    assert configs.differences(stored, changed) == [
+        "seed (3 there, 4 now)", "activation (gelu there, relu now)"]
+
+
+def test_hardware_and_length_may_change_between_commands():
+    stored = resolve()
+    config = resolve("--strategy=mirrored", "--xla=on", "--epochs=50", "--eval_every=2")
+    assert configs.differences(stored, config) == []
+
+
+def test_json_round_trip():
+    config = resolve("--eval_attacks=clean,fgsm,pgd-5x2")
+    assert configs.Config.from_dict(__import__("json").loads(config.to_json())) == config
+
+
+@pytest.mark.parametrize("values", [{}, {"seed": 1}, {"model": {"nome": "x"}, "seed": 0}])
+def test_other_versions_settings_are_refused(values):
+    with pytest.raises(ValueError, match="not a configuration of this version"):
+        configs.Config.from_dict(values)
+
+
+REFUSALS = {
+    "--epsilon=4": "write --epsilon=4/255",
+    "--epsilon=-0.1": "--epsilon=-0.1: .* at least 0",
+    "--epsilon=nan": "--epsilon=nan: give a number or a fraction",
+    "--epsilon=inf": "--epsilon=inf: ",
+    "--epsilon=1/0": "--epsilon=1/0: give a number or a fraction",
+    "--epsilon=import os": "give a number or a fraction",
+    "--step_size=2": "write --step_size=2/255",
+    "--eval_step_size=2": "write --eval_step_size=2/255",
+    "--num_steps=0": "--num_steps=0: .* at least 1",
+    "--clean_start_probability=1.5": "--clean_start_probability=1.5: .* at most 1",
+    "--clean_epochs=-1": "--clean_epochs=-1: ",
+    "--model=resnet51": "--model=resnet51: unknown model 'resnet51'; known: .*efficientnet-l2",
+    "--activation=swoosh": "--activation=swoosh: unknown .*smoothrelu",
+    "--activation_alpha=2": "--activation_alpha=2.0: swish has no alpha",
+    "--image_size=4": "--image_size=4: .* at least 8",
+    "--num_classes=5": "--num_classes=5: digits has 10 classes",
+    "--num_classes=1": "--num_classes=1: ",
+    "--dropout_rate=1": "--dropout_rate=1.0: .* below 1",
+    "--survival_probability=0": "--survival_probability=0.0: .* above 0",
+    "--batch_norm_momentum=1": "--batch_norm_momentum=1.0: ",
+    "--batch_norm_epsilon=0": "--batch_norm_epsilon=0.0: ",
+    "--dataset=mnist": "--dataset=mnist: unknown data set 'mnist'; known: digits",
+    "--augment=mixup": "--augment=mixup: .*none|basic",
+    "--train_examples=2000": "--train_examples=2000: digits has 1437",
+    "--train_examples=0": "--train_examples=0: ",
+    "--eval_examples=361": "--eval_examples=361: digits has 360",
+    "--eval_examples=0": "--eval_examples=0: ",
+    "--method=trade": "--method=trade: unknown method 'trade'; known: standard, pgd, fast",
+    "--batch_size=0": "--batch_size=0: ",
+    "--batch_size=1438": "--batch_size=1438: larger than the training set in use",
+    "--epochs=0": "--epochs=0: ",
+    "--epochs=-1": "--epochs=-1: ",
+    "--train_steps=-5": "--train_steps=-5: ",
+    "--optimizer=lamb": "--optimizer=lamb: .*sgd",
+    "--learning_rate=-1": "--learning_rate=-1.0: ",
+    "--learning_rate=nan": "--learning_rate=nan: ",
+    "--schedule=linear": "--schedule=linear: .*cosine",
+    "--warmup_epochs=-1": "--warmup_epochs=-1.0: ",
+    "--warmup_learning_rate=-1": "--warmup_learning_rate=-1.0: ",
+    "--weight_decay=-1": "--weight_decay=-1.0: ",
+    "--weight_decay_on=all": "--weight_decay_on=all: .*kernels",
+    "--label_smoothing=1": "--label_smoothing=1.0: .* below 1",
+    "--ema_decay=1": "--ema_decay=1.0: .* below 1",
+    "--eval_attacks=pgd": "--eval_attacks=pgd: unknown attack 'pgd': allowed are clean, fgsm",
+    "--eval_attacks=": "--eval_attacks=: ",
+    "--eval_batch_size=0": "--eval_batch_size=0: ",
+    "--eval_every=-1": "--eval_every=-1: ",
+    "--strategy=horovod": "--strategy=horovod: unknown strategy 'horovod'; known: auto",
+    "--virtual_cpus=0": "--virtual_cpus=0: ",
+    "--xla=maybe": "--xla=maybe: .*auto",
+    "--precision=int8": "--precision=int8: .*bfloat16",
+    "--steps_per_execution=0": "--steps_per_execution=0: ",
+    "--seed=-1": "--seed=-1: ",
+    "--mode=trian": "--mode=trian: .*train_and_eval",
+    "--modle=resnet50": "--modle: no such flag; did you mean --mode",
+    "epsilon=4/255": "epsilon=4/255: not a flag",
+    "--flagfile=missing.flags": "--flagfile: .*missing.flags",
+}
+NOT_REFUSED_HERE = {"model_dir", "resume", "images", "output", "init_checkpoint", "data_dir",
+                    "random_start", "tpu"}  # text that anything may be, switches, or tried later
+
+
+@pytest.mark.parametrize("argument", REFUSALS)
+def test_bad_values_are_refused_in_one_line(argument):
+    with pytest.raises(ValueError, match=REFUSALS[argument]) as refusal:
+        resolve(argument)
+    assert "\n" not in str(refusal.value).strip()
+
+
+def test_every_flag_has_a_refusal():
+    tried = {argument.split("=")[0].lstrip("-") for argument in REFUSALS}
+    names = {name for group in definitions.GROUPS.values() for _, name, *_ in group}
+    assert names - tried - NOT_REFUSED_HERE == set()
+
+
+def test_attack_flags_that_a_method_ignores_are_named():
+    assert to_config.unused(parse("--method=standard", "--num_steps=3", "--epsilon=0.1")) == [
+        "num_steps"]
+    assert to_config.unused(parse("--method=pgd", "--num_steps=3")) == []
+
+
+def test_help_names_every_flag_in_its_group():
+    flags = definitions.define()
+    text = definitions.help_text(flags)
+    for title, group in definitions.GROUPS.items():
+        assert f"\n{title}:\n" in text
+        assert all(f"  --{name}\n" in text for _, name, *_ in group)
+
+
+def test_every_setting_is_a_flag():
+    """But for what follows from flags: the run's length in steps."""
+    names = {name for group in definitions.GROUPS.values() for _, name, *_ in group}
+    settings = set(configs.flag_values(resolve()))
+    assert settings - names == {"steps_per_epoch"}
+    assert all(dataclasses.is_dataclass(getattr(resolve(), f.name))
+               for f in dataclasses.fields(configs.Config) if f.name != "seed")
+
+
+def test_recipes_parse():
+    recipes = sorted((pathlib.Path(__file__).parents[2] / "flags" / "recipes").glob("*.flags"))
+    assert recipes
+    for recipe in recipes:
+        assert resolve(f"--flagfile={recipe}")
