@@ -95,7 +95,7 @@ GROUPS = {
         (_number, "clean_start_probability", 0.0, "Chance, drawn per batch, of starting at the "
          "clean image all the same, in [0, 1]; the release has 0.2."),
         (_integer, "clean_epochs", None, "Epochs without attack first, which helps where epsilon is "
-         "large. Default: the data set's.")),
+         "large. Default: the data set's share of the run; a sixth for digits.")),
     "optimisation": (
         (_integer, "batch_size", None, "Global batch, over all replicas. Default: the data set's."),
         (_number, "epochs", None, "Passes over the training set, above 0. Default: the data set's."),

@@ -69,14 +69,15 @@ def to_config(flags, stored=None) -> configs.Config:
     row = models.MODELS[_checked("model", models.canonical_name, values.get("model"))]
     otherwise = {**defaults.FAMILIES[row.family], **defaults.DATASETS[description.name]}
     data_config = _data(values, description, otherwise)
+    optimizer = _optimizer(values, data_config, otherwise, stored)
+    clean_epochs = int(otherwise["clean_share"] * optimizer.train_steps / optimizer.steps_per_epoch)
     return configs.Config(
         model=_model(values, description, row),
         attack=_attack(values, otherwise),
         method=configs.MethodConfig(
-            name=values.get("method"),
-            clean_epochs=values.get("clean_epochs", otherwise["clean_epochs"]),
+            name=values.get("method"), clean_epochs=values.get("clean_epochs", clean_epochs),
             label_smoothing=values.get("label_smoothing", otherwise["label_smoothing"])),
-        optimizer=_optimizer(values, data_config, otherwise, stored),
+        optimizer=optimizer,
         data=data_config,
         distribution=_distribution(values),
         evaluation=configs.EvaluationConfig(

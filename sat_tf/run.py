@@ -9,20 +9,19 @@ This is where the rooms meet; each of them works without it.
 """
 
 import contextlib
+import functools
 import math
 import sys
 import time
 
 import tensorflow as tf
 
-from sat_tf import (attacks, data, distribution, evaluation, export, models, predict, seeds,
-                    summaries, training)
+from sat_tf import attacks, data, distribution, export, models, predict, summaries, training
 from sat_tf.config import Config
 from sat_tf.interruption import Interrupted
+from sat_tf.measurement import Measurement
 from sat_tf.run_folder import RunFolder
 from sat_tf.training import callbacks, checkpoints
-
-GALLERY_IMAGES = 8
 
 
 def epoch_segments(start: int, stop: int, steps_per_epoch: int):
@@ -56,17 +55,14 @@ class Run:
         self.folder = folder
         self.source = data.load(config.data.name, config.data.data_dir)
         distribution.check_divisible("eval_batch_size", config.evaluation.batch_size, strategy)
-        self._classifier = None
         self._model = None  # the AdversarialModel, in training only
         self._checkpoint = None  # what the classifier's weights were read from
         self._step = 0
 
-    @property
+    @functools.cached_property
     def classifier(self) -> tf.keras.Model:
-        if self._classifier is None:
-            with self.strategy.scope():
-                self._classifier = models.build(self.config.model, seed=self.config.seed)
-        return self._classifier
+        with self.strategy.scope():
+            return models.build(self.config.model, seed=self.config.seed)
 
     def load_weights(self, path=None):
         """Fills the classifier from a checkpoint or a run's newest one; None: from this run's.
@@ -109,7 +105,8 @@ class Run:
 
     def _fit(self, saved, writer, interruption):
         settings = self.config.optimizer
-        summaries.write_config(writer, self.config.to_json())
+        with self.folder.writing("tensorboard"):
+            summaries.write_config(writer, self.config.to_json())
         record = callbacks.Record(self.folder, writer)
         throughput = callbacks.Throughput(self.config.data.batch_size)
         epochs_in_all = math.ceil(settings.train_steps / settings.steps_per_epoch)
@@ -149,11 +146,6 @@ class Run:
             augment=settings.augment, seed=self.config.seed, start_step=self._step,
             num_examples=settings.train_examples)
 
-    def _evaluation_batches(self, batch_size):
-        return data.evaluation_batches(
-            self.source, batch_size=batch_size, image_size=self.config.model.image_size,
-            num_examples=self.config.data.eval_examples)
-
     def _writer(self, part):
         with self.folder.writing("tensorboard"):
             return summaries.create_writer(self.folder.tensorboard, part)
@@ -173,32 +165,25 @@ class Run:
         prints a table.
         """
         start = time.monotonic()
-        config = self.config
-        measured = self._attacks()
         with self._evaluated_weights():
-            result = evaluation.evaluate(
-                self._logits, self._evaluation_batches(config.evaluation.batch_size), measured,
-                seed=config.seed, strategy=self.strategy,
-                on_batch=lambda *unused: interruption.check())
-            self._write_summaries(result, measured)
+            result = self._measurement.accuracies(on_batch=lambda *unused: interruption.check())
+            self._write_summaries(result)
         results = {
             "clean_accuracy": result.clean_accuracy, "robust_accuracy": result.robust_accuracy,
-            "examples": result.examples, "epsilon": config.attack.epsilon, "step": self._step,
-            "checkpoint": self._checkpoint}
+            "examples": result.examples, "epsilon": self.config.attack.epsilon,
+            "step": self._step, "checkpoint": self._checkpoint}
         self.folder.write_results(results)
         self.folder.append_metrics({
             "kind": "eval", "step": self._step,
-            "epoch": round(self._step / config.optimizer.steps_per_epoch, 3),
+            "epoch": round(self._step / self.config.optimizer.steps_per_epoch, 3),
             "seconds": round(time.monotonic() - start, 3), **results})
         print(format_table(results), flush=True)
         return results
 
-    def _attacks(self):
-        config = self.config
-        return {name: attacks.create(
-            name, epsilon=config.attack.epsilon, step_size=config.evaluation.step_size,
-            xla_form=self._compiled_form(), loss_scale=self._loss_scale())
-                for name in config.evaluation.attacks}
+    @functools.cached_property
+    def _measurement(self):
+        return Measurement(self.config, self.strategy, self.source, self._logits,
+                           compiled=self._compiled_form(), loss_scale=self._loss_scale())
 
     def _logits(self, images):
         return tf.cast(self.classifier(images, training=False), tf.float32)
@@ -212,40 +197,13 @@ class Run:
     def _evaluated_weights(self):
         return self._model.evaluated_weights() if self._model else contextlib.nullcontext()
 
-    def _write_summaries(self, result, measured):
+    def _write_summaries(self, result):
         scalars = {"eval/clean_accuracy": result.clean_accuracy}
         for name, accuracy in result.robust_accuracy.items():
             scalars[f"eval/robust_accuracy/{name.replace('-', '_')}"] = accuracy
         with self._writer("eval") as writer, self.folder.writing("tensorboard"):
             summaries.write_scalars(writer, scalars, self._step)
-            shown = [attack for attack in measured.values() if attack is not None]
-            if shown:
-                self._write_gallery(writer, shown[-1])
-            writer.flush()
-
-    def _write_gallery(self, writer, attack):
-        """The first test images under the last of the measured attacks."""
-        replicas = self.strategy.num_replicas_in_sync
-        images, labels, mask = next(iter(self._evaluation_batches(GALLERY_IMAGES * replicas)))
-        count = min(GALLERY_IMAGES, int(tf.reduce_sum(tf.cast(mask, tf.int32))))
-        images, labels = images[:count], labels[:count]
-
-        @tf.function
-        def attacked():
-            adversarial = attack(self._logits, images, labels, seeds.stream_seed(
-                self.config.seed, seeds.EVALUATION_ATTACK, 0))
-            return (adversarial, tf.argmax(self._logits(images), -1),
-                    tf.argmax(self._logits(adversarial), -1))
-
-        adversarial, clean_predictions, adversarial_predictions = self._on_first_replica(attacked)
-        summaries.write_grid(
-            writer, images.numpy(), adversarial.numpy(), clean_predictions.numpy(),
-            adversarial_predictions.numpy(), labels.numpy(), self._class_names, self._step)
-
-    def _on_first_replica(self, function, *args):
-        results = self.strategy.run(function, args=args)
-        return tf.nest.map_structure(
-            lambda value: self.strategy.experimental_local_results(value)[0], results)
+            self._measurement.write_gallery(writer, self._class_names, self._step)
 
     def export(self):
         """Writes the SavedModel of the evaluated weights; returns its path."""
@@ -261,11 +219,16 @@ class Run:
     def predict(self, pattern: str, output=None):
         """Writes file, class and probability of every image `pattern` names, as CSV."""
         description = self.source.description
-        probabilities = tf.function(lambda images: tf.nn.softmax(self._logits(images)))
+        on_replica = tf.function(lambda images: tf.nn.softmax(self._logits(images)))
+
+        def probabilities(images):
+            results = self.strategy.run(on_replica, args=(images,))
+            return self.strategy.experimental_local_results(results)[0]
+
         output = output or self.folder.predictions
         with self.folder.writing(output):
             rows = predict.predict_files(
-                lambda images: self._on_first_replica(probabilities, images), pattern,
+                probabilities, pattern,
                 image_size=self.config.model.image_size, crop_padding=description.crop_padding,
                 class_names=self._class_names,
                 batch_size=self.config.evaluation.batch_size, output=output)

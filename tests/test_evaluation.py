@@ -33,7 +33,7 @@ def padded_batches(greys=GREYS, labels=LABELS, batch_size=4):
 
 def named(*names, form="none"):
     # Steps that cross the ball, so that every start ends in the same corner.
-    return {name: attacks.create(name, epsilon=EPSILON, step_size=2 * EPSILON, xla_form=form)
+    return {name: attacks.create(name, epsilon=EPSILON, step_size=2 * EPSILON, compiled=form)
             for name in names}
 
 

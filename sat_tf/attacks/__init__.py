@@ -1,4 +1,4 @@
-"""Attacks by name: those evaluation asks for, and the one inside training.
+"""Attacks by name, as evaluation asks for them.
 
     attack = create("pgd-20", epsilon=4 / 255)              # N steps; pgd-50x10 has 10 restarts
     adversarial = attack(logits_fn, images, labels, seed)   # float32 images in [0, 1]
@@ -14,7 +14,7 @@ from sat_tf.attacks.pgd import (
     COMPILED_FORMS, Attack, LogitsFn, compiled_form, default_step_size, fgsm, pgd)
 from sat_tf.attacks.threat import ThreatModel
 
-__all__ = ["ATTACKS", "Attack", "COMPILED_FORMS", "LogitsFn", "ThreatModel", "build",
+__all__ = ["ATTACKS", "Attack", "COMPILED_FORMS", "LogitsFn", "ThreatModel",
            "compiled_form", "create", "cross_entropy", "default_step_size", "fgsm",
            "parse_names", "pgd"]
 
@@ -40,19 +40,19 @@ ATTACKS = {
 }
 
 
-def create(name, *, epsilon, step_size=None, xla_form="none", loss_scale=1.0):
+def create(name, *, epsilon, step_size=None, compiled="none", loss_scale=1.0):
     """Returns the evaluation attack called `name`, or None for "clean".
 
     Args:
       name: a name of ATTACKS, its capital letters replaced by positive integers.
       epsilon: radius, in [0, 1] pixel units.
       step_size: step of the iterated attacks, same units; None means `default_step_size`.
-      xla_form: one of COMPILED_FORMS.
+      compiled: one of COMPILED_FORMS.
       loss_scale: factor on the attack's loss, for float16 models.
     Raises: ValueError for an unknown name, listing the known ones.
     """
     factory, sizes = _find(name)
-    return factory(*sizes, epsilon=epsilon, step_size=step_size, compiled=xla_form,
+    return factory(*sizes, epsilon=epsilon, step_size=step_size, compiled=compiled,
                    loss_scale=loss_scale)
 
 
@@ -67,22 +67,6 @@ def parse_names(text):
         if names.count(name) > 1:
             raise ValueError(f"attack {name!r} is given twice")
     return names
-
-
-def build(attack_config, *, form="none", loss_scale=1.0, clip_start=False) -> Attack:
-    """Returns the PGD attack that training uses, from a `sat_tf.config.AttackConfig`.
-
-    Args:
-      attack_config: epsilon, step_size, num_steps, random_start, clean_start_probability.
-      form: one of COMPILED_FORMS; `compiled_form` chooses one for a device.
-      loss_scale: factor on the attack's loss, for float16 models.
-      clip_start: whether the noisy start is fitted to [0, 1], as in Fast AT.
-    """
-    return functools.partial(
-        pgd, epsilon=attack_config.epsilon, step_size=attack_config.step_size,
-        num_steps=attack_config.num_steps, random_start=attack_config.random_start,
-        clean_start_probability=attack_config.clean_start_probability,
-        clip_start=clip_start, loss_scale=loss_scale, compiled=form)
 
 
 def _find(name):

@@ -93,9 +93,9 @@ class Progress(tf.keras.callbacks.Callback):
     def _line(self, logs):
         parts = []
         for name in self.SHOWN:
-            if name in logs:
+            value = logs.get(name, math.nan)
+            if not math.isnan(value):
                 label = name.replace("_", " ").replace("images per second", "images/s")
-                value = logs[name]
                 parts.append(f"{label} {100 * value:.1f} %" if name.endswith("accuracy")
                              else f"{label} {value:.0f}" if "per_second" in name
                              else f"{label} {value:.4f}")
@@ -122,7 +122,7 @@ class Record(tf.keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         step = self._write_scalars(logs)
-        values = {name: float(value) for name, value in logs.items()}
+        values = {name: float(value) for name, value in logs.items() if not math.isnan(value)}
         self._folder.append_metrics({
             "kind": "train", "step": step, "epoch": epoch + 1,
             "seconds": round(time.monotonic() - self._start, 3), **values})
@@ -132,8 +132,8 @@ class Record(tf.keras.callbacks.Callback):
         logs["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
         with self._folder.writing("tensorboard"):
             summaries.write_scalars(
-                self._writer, {f"train/{name}": value for name, value in logs.items()}, step)
-            self._writer.flush()
+                self._writer, {f"train/{name}": value for name, value in logs.items()
+                               if not math.isnan(value)}, step)
         return step
 
 

@@ -15,10 +15,24 @@ from sat_tf.training import methods, optimization, step
 
 
 class _CleanEpochs(tf.keras.callbacks.Callback):
-    """Tells the model, at each epoch's start, whether the attack has begun."""
+    """Tells the model, at each epoch's start, whether the attack has begun.
+
+    Until it has, `adversarial_accuracy` would be that of clean images; it becomes NaN in the logs.
+    """
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.model.attacking.assign(epoch >= self.model.clean_epochs)
+        self._attacking = epoch >= self.model.clean_epochs
+        self.model.attacking.assign(self._attacking)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._blank(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._blank(logs)
+
+    def _blank(self, logs):
+        if not self._attacking and "adversarial_accuracy" in logs:
+            logs["adversarial_accuracy"] = float("nan")
 
 
 class AdversarialModel(tf.keras.Model):

@@ -7,7 +7,6 @@ import pytest
 import tensorflow as tf
 
 from sat_tf import attacks
-from sat_tf.config import AttackConfig
 
 EPSILON = 8 / 255
 IMAGES = np.random.RandomState(0).rand(5, 6, 6, 3).astype("float32")
@@ -50,7 +49,7 @@ def test_zero_epsilon_returns_the_images(name):
 
 
 def test_names_carry_steps_and_restarts():
-    keywords = attacks.create("pgd-50x10", epsilon=EPSILON, step_size=1 / 255, xla_form="loop",
+    keywords = attacks.create("pgd-50x10", epsilon=EPSILON, step_size=1 / 255, compiled="loop",
                               loss_scale=128.0).keywords
     assert keywords == {"num_steps": 50, "restarts": 10, "epsilon": EPSILON, "step_size": 1 / 255,
                         "compiled": "loop", "loss_scale": 128.0}
@@ -75,16 +74,3 @@ def test_lists_of_names_are_parsed_and_checked():
     for text in ("", "clean,", "clean;fgsm", "clean,nosuch"):
         with pytest.raises(ValueError, match="unknown attack"):
             attacks.parse_names(text)
-
-
-def test_build_makes_the_training_attack_of_a_config():
-    config = AttackConfig(epsilon=EPSILON, step_size=2 / 255, num_steps=3, random_start=True,
-                          clean_start_probability=0.2)
-    attack = attacks.build(config, form="step", loss_scale=128.0)
-    assert attack.func is attacks.pgd
-    assert attack.keywords == {
-        "epsilon": EPSILON, "step_size": 2 / 255, "num_steps": 3, "random_start": True,
-        "clean_start_probability": 0.2, "clip_start": False, "loss_scale": 128.0,
-        "compiled": "step"}
-    attacked = attacks.build(config, clip_start=True)(logits_fn, IMAGES, LABELS, 0)
-    assert np.abs(attacked.numpy() - IMAGES).max() <= EPSILON + 1e-6

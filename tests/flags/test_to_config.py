@@ -1,6 +1,7 @@
 """From command lines to configurations: defaults, precedence, durations, refusals."""
 
 import dataclasses
+import json
 import pathlib
 
 import pytest
@@ -57,6 +58,12 @@ def test_durations_become_steps():
     assert resolve("--train_steps=3", "--epochs=2").optimizer.train_steps == 3
 
 
+def test_clean_epochs_are_a_share_of_a_long_run():
+    assert resolve().method.clean_epochs == 5
+    assert resolve("--train_steps=2").method.clean_epochs == 0
+    assert resolve("--clean_epochs=3").method.clean_epochs == 3
+
+
 def test_the_releases_spelling_is_accepted():
     assert resolve("--model=efficientnet-bL1").model.name == "efficientnet-l1"
 
@@ -74,13 +81,14 @@ def test_a_run_gives_what_flags_do_not():
 
 def test_hardware_and_length_may_change_between_commands():
     stored = resolve()
-    config = resolve("--strategy=mirrored", "--xla=on", "--epochs=50", "--eval_every=2")
+    config = resolve("--strategy=mirrored", "--xla=on", "--epochs=50", "--eval_every=2",
+                     stored=stored)
     assert configs.differences(stored, config) == []
 
 
 def test_json_round_trip():
     config = resolve("--eval_attacks=clean,fgsm,pgd-5x2")
-    assert configs.Config.from_dict(__import__("json").loads(config.to_json())) == config
+    assert configs.Config.from_dict(json.loads(config.to_json())) == config
 
 
 @pytest.mark.parametrize("values", [{}, {"seed": 1}, {"model": {"nome": "x"}, "seed": 0}])

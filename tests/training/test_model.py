@@ -96,6 +96,8 @@ def test_same_seed_same_weights_other_seed_other_weights():
 def test_clean_epochs_come_first():
     history = _model(clean_epochs=2).fit(*tiny.examples(16), epochs=4, verbose=0).history
     np.testing.assert_allclose(history["perturbation_max"], [0, 0, 0.05, 0.05], rtol=1e-4)
+    np.testing.assert_array_equal(np.isnan(history["adversarial_accuracy"]),
+                                  [True, True, False, False])
 
 
 def test_clean_epochs_count_from_initial_epoch():

@@ -1,0 +1,64 @@
+"""What a run measures of its network, again and again: accuracies, and a gallery of attacks.
+
+The graphs are traced once and kept, so that evaluating every epoch costs neither time nor memory
+for another one.
+"""
+
+import tensorflow as tf
+
+from sat_tf import attacks, data, evaluation, seeds, summaries
+
+GALLERY_IMAGES = summaries.MAX_ROWS
+
+
+class Measurement:
+    """Clean and robust accuracy on a source's evaluation part, and the gallery for TensorBoard.
+
+    Args:
+      config: the run's Config.
+      strategy: where it runs.
+      source: the loaded data.
+      logits_fn: the network in inference mode; its variables are read at each call.
+      compiled, loss_scale: see `attacks.pgd`.
+    """
+
+    def __init__(self, config, strategy, source, logits_fn, *, compiled, loss_scale):
+        self._config = config
+        self._strategy = strategy
+        self._source = source
+        self._logits_fn = logits_fn
+        self._attacks = {name: attacks.create(
+            name, epsilon=config.attack.epsilon, step_size=config.evaluation.step_size,
+            compiled=compiled, loss_scale=loss_scale) for name in config.evaluation.attacks}
+        self._evaluator = evaluation.Evaluator(
+            logits_fn, self._attacks, seed=config.seed, strategy=strategy)
+        self._exhibit = tf.function(self._exhibit_on_replica)
+
+    def accuracies(self, *, on_batch=None) -> evaluation.Result:
+        """Returns the counts over the evaluation examples in use."""
+        return self._evaluator(self._batches(self._config.evaluation.batch_size),
+                               on_batch=on_batch)
+
+    def write_gallery(self, writer, class_names, step):
+        """Writes the first images under the last of the attacks; nothing where there is none."""
+        if not any(self._attacks.values()):
+            return
+        images, labels, mask = next(iter(self._batches(GALLERY_IMAGES)))
+        results = self._strategy.run(self._exhibit, args=(images, labels))
+        adversarial, clean_classes, adversarial_classes = (
+            self._strategy.experimental_local_results(result)[0] for result in results)
+        count = int(tf.reduce_sum(tf.cast(mask, tf.int32)))
+        summaries.write_grid(writer, *(value.numpy()[:count] for value in (
+            images, adversarial, clean_classes, adversarial_classes, labels)), class_names, step)
+
+    def _exhibit_on_replica(self, images, labels):
+        attack = [attack for attack in self._attacks.values() if attack is not None][-1]
+        seed = seeds.stream_seed(self._config.seed, seeds.EVALUATION_ATTACK, 0)
+        adversarial = attack(self._logits_fn, images, labels, seed)
+        classes = [tf.argmax(self._logits_fn(x), -1) for x in (images, adversarial)]
+        return adversarial, *classes
+
+    def _batches(self, batch_size):
+        return data.evaluation_batches(
+            self._source, batch_size=batch_size, image_size=self._config.model.image_size,
+            num_examples=self._config.data.eval_examples)
