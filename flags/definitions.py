@@ -119,7 +119,8 @@ GROUPS = {
          f"{_names(attacks.ATTACKS)} (N steps, R restarts)."),
         (_number, "eval_step_size", None, "Of the evaluation's PGD, in [0, 1). Default: max(1/255, "
          "epsilon/N)."),
-        (_integer, "eval_batch_size", 128, "Global batch of evaluation."),
+        (_integer, "eval_batch_size", None, "Global batch of evaluation. Default: 128, or less where "
+         "there are fewer examples."),
         (_integer, "eval_every", 0, "Evaluate every N epochs as well; 0: only at the end.")),
     "hardware": (
         (_string, "strategy", "auto", f"One of: {_names(distribution.STRATEGIES)}. auto: the TPU "

@@ -82,7 +82,8 @@ def to_config(flags, stored=None) -> configs.Config:
         distribution=_distribution(values),
         evaluation=configs.EvaluationConfig(
             attacks=_checked("eval_attacks", attacks.parse_names, _joined(values.get("eval_attacks"))),
-            batch_size=values.get("eval_batch_size"), every=values.get("eval_every"),
+            batch_size=values.get("eval_batch_size", _evaluation_batch(data_config.eval_examples)),
+            every=values.get("eval_every"),
             step_size=values.get("eval_step_size")),
         seed=values.get("seed"))
 
@@ -150,6 +151,11 @@ def _optimizer(values, data_config, otherwise, stored):
             "warmup_learning_rate", min(otherwise["warmup_learning_rate"], learning_rate)),
         **{name: values.get(name, otherwise[name]) for name in (
             "schedule", "warmup_epochs", "weight_decay", "weight_decay_on", "ema_decay")})
+
+
+def _evaluation_batch(examples):
+    """Returns at most 128, and no more than the examples fill, in steps of 8 for the replicas."""
+    return min(128, -(-examples // 8) * 8)
 
 
 def _train_steps(values, steps_per_epoch, otherwise, stored):

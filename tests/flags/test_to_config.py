@@ -58,6 +58,12 @@ def test_durations_become_steps():
     assert resolve("--train_steps=3", "--epochs=2").optimizer.train_steps == 3
 
 
+def test_evaluation_batches_are_no_larger_than_the_examples_fill():
+    assert resolve().evaluation.batch_size == 128
+    assert resolve("--eval_examples=16").evaluation.batch_size == 16
+    assert resolve("--eval_examples=20").evaluation.batch_size == 24
+
+
 def test_clean_epochs_are_a_share_of_a_long_run():
     assert resolve().method.clean_epochs == 5
     assert resolve("--train_steps=2").method.clean_epochs == 0

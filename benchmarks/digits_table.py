@@ -1,0 +1,61 @@
+"""The README's table: methods and activations on digits, over seeds, with the spread.
+
+    python -m benchmarks.digits_table --seeds 0 1 2
+
+Every cell is `python main.py` with its defaults but for the method, the activation and the seed.
+Finished runs are kept in --runs and not run again.  Writes benchmarks/results/digits.json and
+prints the table in Markdown.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "digits.json"
+METHODS = ("standard", "pgd")
+ACTIVATIONS = ("relu", "swish")
+
+
+def results_of(folder, method, activation, seed):
+    """Returns results.json of one cell's run, which is made if it is not there yet."""
+    run = pathlib.Path(folder) / f"{method}-{activation}-{seed}"
+    if not (run / "results.json").exists():
+        subprocess.run(
+            [sys.executable, "main.py", f"--model_dir={run}", f"--method={method}",
+             f"--activation={activation}", f"--seed={seed}"],
+            cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return json.loads((run / "results.json").read_text())
+
+
+def spread(values):
+    """Returns "mean ± standard deviation" of fractions, in per cent."""
+    return f"{100 * statistics.mean(values):.1f} ± {100 * statistics.stdev(values):.1f}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--runs", default=os.path.join("runs", "digits_table"))
+    arguments = parser.parse_args()
+    rows, table = [], ["| method | activation | clean (%) | pgd-20 (%) |", "|---|---|---|---|"]
+    for method in METHODS:
+        for activation in ACTIVATIONS:
+            cell = [results_of(arguments.runs, method, activation, seed)
+                    for seed in arguments.seeds]
+            clean = [result["clean_accuracy"] for result in cell]
+            robust = [result["robust_accuracy"]["pgd-20"] for result in cell]
+            rows.append({"method": method, "activation": activation, "seeds": arguments.seeds,
+                         "clean_accuracy": clean, "robust_accuracy_pgd_20": robust,
+                         "epsilon": cell[0]["epsilon"], "examples": cell[0]["examples"]})
+            table.append(f"| {method} | {activation} | {spread(clean)} | {spread(robust)} |")
+    RESULTS.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+    print("\n".join(table))
+
+
+if __name__ == "__main__":
+    main()
