@@ -1,5 +1,7 @@
 """The two ways a run ends badly, told apart by its exit status."""
 
+import re
+
 
 class UserError(ValueError):
     """What the user can mend; the message is one line naming the flag, the value and the remedy."""
@@ -17,7 +19,7 @@ def look_up(table: dict, kind: str, name):
 
 
 def one_line(error: BaseException) -> str:
-    """Returns the message of `error` without line breaks, cut where libraries append tracebacks."""
-    text = str(getattr(error, "message", None) or error)
+    """Returns the message of `error` without line breaks, graph node names and tracebacks."""
+    text = re.sub(r"\{\{.*?\}\} ?", "", str(getattr(error, "message", None) or error))
     first_lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " ".join(first_lines[:2])[:400] or type(error).__name__

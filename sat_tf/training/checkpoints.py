@@ -13,6 +13,7 @@ import tensorflow as tf
 from sat_tf import errors
 from sat_tf.training import optimization
 
+_NAME = "checkpoint-at-step"
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
@@ -26,7 +27,7 @@ class Checkpoints:
     def __init__(self, state: tf.train.Checkpoint, directory: str):
         self._state = state
         self._manager = tf.train.CheckpointManager(
-            state, directory, max_to_keep=2, checkpoint_name="checkpoint-at-step")
+            state, directory, max_to_keep=2, checkpoint_name=_NAME)
 
     @property
     def latest(self):
@@ -36,7 +37,11 @@ class Checkpoints:
     def save(self, step: int) -> str:
         """Saves the state under `step`, unless it is there already; returns the path prefix."""
         if not (self.latest or "").endswith(f"-{step}"):
-            self._manager.save(checkpoint_number=step, check_interval=False)
+            try:
+                self._manager.save(checkpoint_number=step, check_interval=False)
+            except tf.errors.OpError:  # what a full disk has of it only keeps the disk full
+                tf.io.gfile.rmtree(f"{self._manager.directory}/{_NAME}-{step}_temp")
+                raise
         return self.latest
 
     def restore(self) -> bool:
@@ -55,7 +60,7 @@ def _restore(state, prefix, partial=False):
         status = state.restore(prefix)
         status.expect_partial() if partial else None
         status.assert_existing_objects_matched()
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
+    except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:
         raise errors.UserError(
             f"checkpoint {prefix} cannot be restored ({errors.one_line(error)}); if it is damaged, "
             f"remove it and its line in {os.path.join(os.path.dirname(prefix), 'checkpoint')}"
@@ -78,7 +83,7 @@ def find(path: str) -> str:
 
 def step_of(prefix: str) -> int:
     """Returns the step in the name of a checkpoint of ours; 0 where another named it."""
-    match = re.search(r"at-step-(\d+)$", prefix)
+    match = re.search(rf"{_NAME}-(\d+)$", prefix)
     return int(match.group(1)) if match else 0
 
 

@@ -46,9 +46,10 @@ def test_step_size_follows_epsilon_and_method():
 
 def test_families_have_their_own_recipes():
     resnet = resolve("--model=resnet50", "--batch_size=512").optimizer
-    b0 = resolve("--model=efficientnet-b0", "--batch_size=512", "--schedule=exponential").optimizer
+    b0 = resolve("--model=efficientnet-b0", "--batch_size=512").optimizer
     assert (resnet.name, resnet.weight_decay_on) == ("sgd", "kernels")
     assert (b0.name, b0.weight_decay_on, b0.ema_decay) == ("rmsprop", "all_but_batch_norm", 0.9999)
+    assert (b0.schedule, b0.learning_rate) == ("exponential", pytest.approx(0.032))
 
 
 def test_durations_become_steps():
