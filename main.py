@@ -75,6 +75,14 @@ def _applied_config(flags, folder):
     return config
 
 
+def _connect(tpu):
+    """Returns the resolver of the TPU that was named, or None."""
+    try:
+        return connect.connect(tpu) if tpu else None
+    except ValueError as error:
+        raise errors.UserError(str(error)) from error
+
+
 def _run(flags, interruption):
     """Goes from the flags to a configuration, a strategy and one entry of MODES."""
     if flags.mode == "predict" and not flags.images:
@@ -87,8 +95,7 @@ def _run(flags, interruption):
     if settings.virtual_cpus > 1:
         distribution.split_cpu(settings.virtual_cpus)
     distribution.set_precision(settings.precision)
-    strategy = distribution.create(
-        settings.strategy, connect.connect(settings.tpu) if settings.tpu else None)
+    strategy = distribution.create(settings.strategy, _connect(settings.tpu))
     MODES[flags.mode](Run(config, strategy, folder), flags, interruption)
 
 
@@ -104,7 +111,7 @@ def main(argv) -> int:
             _run(flags, interruption)
     except Interrupted as interrupted:
         return 128 + interrupted.signum
-    except ValueError as error:
+    except errors.UserError as error:
         print(f"error: {errors.one_line(error)}", file=sys.stderr)
         return 2
     except errors.RunFailure as error:

@@ -12,6 +12,7 @@ from fractions import Fraction
 from absl import flags as absl_flags
 
 from sat_tf import activations, attacks, data, distribution, models
+from sat_tf.errors import UserError
 from sat_tf.training import METHODS
 from sat_tf.training.optimization import OPTIMIZERS, SCHEDULES, WEIGHT_DECAY_ON
 
@@ -145,20 +146,20 @@ def define() -> absl_flags.FlagValues:
 
 
 def parse(flags, argv):
-    """Reads a command line into `flags`; ValueError names the flag, the value and the remedy."""
+    """Reads a command line into `flags`; UserError names the flag, the value and the remedy."""
     try:
         stray = flags(argv)[1:]
     except absl_flags.UnrecognizedFlagError as error:
         near = [f"--{name}" for name in difflib.get_close_matches(error.flagname, list(flags))]
         meant = f"; did you mean {' or '.join(near)}?" if near else "; see --help"
-        raise ValueError(f"--{error.flagname}: no such flag{meant}") from error
+        raise UserError(f"--{error.flagname}: no such flag{meant}") from error
     except absl_flags.Error as error:
         message = re.sub(r"^flag (?=--)|^ERROR:: ", "", str(error))
         if "Unable to open flagfile" in message:
             message = f"--flagfile: {message}; give a file of flags, one a line"
-        raise ValueError(message) from error
+        raise UserError(message) from error
     if stray:
-        raise ValueError(f"{stray[0]}: not a flag; flags look like --epochs=3")
+        raise UserError(f"{stray[0]}: not a flag; flags look like --epochs=3")
 
 
 def help_text(flags) -> str:

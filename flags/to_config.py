@@ -10,7 +10,7 @@ import os
 from flags import defaults
 from sat_tf import activations, attacks, data, distribution, models
 from sat_tf import config as configs
-from sat_tf.errors import look_up
+from sat_tf.errors import UserError, look_up
 from sat_tf.training import methods
 
 
@@ -35,11 +35,11 @@ class _Values:
 
 
 def _checked(flag, check, value):
-    """Returns check(value); a ValueError gets the flag's name in front."""
+    """Returns check(value); its ValueError becomes a UserError with the flag's name in front."""
     try:
         return check(value)
     except ValueError as error:
-        raise ValueError(f"--{flag}={value}: {error}") from error
+        raise UserError(f"--{flag}={value}: {error}") from error
 
 
 def default_model_dir(flags) -> str:
@@ -62,7 +62,7 @@ def to_config(flags, stored=None) -> configs.Config:
     Args:
       flags: absl FlagValues, parsed.
       stored: the Config of the run that is continued or evaluated, or None.
-    Raises: ValueError, one line naming flag, value and remedy.
+    Raises: UserError, one line naming flag, value and remedy.
     """
     values = _Values(flags, stored)
     description = _checked("dataset", data.describe, values.get("dataset"))
@@ -95,7 +95,7 @@ def _joined(names):
 def _model(values, description, row):
     num_classes = values.get("num_classes", description.num_classes)
     if 2 <= num_classes < description.num_classes:
-        raise ValueError(f"--num_classes={num_classes}: {description.name} has "
+        raise UserError(f"--num_classes={num_classes}: {description.name} has "
                          f"{description.num_classes} classes; give at least that many")
     activation, alpha = values.get("activation"), values.get("activation_alpha")
     _checked("activation", activations.create, activation)
@@ -129,7 +129,7 @@ def _data(values, description, otherwise):
                             ("eval_examples", description.eval_examples)):
         sizes[flag] = values.get(flag, available)
         if sizes[flag] > available:
-            raise ValueError(f"--{flag}={sizes[flag]}: {description.name} has {available}; give at "
+            raise UserError(f"--{flag}={sizes[flag]}: {description.name} has {available}; give at "
                              "most that many, or leave the flag out for all")
     return configs.DataConfig(
         name=description.name, data_dir=values.get("data_dir"),
@@ -165,7 +165,7 @@ def _train_steps(values, steps_per_epoch, otherwise, stored):
         return stored.optimizer.train_steps
     epochs = values.get("epochs", otherwise["epochs"])
     if not epochs > 0:
-        raise ValueError(f"--epochs={epochs:g}: give a number above 0; --mode=eval trains nothing")
+        raise UserError(f"--epochs={epochs:g}: give a number above 0; --mode=eval trains nothing")
     return max(1, round(epochs * steps_per_epoch))
 
 

@@ -11,13 +11,15 @@ import json
 import math
 from typing import Any, Dict, List, Optional, Tuple
 
+from sat_tf.errors import UserError
+
 
 def _setting(flag=None, defines=True):
     return dataclasses.field(metadata={"flag": flag, "defines": defines})
 
 
 def _refuse(flag, value, remedy):
-    raise ValueError(f"--{flag}={value}: {remedy}")
+    raise UserError(f"--{flag}={value}: {remedy}")
 
 
 def _check_range(flag, value, *, low=None, high=None, above=None, below=None):
@@ -41,7 +43,7 @@ def _check_pixel_size(flag, value):
 
 
 def check_attack_size(epsilon, num_steps):
-    """Raises ValueError unless epsilon is in [0, 1) and there is at least one step."""
+    """Raises UserError unless epsilon is in [0, 1) and there is at least one step."""
     _check_pixel_size("epsilon", epsilon)
     _check_range("num_steps", num_steps, low=1)
 

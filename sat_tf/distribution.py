@@ -7,7 +7,7 @@
 
 import tensorflow as tf
 
-from sat_tf.errors import look_up
+from sat_tf.errors import UserError, look_up
 
 
 def split_cpu(count: int):
@@ -36,7 +36,7 @@ def _mirrored(unused_resolver):
 
 def _tpu(resolver):
     if resolver is None:
-        raise ValueError("--strategy=tpu: no TPU was named; give --tpu=NAME, or --tpu=local on "
+        raise UserError("--strategy=tpu: no TPU was named; give --tpu=NAME, or --tpu=local on "
                          "a TPU VM")
     return tf.distribute.TPUStrategy(resolver)
 
@@ -57,7 +57,7 @@ def create(name: str, tpu_resolver=None) -> tf.distribute.Strategy:
       name: a key of STRATEGIES.  `auto` takes the TPU where one was named, else all GPUs, or
         all logical CPUs.
       tpu_resolver: of a connected and initialised TPU system, or None.
-    Raises: ValueError for an unknown name, or `tpu` without a TPU.
+    Raises: ValueError for an unknown name; UserError for `tpu` without a TPU.
     """
     return look_up(STRATEGIES, "strategy", name)(tpu_resolver)
 
@@ -68,11 +68,11 @@ def device_type(strategy: tf.distribute.Strategy) -> str:
 
 
 def check_divisible(flag: str, batch_size: int, strategy: tf.distribute.Strategy):
-    """Raises ValueError where a global batch cannot be split evenly over the replicas."""
+    """Raises UserError where a global batch cannot be split evenly over the replicas."""
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas:
         nearest = max(replicas, round(batch_size / replicas) * replicas)
-        raise ValueError(f"--{flag}={batch_size}: not divisible by the {replicas} replicas; "
+        raise UserError(f"--{flag}={batch_size}: not divisible by the {replicas} replicas; "
                          f"give a multiple, such as {nearest}")
 
 

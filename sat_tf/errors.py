@@ -11,6 +11,10 @@ class RunFailure(RuntimeError):
     """The run itself failed, as when the loss is no longer finite; what it had saved is kept."""
 
 
+class NonFinite(RunFailure, ValueError):
+    """A network's outputs are NaN or infinite, so that there is nothing to report."""
+
+
 def look_up(table: dict, kind: str, name):
     """Returns table[name]; ValueError lists the known names."""
     if name not in table:

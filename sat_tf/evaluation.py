@@ -15,6 +15,7 @@ from typing import Dict
 import tensorflow as tf
 
 from sat_tf import seeds
+from sat_tf.errors import NonFinite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Evaluator:
             if not examples:
                 raise ValueError("no examples to evaluate")
             if not_finite:
-                raise ValueError(f"the logits of {not_finite} of {examples} examples are not "
+                raise NonFinite(f"the logits of {not_finite} of {examples} examples are not "
                                  f"finite ({name}): there is no accuracy to report")
             total = done
         return Result(examples, correct)

@@ -287,3 +287,34 @@ def test_sigterm_and_again_in_processes_of_their_own(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300,
                           check=True)
     assert f"continuing from {tmp_path}/checkpoints/checkpoint-at-step-{stopped}" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [
+    ("--strategy=mirrored",), ("--xla=on",), ("--precision=bfloat16",), ("--precision=float16",),
+    ("--method=standard",), ("--method=fast",), ("--activation=smoothrelu",),
+    ("--optimizer=adam", "--schedule=cosine", "--steps_per_execution=2"),
+    ("--model=efficientnet-b0", "--survival_probability=0.5"),
+    ("--image_size=16", "--augment=basic", "--label_smoothing=0.1", "--clean_epochs=1"),
+    ("--num_classes=12",)], ids=" ".join)
+def test_settings_work_from_training_to_export(arguments, tmp_path):
+    assert run(*SHORT[:-1], f"--model_dir={tmp_path}", "--train_steps=5", *arguments) == 0
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["examples"] == 20 and results["step"] == 5
+    exported = tf.saved_model.load(str(tmp_path / "saved_model"))
+    config = json.loads((tmp_path / "config.json").read_text())["model"]
+    logits = exported.logits(tf.zeros([2, config["image_size"], config["image_size"], 3]))
+    assert logits.shape == (2, config["num_classes"]) and np.isfinite(logits).all()
+
+
+@pytest.mark.slow
+def test_a_mirrored_run_is_the_one_device_run(tmp_path):
+    """From a deterministic start; two virtual devices on the command line."""
+    accuracies = []
+    for name, hardware in (("one", ["--strategy=one_device"]),
+                           ("two", ["--strategy=mirrored", "--virtual_cpus=2"])):
+        command = [sys.executable, "main.py", *SHORT[:-2], *hardware, "--random_start=false",
+                   "--train_steps=4", f"--model_dir={tmp_path / name}"]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
+        rows = [row for row in _rows(tmp_path / name) if row["kind"] == "train"]
+        accuracies.append((rows[-1]["loss"], rows[-1]["adversarial_accuracy"]))
+    np.testing.assert_allclose(accuracies[0], accuracies[1], rtol=1e-3)

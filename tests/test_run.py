@@ -1,0 +1,77 @@
+"""How a run is cut into `fit` calls, its table, and the callbacks around them."""
+
+import io
+import math
+
+import pytest
+
+import tiny
+from sat_tf import errors
+from sat_tf.run import epoch_segments, format_table
+from sat_tf.training import AdversarialModel, callbacks, create
+
+
+@pytest.mark.parametrize("start, stop, expected", [
+    (0, 12, [(0, 3, 4)]),
+    (0, 2, [(0, 1, 2)]),
+    (6, 12, [(1, 2, 2), (2, 3, 4)]),
+    (6, 7, [(1, 2, 1)]),
+    (5, 14, [(1, 2, 3), (2, 3, 4), (3, 4, 2)]),
+    (12, 12, [])])
+def test_segments_take_every_step_once(start, stop, expected):
+    assert list(epoch_segments(start, stop, 4)) == expected
+    assert sum((last - first) * steps for first, last, steps in expected) == stop - start
+
+
+def test_the_table_is_in_per_cent():
+    table = format_table({"clean_accuracy": 0.975, "robust_accuracy": {"pgd-20": 0.5},
+                          "examples": 40, "epsilon": 4 / 255, "step": 7})
+    assert "4/255" in table and "97.50 %" in table and "50.00 %" in table
+
+
+class _Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), _Terminal()])
+def test_progress_shows_loss_accuracies_and_speed(stream):
+    model = AdversarialModel(tiny.network(), create("pgd", epsilon=0.1))
+    model.compile("sgd")
+    images, labels = tiny.examples(32)
+    model.fit(images, labels, batch_size=8, epochs=2, verbose=0, callbacks=[
+        callbacks.Throughput(8), callbacks.Progress(2, stream=stream)])
+    text = stream.getvalue()
+    for part in ("epoch 1/2", "epoch 2/2", "loss ", "clean accuracy ", "adversarial accuracy ",
+                 " %", "images/s "):
+        assert part in text
+    assert ("[" in text) == stream.isatty()  # the bar itself is for terminals
+
+
+def test_the_step_is_traced_once_over_epochs_and_batches():
+    method = create("pgd", epsilon=0.1, num_steps=3)
+    traces = []
+
+    def perturb(*args):
+        traces.append(args)
+        return method.perturb(*args)
+
+    model = AdversarialModel(tiny.network(), type(method)(perturb, method.loss, method.metrics))
+    model.compile("sgd")
+    images, labels = tiny.examples(32)
+    for _ in range(2):
+        model.fit(images, labels, batch_size=8, epochs=2, verbose=0)
+    assert len(traces) == 1
+
+
+def test_a_non_finite_loss_names_step_rate_and_checkpoint():
+    class Saved:
+        latest = "folder/checkpoint-at-step-3"
+
+    model = AdversarialModel(tiny.network(), create("standard"))
+    model.compile("sgd")
+    stop = callbacks.StopOnNonFinite(Saved())
+    stop.set_model(model)
+    stop.on_train_batch_end(0, {"loss": 1.0})
+    with pytest.raises(errors.RunFailure, match=r"nan at step 0 \(learning rate 0.01\).*step-3"):
+        stop.on_train_batch_end(1, {"loss": math.nan})
