@@ -40,7 +40,9 @@ class Checkpoints:
             try:
                 self._manager.save(checkpoint_number=step, check_interval=False)
             except tf.errors.OpError:  # what a full disk has of it only keeps the disk full
-                tf.io.gfile.rmtree(f"{self._manager.directory}/{_NAME}-{step}_temp")
+                partial = f"{self._manager.directory}/{_NAME}-{step}_temp"
+                if tf.io.gfile.exists(partial):
+                    tf.io.gfile.rmtree(partial)
                 raise
         return self.latest
 
