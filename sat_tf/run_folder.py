@@ -1,6 +1,7 @@
 """What a run leaves on disk, and the checks that keep another run from harming it."""
 
 import contextlib
+import glob
 import importlib.metadata
 import json
 import os
@@ -87,7 +88,7 @@ class RunFolder:
     def check_continues(self, config: Config):
         """Raises UserError if the folder holds a run that `config` would not continue."""
         stored = self.stored_config()
-        if stored is None and tf.train.latest_checkpoint(self.checkpoints):
+        if stored is None and glob.glob(os.path.join(glob.escape(self.checkpoints), "*.index")):
             raise UserError(f"--model_dir={self.path}: has checkpoints but no config.json; give "
                             "another --model_dir, or --resume=false to replace them")
         changed = differences(stored, config) if stored else []
