@@ -39,17 +39,21 @@ class Measurement:
         return self._evaluator(self._batches(self._config.evaluation.batch_size),
                                on_batch=on_batch)
 
-    def write_gallery(self, writer, class_names, step):
-        """Writes the first images under the last of the attacks; nothing where there is none."""
+    def exhibits(self):
+        """Returns the first images under the last of the attacks, or None where there is none.
+
+        Returns: NumPy (images, adversarial, their two predicted classes, labels), as
+          `summaries.write_grid` takes them.
+        """
         if not any(self._attacks.values()):
-            return
+            return None
         images, labels, mask = next(iter(self._batches(GALLERY_IMAGES)))
         results = self._strategy.run(self._exhibit, args=(images, labels))
         adversarial, clean_classes, adversarial_classes = (
             self._strategy.experimental_local_results(result)[0] for result in results)
         count = int(tf.reduce_sum(tf.cast(mask, tf.int32)))
-        summaries.write_grid(writer, *(value.numpy()[:count] for value in (
-            images, adversarial, clean_classes, adversarial_classes, labels)), class_names, step)
+        return [value.numpy()[:count] for value in (
+            images, adversarial, clean_classes, adversarial_classes, labels)]
 
     def _exhibit_on_replica(self, images, labels):
         attack = [attack for attack in self._attacks.values() if attack is not None][-1]

@@ -58,6 +58,7 @@ class Run:
         self._model = None  # the AdversarialModel, in training only
         self._checkpoint = None  # what the classifier's weights were read from
         self._step = 0
+        self._start = time.monotonic()
 
     @functools.cached_property
     def classifier(self) -> tf.keras.Model:
@@ -107,7 +108,7 @@ class Run:
         settings = self.config.optimizer
         with self.folder.writing("tensorboard"):
             summaries.write_config(writer, self.config.to_json())
-        record = callbacks.Record(self.folder, writer)
+        record = callbacks.Record(self.folder, writer, self._append_row)
         throughput = callbacks.Throughput(self.config.data.batch_size)
         epochs_in_all = math.ceil(settings.train_steps / settings.steps_per_epoch)
         try:
@@ -167,18 +168,24 @@ class Run:
         start = time.monotonic()
         with self._evaluated_weights():
             result = self._measurement.accuracies(on_batch=lambda *unused: interruption.check())
-            self._write_summaries(result)
+            exhibits = self._measurement.exhibits()
+        self._write_summaries(result, exhibits)
         results = {
             "clean_accuracy": result.clean_accuracy, "robust_accuracy": result.robust_accuracy,
             "examples": result.examples, "epsilon": self.config.attack.epsilon,
             "step": self._step, "checkpoint": self._checkpoint}
         self.folder.write_results(results)
-        self.folder.append_metrics({
-            "kind": "eval", "step": self._step,
-            "epoch": round(self._step / self.config.optimizer.steps_per_epoch, 3),
-            "seconds": round(time.monotonic() - start, 3), **results})
+        self._append_row("eval", self._step,
+                         {**results, "evaluation_seconds": round(time.monotonic() - start, 3)})
         print(format_table(results), flush=True)
         return results
+
+    def _append_row(self, kind, step, values):
+        """Adds a row to metrics.jsonl; its seconds count from this process's start of the run."""
+        self.folder.append_metrics({
+            "kind": kind, "step": step,
+            "epoch": round(step / self.config.optimizer.steps_per_epoch, 3),
+            "seconds": round(time.monotonic() - self._start, 3), **values})
 
     @functools.cached_property
     def _measurement(self):
@@ -197,13 +204,14 @@ class Run:
     def _evaluated_weights(self):
         return self._model.evaluated_weights() if self._model else contextlib.nullcontext()
 
-    def _write_summaries(self, result):
+    def _write_summaries(self, result, exhibits):
         scalars = {"eval/clean_accuracy": result.clean_accuracy}
         for name, accuracy in result.robust_accuracy.items():
             scalars[f"eval/robust_accuracy/{name.replace('-', '_')}"] = accuracy
         with self._writer("eval") as writer, self.folder.writing("tensorboard"):
             summaries.write_scalars(writer, scalars, self._step)
-            self._measurement.write_gallery(writer, self._class_names, self._step)
+            if exhibits is not None:
+                summaries.write_grid(writer, *exhibits, self._class_names, self._step)
 
     def export(self):
         """Writes the SavedModel of the evaluated weights; returns its path."""

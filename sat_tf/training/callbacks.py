@@ -107,14 +107,17 @@ class Progress(tf.keras.callbacks.Callback):
 
 
 class Record(tf.keras.callbacks.Callback):
-    """Writes each epoch to metrics.jsonl and TensorBoard, and every `every` steps to the latter."""
+    """Writes each epoch to metrics.jsonl and TensorBoard, and every `every` steps to the latter.
 
-    def __init__(self, folder, writer, *, every=100):
+    `append_row` takes the kind of row, the step and the values.
+    """
+
+    def __init__(self, folder, writer, append_row, *, every=100):
         super().__init__()
         self._folder = folder
         self._writer = writer
+        self._append_row = append_row
         self._every = every
-        self._start = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
         if (batch + 1) % self._every == 0:
@@ -123,9 +126,7 @@ class Record(tf.keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         step = self._write_scalars(logs)
         values = {name: float(value) for name, value in logs.items() if not math.isnan(value)}
-        self._folder.append_metrics({
-            "kind": "train", "step": step, "epoch": epoch + 1,
-            "seconds": round(time.monotonic() - self._start, 3), **values})
+        self._append_row("train", step, values)
 
     def _write_scalars(self, logs):
         step = int(self.model.global_step.numpy())
