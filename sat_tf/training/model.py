@@ -115,10 +115,17 @@ class AdversarialModel(tf.keras.Model):
 
     def fit(self, *args, callbacks=None, **kwargs):
         """As Keras' `fit`; the attack begins after `clean_epochs` epochs."""
-        callbacks = [] if callbacks is None else callbacks
-        if self.clean_epochs and isinstance(callbacks, (list, tuple)):
-            callbacks = [_CleanEpochs(), *callbacks]
+        if self.clean_epochs:
+            callbacks = self._with_clean_epochs(callbacks)
         return super().fit(*args, callbacks=callbacks, **kwargs)
+
+    def _with_clean_epochs(self, callbacks):
+        clean_epochs = _CleanEpochs()
+        if isinstance(callbacks, tf.keras.callbacks.CallbackList):  # made by the caller, in full
+            clean_epochs.set_model(self)
+            callbacks.callbacks.insert(0, clean_epochs)
+            return callbacks
+        return [clean_epochs, *tf.nest.flatten([] if callbacks is None else callbacks)]
 
     def train_step(self, data):
         images, labels, sample_weight = self._unpack(data)

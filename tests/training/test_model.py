@@ -100,6 +100,20 @@ def test_clean_epochs_come_first():
                                   [True, True, False, False])
 
 
+@pytest.mark.parametrize("wrap", [
+    lambda callback, model: callback, lambda callback, model: [callback],
+    lambda callback, model: tf.keras.callbacks.CallbackList(
+        [callback], model=model, add_history=True, epochs=2, steps=1, verbose=0)],
+    ids=["bare", "list", "CallbackList"])
+def test_the_attack_begins_whatever_the_callbacks_come_as(wrap):
+    model = _model(clean_epochs=1)
+    seen = []
+    callback = tf.keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append(logs["perturbation_max"]))
+    model.fit(*tiny.examples(16), epochs=2, verbose=0, callbacks=wrap(callback, model))
+    np.testing.assert_allclose(seen, [0, 0.05], rtol=1e-4)
+
+
 def test_clean_epochs_count_from_initial_epoch():
     history = _model(clean_epochs=2).fit(
         *tiny.examples(16), initial_epoch=3, epochs=4, verbose=0).history
