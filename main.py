@@ -15,19 +15,22 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from flags import definitions, to_config  # noqa: E402
+import tensorflow as tf  # noqa: E402
 from sat_tf import distribution, errors  # noqa: E402
 from sat_tf.interruption import Interrupted, Interruption  # noqa: E402
 from sat_tf.run import Run  # noqa: E402
 from sat_tf.run_folder import RunFolder  # noqa: E402
+from sat_tf.training import checkpoints  # noqa: E402
 from tpu import connect  # noqa: E402
 
 
-def _train(run, flags, interruption):
-    run.train(interruption, init_checkpoint=flags.init_checkpoint, resume=flags.resume)
+def _train(run, flags, interruption, then_evaluates=False):
+    run.train(interruption, init_checkpoint=flags.init_checkpoint, resume=flags.resume,
+              then_evaluates=then_evaluates)
 
 
 def _train_and_eval(run, flags, interruption):
-    _train(run, flags, interruption)
+    _train(run, flags, interruption, then_evaluates=True)
     run.evaluate(interruption)
     run.export()
 
@@ -37,14 +40,15 @@ def _eval(run, flags, interruption):
     run.evaluate(interruption)
 
 
-def _export(run, flags, unused_interruption):
+def _export(run, flags, interruption):
     run.load_weights(flags.init_checkpoint)
+    interruption.check()
     run.export()
 
 
-def _predict(run, flags, unused_interruption):
+def _predict(run, flags, interruption):
     run.load_weights(flags.init_checkpoint)
-    run.predict(flags.images, flags.output)
+    run.predict(interruption, flags.images, flags.output)
 
 
 MODES = {"train_and_eval": _train_and_eval, "train": _train, "eval": _eval, "export": _export,
@@ -57,6 +61,8 @@ def _training_config(flags, folder):
     config = to_config.to_config(flags, folder.stored_config() if named else None)
     if flags.resume:
         folder.check_continues(config)
+    else:
+        folder.check_replaceable()
     for name in to_config.unused(flags):
         print(f"note: --{name} is not used by --method={config.method.name}", file=sys.stderr)
     return config
@@ -64,9 +70,14 @@ def _training_config(flags, folder):
 
 def _applied_config(flags, folder):
     """Returns the configuration to evaluate, export or predict with: the run's, but for flags."""
-    source = RunFolder(flags.init_checkpoint) if flags.init_checkpoint else folder
+    initial = flags.init_checkpoint
+    source = RunFolder(checkpoints.run_of(initial)) if initial else folder
     stored = source.stored_config()
-    if stored is None and not flags.init_checkpoint:
+    same_run = os.path.realpath(source.path) == os.path.realpath(folder.path)
+    if not same_run and folder.stored_config() is not None:
+        raise errors.UserError(f"--model_dir={folder.path}: holds another run than that of "
+                               f"--init_checkpoint={initial}; give a folder for its results")
+    if stored is None and not initial:
         raise errors.UserError(f"--model_dir={folder.path}: no run there; train one first, name "
                                "another folder, or give --init_checkpoint")
     config = to_config.to_config(flags, stored)
@@ -101,6 +112,7 @@ def _run(flags, interruption):
 
 def main(argv) -> int:
     """Returns the exit status: 0, 1 for a run that failed, 2 for what the user can mend."""
+    tf.get_logger().setLevel("ERROR")  # its advice on retracing is not for our users
     flags = definitions.define()
     try:
         if {"--help", "-help", "-h"} & set(argv[1:]):
@@ -109,6 +121,7 @@ def main(argv) -> int:
         definitions.parse(flags, argv)
         with Interruption() as interruption:
             _run(flags, interruption)
+            interruption.check()  # a signal that came while the last files were written
     except Interrupted as interrupted:
         return 128 + interrupted.signum
     except errors.UserError as error:

@@ -15,6 +15,7 @@ from typing import Dict
 import tensorflow as tf
 
 from sat_tf import seeds
+from sat_tf.attacks import class_indices
 from sat_tf.errors import NonFinite
 
 
@@ -83,6 +84,11 @@ class Evaluator:
             while it is not known; what it raises ends the evaluation.
         Raises: ValueError for no examples, and for logits that are not finite.
         """
+        # In its scope wherever the caller is: the scope is a part of what decides on a retrace.
+        with self._strategy.scope():
+            return self._count(batches, on_batch)
+
+    def _count(self, batches, on_batch):
         distributed = self._strategy.experimental_distribute_dataset(batches)
         total, correct = _length(batches), {}
         for name, count_batch in self._counters.items():
@@ -112,7 +118,7 @@ def evaluate(logits_fn, batches, attacks, *, seed, strategy=None, on_batch=None)
 def _counter(logits_fn, attack, seed, strategy):
     """Returns (images, labels, mask, batch index) -> int64 [examples, correct, not finite]."""
     def count(images, labels, mask, index):
-        labels = tf.cast(labels, tf.int32)
+        labels = class_indices(labels)
         is_correct, is_finite = _judge(logits_fn(images), labels)
         if attack is not None:
             replica_seed = seeds.replica_seed(seed, seeds.EVALUATION_ATTACK, index)

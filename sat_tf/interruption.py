@@ -40,7 +40,7 @@ class Interruption:
     def _note(self, signum, unused_frame):
         self._received = signum
         self._restore_handlers()
-        print(f"\n{signal.Signals(signum).name}: ending after this batch, with a checkpoint "
+        print(f"\n{signal.Signals(signum).name}: ending as soon as nothing is half done "
               "(once more to end at once)", file=sys.stderr, flush=True)
 
     def check(self):

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from sat_tf import attacks, data, distribution, export, models, predict, summaries, training
 from sat_tf.config import Config
+from sat_tf.errors import UserError
 from sat_tf.interruption import Interrupted
 from sat_tf.measurement import Measurement
 from sat_tf.run_folder import RunFolder
@@ -70,18 +71,20 @@ class Run:
 
         Where training keeps averaged weights, those are taken.
         """
-        prefix = checkpoints.find(path or self.folder.path)
-        checkpoints.load_classifier(self.classifier, prefix)
+        flag = "init_checkpoint" if path else "model_dir"
+        prefix = checkpoints.find(path or self.folder.path, flag)
+        checkpoints.load_classifier(self.classifier, prefix, flag)
         self._checkpoint, self._step = prefix, checkpoints.step_of(prefix)
 
-    def train(self, interruption, *, init_checkpoint=None, resume=True):
+    def train(self, interruption, *, init_checkpoint=None, resume=True, then_evaluates=False):
         """Trains to the configured step, from the run's newest checkpoint where there is one.
 
         Args:
           interruption: an Interruption; once it is set, the state is saved and Interrupted raised.
           init_checkpoint: path of a checkpoint or run that a new run's weights start from.
           resume: False replaces the run in the folder.
-        Raises: RunFailure when the loss is not finite.
+          then_evaluates: whether the caller measures the end, so that `eval_every` need not.
+        Raises: RunFailure when the loss is not finite; UserError where the run is longer already.
         """
         distribution.check_divisible("batch_size", self.config.data.batch_size, self.strategy)
         initial = checkpoints.find(init_checkpoint) if init_checkpoint else None
@@ -94,17 +97,20 @@ class Run:
             self._model.restart_average()
         if not resume:
             self.folder.clear()
-        self.folder.start(self.config)
         saved = checkpoints.Checkpoints(self._model.training_state, self.folder.checkpoints)
         if saved.restore():
             print(f"continuing from {saved.latest}", flush=True)
         self._step = int(self._model.global_step.numpy())
-        self.folder.forget_metrics_after(self._step)
+        if self._step > self.config.optimizer.train_steps:
+            raise UserError(f"--train_steps={self.config.optimizer.train_steps}: the run is at step "
+                            f"{self._step} already; give at least that, or another --model_dir")
+        self.folder.start(self.config)
+        self._start -= self.folder.forget_metrics_after(self._step)
         with self._writer("train") as writer:
-            self._fit(saved, writer, interruption)
+            self._fit(saved, writer, interruption, then_evaluates)
         self._checkpoint = saved.latest
 
-    def _fit(self, saved, writer, interruption):
+    def _fit(self, saved, writer, interruption, then_evaluates):
         settings = self.config.optimizer
         with self.folder.writing("tensorboard"):
             summaries.write_config(writer, self.config.to_json())
@@ -122,7 +128,7 @@ class Run:
                         callbacks.Progress(epochs_in_all),
                         record,
                         callbacks.SaveState(saved, self.folder),
-                        *self._evaluate_every(saved, interruption),
+                        *self._evaluate_every(saved, interruption, then_evaluates),
                         callbacks.CheckInterruption(interruption)])
                 self._step = int(self._model.global_step.numpy())
         except Interrupted:
@@ -151,10 +157,11 @@ class Run:
         with self.folder.writing("tensorboard"):
             return summaries.create_writer(self.folder.tensorboard, part)
 
-    def _evaluate_every(self, saved, interruption):
-        def evaluate(epoch):
+    def _evaluate_every(self, saved, interruption, then_evaluates):
+        def evaluate():
             self._step, self._checkpoint = int(self._model.global_step.numpy()), saved.latest
-            self.evaluate(interruption)
+            if not (then_evaluates and self._step == self.config.optimizer.train_steps):
+                self.evaluate(interruption)
 
         every = self.config.evaluation.every
         return [callbacks.Evaluate(evaluate, every)] if every else []
@@ -181,7 +188,7 @@ class Run:
         return results
 
     def _append_row(self, kind, step, values):
-        """Adds a row to metrics.jsonl; its seconds count from this process's start of the run."""
+        """Adds a row to metrics.jsonl; its seconds are those the run has taken, pauses left out."""
         self.folder.append_metrics({
             "kind": kind, "step": step,
             "epoch": round(step / self.config.optimizer.steps_per_epoch, 3),
@@ -224,23 +231,27 @@ class Run:
         print(f"exported {self.folder.saved_model}")
         return self.folder.saved_model
 
-    def predict(self, pattern: str, output=None):
+    def predict(self, interruption, pattern: str, output=None):
         """Writes file, class and probability of every image `pattern` names, as CSV."""
         description = self.source.description
         on_replica = tf.function(lambda images: tf.nn.softmax(self._logits(images)))
 
         def probabilities(images):
+            interruption.check()
             results = self.strategy.run(on_replica, args=(images,))
             return self.strategy.experimental_local_results(results)[0]
 
-        output = output or self.folder.predictions
-        with self.folder.writing(output):
+        path = output or self.folder.predictions
+        try:
             rows = predict.predict_files(
                 probabilities, pattern,
                 image_size=self.config.model.image_size, crop_padding=description.crop_padding,
                 class_names=self._class_names,
-                batch_size=self.config.evaluation.batch_size, output=output)
-        print(f"wrote {rows} rows to {output}")
+                batch_size=self.config.evaluation.batch_size, output=path)
+        except OSError as error:  # unreadable images are named before anything is written
+            raise UserError(f"--output={path}: cannot be written: {error.strerror}; name another "
+                            "file") from error
+        print(f"wrote {rows} rows to {path}")
 
 
 def format_table(results: dict) -> str:

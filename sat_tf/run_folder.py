@@ -90,7 +90,7 @@ class RunFolder:
         stored = self.stored_config()
         if stored is None and glob.glob(os.path.join(glob.escape(self.checkpoints), "*.index")):
             raise UserError(f"--model_dir={self.path}: has checkpoints but no config.json; give "
-                            "another --model_dir, or --resume=false to replace them")
+                            "another folder, or remove them")
         changed = differences(stored, config) if stored else []
         if changed:
             raise UserError(
@@ -112,30 +112,49 @@ class RunFolder:
             os.makedirs(self.tensorboard, exist_ok=True)
             write_atomically(self.config, json.dumps(about, indent=2) + "\n")
 
+    def check_replaceable(self):
+        """Raises UserError if the folder holds files of a run's names that no run of ours left."""
+        used = [path for path in (*self._folders(), *self._files()) if os.path.exists(path)]
+        if used and self.stored_config() is None:
+            raise UserError(f"--model_dir={self.path}: {os.path.basename(used[0])} there is not of "
+                            "a run of this project; give another folder, or remove it")
+
     def clear(self):
         """Removes a run's own files from the folder, and nothing else."""
+        self.check_replaceable()
         with self.writing("a new run over the old one"):
-            for folder in (self.checkpoints, self.tensorboard, self.saved_model):
-                if os.path.isdir(folder):
-                    shutil.rmtree(folder)
-            for file in (self.config, self.metrics, self.results, self.predictions):
+            for file in (*self._files(), *glob.glob(
+                    os.path.join(glob.escape(self.checkpoints), "checkpoint*"))):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(file)
+            for folder in (self.tensorboard, self.saved_model):
+                if os.path.isdir(folder):
+                    shutil.rmtree(folder)
+
+    def _folders(self):
+        return self.checkpoints, self.tensorboard, self.saved_model
+
+    def _files(self):
+        return self.config, self.metrics, self.results, self.predictions
 
     def append_metrics(self, row: dict):
         """Appends one JSON object to metrics.jsonl."""
         with self.writing("metrics.jsonl"), open(self.metrics, "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
-    def forget_metrics_after(self, step: int):
-        """Drops the rows of steps that a resumed run is about to take again."""
+    def forget_metrics_after(self, step: int) -> float:
+        """Drops the rows of steps that a resumed run is about to take again.
+
+        Returns: the seconds that the rows left were written after.
+        """
         if not os.path.exists(self.metrics):
-            return
+            return 0.0
         with self.writing("metrics.jsonl"):
             with open(self.metrics, encoding="utf-8") as file:
                 rows = [line for line in file if line.endswith("\n")]  # a kill may cut the last
             kept = [line for line in rows if json.loads(line)["step"] <= step]
             write_atomically(self.metrics, "".join(kept))
+        return max((json.loads(line).get("seconds", 0.0) for line in kept), default=0.0)
 
     def write_results(self, results: dict):
         """Replaces results.json."""

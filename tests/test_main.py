@@ -57,7 +57,7 @@ def test_a_run_leaves_what_the_interface_says(finished):
     assert os.path.exists(results["checkpoint"] + ".index")
     assert all(0 <= v <= results["clean_accuracy"] for v in results["robust_accuracy"].values())
     kinds = [(row["kind"], row["step"]) for row in _rows(finished)]
-    assert kinds == [("train", 4), ("eval", 4), ("train", 8), ("eval", 8), ("eval", 8)]
+    assert kinds == [("train", 4), ("eval", 4), ("train", 8), ("eval", 8)]
     assert all({"step", "epoch", "seconds"} <= set(row) for row in _rows(finished))
 
 
@@ -210,7 +210,7 @@ ERRORS = {
     ("--mode=predict", "--model_dir={empty}"): "--images=: nothing to classify",
     ("--mode=predict", "--model_dir={finished}", "--images={empty}/*.png"): "--images=",
     ("--mode=predict", "--model_dir={finished}", "--images={broken}"): "broken.png",
-    ("--init_checkpoint={empty}/none",): "no checkpoint at",
+    ("--init_checkpoint={empty}/none",): "no checkpoint there",
     ("--mode=eval", "--model_dir={empty}", "--init_checkpoint={finished}",
      "--model=resnet18"): "its network differs",
     ("--tpu=local", "--strategy=tpu"): "--tpu=local: no TPU there",
@@ -264,6 +264,67 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_checkpoint(tmp_path, monkeyp
     assert error.startswith("error: --model_dir=") and "No space left on device" in error
     assert error.count("\n") == 1
     assert tf.train.latest_checkpoint(str(tmp_path / "checkpoints")) == kept
+
+
+def test_results_of_another_runs_checkpoint_go_elsewhere(finished, tmp_path, capsys):
+    assert run(*SHORT, f"--model_dir={tmp_path}/other", "--train_steps=1", "--mode=train",
+               "--activation=relu") == 0
+    prefix = tf.train.latest_checkpoint(str(finished / "checkpoints"))
+    for initial in (finished, finished / "checkpoints", prefix):
+        assert run("--mode=eval", f"--model_dir={tmp_path}/other",
+                   f"--init_checkpoint={initial}") == 2
+        assert "holds another run" in capsys.readouterr().err
+    assert not (tmp_path / "other" / "results.json").exists()
+
+
+def test_resume_false_takes_nothing_but_a_run(tmp_path, capsys):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "thesis.ckpt").write_text("mine")
+    (tmp_path / "config.json").write_text('{"mine": 1}')
+    assert run(*SHORT, f"--model_dir={tmp_path}", "--train_steps=1", "--resume=false") == 2
+    assert capsys.readouterr().err.startswith("error: --model_dir=")
+    (tmp_path / "config.json").unlink()
+    assert run(*SHORT, f"--model_dir={tmp_path}", "--train_steps=1", "--resume=false") == 2
+    assert "is not of a run" in capsys.readouterr().err
+    assert (tmp_path / "checkpoints" / "thesis.ckpt").read_text() == "mine"
+
+
+def test_a_damaged_or_longer_run_is_refused_before_anything_is_written(tmp_path, capsys):
+    command = [*SHORT, f"--model_dir={tmp_path}", "--mode=train"]
+    assert run(*command, "--train_steps=3") == 0
+    config = (tmp_path / "config.json").read_bytes()
+    assert run(*command, "--train_steps=1") == 2
+    assert "--train_steps=1: the run is at step 3 already" in capsys.readouterr().err
+    for file in (tmp_path / "checkpoints").glob("*data*"):
+        os.truncate(file, 100)
+    assert run(*command, "--train_steps=9") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --model_dir: checkpoint ") and error.count("\n") == 1
+    assert (tmp_path / "config.json").read_bytes() == config
+
+
+def test_a_signal_ends_predicting_too(finished, tmp_path, monkeypatch):
+    from sat_tf.data import preprocessing
+    for i in range(30):
+        (tmp_path / f"{i}.png").write_bytes(tf.io.encode_png(np.zeros([8, 8, 3], "u1")).numpy())
+    decode = preprocessing.decode
+
+    def signal_and_decode(image_bytes):
+        os.kill(os.getpid(), signal.SIGTERM)
+        monkeypatch.setattr(preprocessing, "decode", decode)
+        return decode(image_bytes)
+
+    monkeypatch.setattr(preprocessing, "decode", signal_and_decode)
+    assert run("--mode=predict", f"--model_dir={finished}", f"--images={tmp_path}/*.png",
+               f"--output={tmp_path}/out.csv") == 143
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_an_output_that_cannot_be_written_names_its_flag(finished, tmp_path, capsys):
+    (tmp_path / "a.png").write_bytes(tf.io.encode_png(np.zeros([8, 8, 3], "u1")).numpy())
+    assert run("--mode=predict", f"--model_dir={finished}", f"--images={tmp_path}/a.png",
+               f"--output={tmp_path}") == 2
+    assert capsys.readouterr().err.startswith(f"error: --output={tmp_path}: cannot be written")
 
 
 @pytest.mark.slow

@@ -9,13 +9,13 @@ An attack is a function of (logits_fn, images, labels, seed); see `pgd` for thei
 import functools
 import re
 
-from sat_tf.attacks.losses import cross_entropy
+from sat_tf.attacks.losses import class_indices, cross_entropy
 from sat_tf.attacks.pgd import (
     COMPILED_FORMS, Attack, LogitsFn, compiled_form, default_step_size, fgsm, pgd)
-from sat_tf.attacks.threat import ThreatModel
+from sat_tf.attacks.threat import ThreatModel, images_within
 
-__all__ = ["ATTACKS", "Attack", "COMPILED_FORMS", "LogitsFn", "ThreatModel",
-           "compiled_form", "create", "cross_entropy", "default_step_size", "fgsm",
+__all__ = ["ATTACKS", "Attack", "COMPILED_FORMS", "LogitsFn", "ThreatModel", "class_indices",
+           "compiled_form", "create", "cross_entropy", "default_step_size", "fgsm", "images_within",
            "parse_names", "pgd"]
 
 

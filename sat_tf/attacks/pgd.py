@@ -15,8 +15,8 @@ from typing import Callable
 
 import tensorflow as tf
 
-from sat_tf.attacks.losses import cross_entropy
-from sat_tf.attacks.threat import ThreatModel
+from sat_tf.attacks.losses import class_indices, cross_entropy
+from sat_tf.attacks.threat import ThreatModel, images_within
 
 LogitsFn = Callable[[tf.Tensor], tf.Tensor]  # float32 [B, H, W, C] -> floating [B, num_classes]
 Attack = Callable[[LogitsFn, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]  # ..., labels, seed
@@ -87,14 +87,15 @@ def pgd(logits_fn, images, labels, seed, *, epsilon, num_steps, step_size=None,
         compiled part, since XLA turns the same seed into other numbers.
     Returns: float32, the shape of `images`, in `bounds` and in the ball; gradients stop here.
     Raises: ValueError for values out of range, for images not floating, labels not
-      integer, and a `logits_fn` that is not differentiable with respect to its images.
+      integer, and a `logits_fn` that is not differentiable with respect to its images;
+      tf.errors.InvalidArgumentError for images outside `bounds`.
     Reference: Madry et al., 2018, https://arxiv.org/abs/1706.06083; start and step rule as in
       the release of Xie et al., 2020, https://arxiv.org/abs/2006.14536.
     """
     threat = ThreatModel(epsilon=epsilon, bounds=bounds)
     _check_settings(num_steps, step_size, clean_start_probability, restarts, loss_scale, compiled)
     step_size = default_step_size(epsilon, num_steps) if step_size is None else float(step_size)
-    images, labels, seed = _as_images(images), _as_labels(labels), _as_seed(seed)
+    images, labels, seed = images_within(images, bounds), class_indices(labels), _as_seed(seed)
 
     def step(adversarial, images, labels):
         gradient = _loss_gradient(logits_fn, adversarial, labels, loss, loss_scale)
@@ -181,20 +182,6 @@ def _strongest(logits_fn, attack, images, labels, loss, restarts):
         lambda restart, *_: restart < restarts, body,
         (tf.constant(0), images, nothing - math.inf, nothing > 0),
         parallel_iterations=1, maximum_iterations=restarts)[1]
-
-
-def _as_images(images):
-    images = tf.convert_to_tensor(images)
-    if not images.dtype.is_floating:
-        raise ValueError(f"images are {images.dtype.name}: give floating images in the bounds")
-    return tf.cast(images, tf.float32)
-
-
-def _as_labels(labels):
-    labels = tf.convert_to_tensor(labels)
-    if not labels.dtype.is_integer:
-        raise ValueError(f"labels are {labels.dtype.name}: give class indices")
-    return tf.cast(labels, tf.int32)
 
 
 def _as_seed(seed):

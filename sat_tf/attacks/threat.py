@@ -87,3 +87,24 @@ class ThreatModel:
     def ascent_direction(self, gradient):
         """Returns the unit step along which a loss with this `gradient` grows fastest."""
         return _GEOMETRIES[self.norm].ascent(gradient)
+
+
+def images_within(images, bounds):
+    """Returns images as float32, after a check that they are on the scale of `bounds`.
+
+    Args:
+      images: floating [batch, height, width, channels].
+      bounds: (low, high), the pixel range.
+    Raises: ValueError for images that are not floating; tf.errors.InvalidArgumentError for pixels
+      outside the range, which projecting would quietly destroy.
+    """
+    images = tf.convert_to_tensor(images)
+    if not images.dtype.is_floating:
+        raise ValueError(f"images are {images.dtype.name}: give floating images within {bounds}")
+    images = tf.cast(images, tf.float32)
+    low, high = bounds
+    slack = 1e-3 * (high - low)
+    tf.debugging.Assert(
+        tf.reduce_all((images >= low - slack) & (images <= high + slack)),
+        [f"images must be within {bounds}; found", tf.reduce_min(images), tf.reduce_max(images)])
+    return images

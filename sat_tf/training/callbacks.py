@@ -152,7 +152,7 @@ class SaveState(tf.keras.callbacks.Callback):
 
 
 class Evaluate(tf.keras.callbacks.Callback):
-    """Calls `evaluate(epoch)` after every `every` epochs."""
+    """Calls `evaluate()` after every `every` epochs."""
 
     def __init__(self, evaluate, every: int):
         super().__init__()
@@ -161,7 +161,7 @@ class Evaluate(tf.keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self._every == 0:
-            self._evaluate(epoch + 1)
+            self._evaluate()
 
 
 class CheckInterruption(tf.keras.callbacks.Callback):

@@ -53,34 +53,42 @@ class Checkpoints:
         """
         if self.latest is None:
             return False
-        _restore(self._state, self.latest)
+        _restore(self._state, self.latest, flag="model_dir")
         return True
 
 
-def _restore(state, prefix, partial=False):
+def _restore(state, prefix, *, flag, partial=False):
     try:
         status = state.restore(prefix)
         status.expect_partial() if partial else None
         status.assert_existing_objects_matched()
     except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:
         raise errors.UserError(
-            f"checkpoint {prefix} cannot be restored ({errors.one_line(error)}); if it is damaged, "
+            f"--{flag}: checkpoint {prefix} cannot be restored ({errors.one_line(error)}); if it is damaged, "
             f"remove it and its line in {os.path.join(os.path.dirname(prefix), 'checkpoint')}"
         ) from error
 
 
-def find(path: str) -> str:
+def find(path: str, flag="init_checkpoint") -> str:
     """Returns the checkpoint prefix that `path` means: a prefix itself, or a run folder's newest.
 
-    Raises: UserError where there is none.
+    Raises: UserError, naming `flag`, where there is none.
     """
     for folder in (path, os.path.join(path, "checkpoints")):
         if os.path.isdir(folder) and tf.train.latest_checkpoint(folder):
             return tf.train.latest_checkpoint(folder)
     if os.path.exists(path + ".index"):
         return path
-    raise errors.UserError(f"no checkpoint at {path}; give a run folder or a checkpoint's path "
+    raise errors.UserError(f"--{flag}={path}: no checkpoint there; give a run folder or a checkpoint's path "
                            "without .index or .data")
+
+
+def run_of(path: str) -> str:
+    """Returns the run folder that a path for `find` lies in, or would."""
+    if os.path.isdir(path) and os.path.basename(os.path.normpath(path)) != "checkpoints":
+        return path
+    folder = path if os.path.isdir(path) else os.path.dirname(path)
+    return os.path.dirname(os.path.abspath(folder))
 
 
 def step_of(prefix: str) -> int:
@@ -89,38 +97,39 @@ def step_of(prefix: str) -> int:
     return int(match.group(1)) if match else 0
 
 
-def load_classifier(classifier: tf.keras.Model, prefix: str):
+def load_classifier(classifier: tf.keras.Model, prefix: str, flag="init_checkpoint"):
     """Fills `classifier` with the weights that are evaluated: the average where one was kept.
 
-    Raises: UserError, saying what differs, if the checkpoint is not of such a classifier.
+    Raises: UserError, naming `flag` and what differs, if the checkpoint is not of such a classifier.
     """
     try:
         shapes = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
     except (tf.errors.OpError, ValueError) as error:
-        raise errors.UserError(f"{prefix} is not a readable checkpoint "
-                               f"({errors.one_line(error)})") from error
-    _check_fits(classifier, prefix, shapes)
+        raise errors.UserError(f"--{flag}: {prefix} is not a readable checkpoint "
+                               f"({errors.one_line(error)}); name another") from error
+    _check_fits(classifier, prefix, shapes, flag)
     state = {"classifier": classifier}
     averaged = any(key.startswith("average/") for key in shapes)
     if averaged:
         state["average"] = optimization.WeightAverage(classifier, decay=0.5)  # decay is not used
-    _restore(tf.train.Checkpoint(**state), prefix, partial=True)
+    _restore(tf.train.Checkpoint(**state), prefix, flag=flag, partial=True)
     if averaged:
         state["average"].copy_to_classifier()
 
 
-def _check_fits(classifier, prefix, shapes):
+def _check_fits(classifier, prefix, shapes, flag):
     there = sorted(tuple(shape) for key, shape in shapes.items()
                    if key.startswith("classifier/") and key.endswith(_VALUE)
                    and ".OPTIMIZER_SLOT" not in key)
     if not there:
         names = ", ".join(sorted(shapes)[:3])
-        raise errors.UserError(f"{prefix} is not a checkpoint of a sat_tf run; it holds {names}, …")
+        raise errors.UserError(f"--{flag}: {prefix} is not a checkpoint of a sat_tf run (it holds "
+                               f"{names}, …); name one that is")
     here = sorted(tuple(w.shape) for w in classifier.weights)
     if there != here:
         only_there, only_here = (_without(a, b) for a, b in ((there, here), (here, there)))
         raise errors.UserError(
-            f"{prefix} is of another model: it has {len(there)} variables, {classifier.name} has "
+            f"--{flag}: {prefix} is of another model: it has {len(there)} variables, {classifier.name} has "
             f"{len(here)}; shapes only there: {_few(only_there)}; only here: {_few(only_here)}")
 
 

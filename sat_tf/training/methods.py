@@ -33,10 +33,12 @@ class Method:
       loss: (train_logits_fn, images, adversarial, labels) -> (float32 [batch] to average and
         descend, {metric name: float32 [batch]}).
       metrics: the names `loss` reports.
+      bounds: the pixel range of the images; epsilon is in its units.
     """
     perturb: attacks.Attack
     loss: Loss
     metrics: Tuple[str, ...]
+    bounds: Tuple[float, float] = (0.0, 1.0)
 
 
 def cross_entropy(logits, labels, *, label_smoothing=0.0):
@@ -49,6 +51,9 @@ def cross_entropy(logits, labels, *, label_smoothing=0.0):
     """
     logits = tf.cast(logits, tf.float32)
     classes = logits.shape[-1]
+    # One-hot targets of other labels would be zero, and such examples teach nothing.
+    tf.debugging.Assert(tf.reduce_all((labels >= 0) & (labels < classes)),
+                        [f"labels must be in [0, {classes}); found", labels])
     targets = tf.one_hot(labels, classes) * (1.0 - label_smoothing) + label_smoothing / classes
     return tf.nn.softmax_cross_entropy_with_logits(labels=targets, logits=logits)
 
@@ -71,21 +76,21 @@ def _unperturbed(logits_fn, images, labels, seed):
     return images
 
 
-def standard(*, label_smoothing=0.0) -> Method:
+def standard(*, label_smoothing=0.0, bounds=(0.0, 1.0)) -> Method:
     """Plain training on the images as they are: the baseline."""
     return Method(
         _unperturbed,
         functools.partial(
             _adversarial_loss, label_smoothing=label_smoothing, metric="clean_accuracy"),
-        ("clean_accuracy",))
+        ("clean_accuracy",), bounds)
 
 
-def _train_on(attack, label_smoothing):
+def _train_on(attack, label_smoothing, bounds):
     return Method(
         attack,
         functools.partial(
             _adversarial_loss, label_smoothing=label_smoothing, metric="adversarial_accuracy"),
-        ("adversarial_accuracy",))
+        ("adversarial_accuracy",), bounds)
 
 
 def pgd(*, epsilon, num_steps=1, step_size=None, random_start=True, clean_start_probability=0.0,
@@ -102,7 +107,7 @@ def pgd(*, epsilon, num_steps=1, step_size=None, random_start=True, clean_start_
         attacks.pgd, epsilon=epsilon, step_size=step_size, num_steps=num_steps,
         random_start=random_start, clean_start_probability=clean_start_probability,
         bounds=bounds, compiled=compiled, loss_scale=loss_scale)
-    return _train_on(attack, label_smoothing)
+    return _train_on(attack, label_smoothing, bounds)
 
 
 def fast(*, epsilon, step_size=None, label_smoothing=0.0, bounds=(0.0, 1.0), compiled="none",
@@ -117,7 +122,7 @@ def fast(*, epsilon, step_size=None, label_smoothing=0.0, bounds=(0.0, 1.0), com
         attacks.pgd, epsilon=epsilon,
         step_size=fast_step_size(epsilon, 1) if step_size is None else step_size, num_steps=1, random_start=True, clip_start=True, bounds=bounds, compiled=compiled,
         loss_scale=loss_scale)
-    return _train_on(attack, label_smoothing)
+    return _train_on(attack, label_smoothing, bounds)
 
 
 def fast_step_size(epsilon, unused_num_steps):

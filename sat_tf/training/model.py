@@ -10,8 +10,8 @@ import contextlib
 
 import tensorflow as tf
 
-from sat_tf import seeds
-from sat_tf.training import methods, optimization, step
+from sat_tf import attacks, seeds
+from sat_tf.training import classifiers, methods, optimization, step
 
 
 class _CleanEpochs(tf.keras.callbacks.Callback):
@@ -38,8 +38,8 @@ class _CleanEpochs(tf.keras.callbacks.Callback):
 class AdversarialModel(tf.keras.Model):
     """A Keras classifier with an adversarial `train_step` and `test_step`.
 
-    Data is (images, labels) or (images, labels, sample_weight): float images within `bounds`,
-    integer class indices [batch].  Training reports `loss`, `clean_accuracy` (in inference mode,
+    Data is (images, labels) or (images, labels, sample_weight): float images within the method's
+    `bounds`, integer class indices [batch].  Training reports `loss`, `clean_accuracy` (in inference mode,
     on a quarter of each batch, unless the method measures it anyway), `adversarial_accuracy`, and
     the perturbation's mean and maximum.  Validation and `evaluate` report clean loss, clean
     accuracy and accuracy under the method's own attack: a progress signal, not a robustness claim.
@@ -54,15 +54,15 @@ class AdversarialModel(tf.keras.Model):
       weight_decay, weight_decay_on: see `optimization.weight_decay_loss`, `decayed_variables`.
       ema_decay: 0 for none; else `evaluate`, `save` and `save_weights` use the averaged weights.
       clean_epochs: epochs of `fit` before the attack begins.
-      from_logits: False where the classifier ends in a softmax; ValueError where that is plain
-        to see and True was given.
-      bounds: the valid pixel range; epsilon is in its units.
+      from_logits: False where the classifier gives probabilities; ValueError where that is plain
+        to see and True was given.  See `classifiers.logits_of` for what is then attacked.
+    Raises: ValueError for a classifier that is not built.
     """
 
     def __init__(self, classifier, method, *, seed=0, weight_decay=0.0, weight_decay_on="kernels",
-                 ema_decay=0.0, clean_epochs=0, from_logits=True, bounds=(0.0, 1.0)):
+                 ema_decay=0.0, clean_epochs=0, from_logits=True):
         super().__init__(name="adversarial_" + classifier.name)
-        _check_output(classifier, from_logits)
+        classifiers.check(classifier, from_logits)
         self.classifier = classifier
         self.method = method
         self.clean_epochs = clean_epochs
@@ -74,8 +74,7 @@ class AdversarialModel(tf.keras.Model):
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
         self.average = optimization.WeightAverage(classifier, ema_decay) if ema_decay else None
         self._seed = seed
-        self._from_logits = from_logits
-        self._bounds = bounds
+        self._to_logits = classifier if from_logits else classifiers.logits_of(classifier)
         self._weight_decay = weight_decay
         self._decayed = optimization.decayed_variables(
             classifier.trainable_variables, weight_decay_on) if weight_decay else []
@@ -110,8 +109,7 @@ class AdversarialModel(tf.keras.Model):
 
     def logits(self, images, training=False):
         """Returns float32 [batch, classes]."""
-        outputs = tf.cast(self.classifier(images, training=training), tf.float32)
-        return outputs if self._from_logits else tf.math.log(tf.maximum(outputs, 1e-30))
+        return tf.cast(self._to_logits(images, training=training), tf.float32)
 
     def fit(self, *args, callbacks=None, **kwargs):
         """As Keras' `fit`; the attack begins after `clean_epochs` epochs."""
@@ -152,17 +150,15 @@ class AdversarialModel(tf.keras.Model):
         self.global_step.assign_add(1)
         mean, largest = step.perturbation_size(images, adversarial)
         return self._report(
-            loss=loss, **clean, **measured, perturbation_mean=mean, perturbation_max=largest)
+            None, loss=loss, **clean, **measured, perturbation_mean=mean, perturbation_max=largest)
 
     def test_step(self, data):
         images, labels, sample_weight = self._unpack(data)
-        if sample_weight is not None:
-            raise ValueError("validation counts every example alike: leave out sample weights")
         seed = seeds.replica_seed(self._seed, seeds.EVALUATION_ATTACK, self.global_step)
         adversarial = self.method.perturb(self.logits, images, labels, seed)
         logits = self.logits(images)
         return self._report(
-            loss=methods.cross_entropy(logits, labels),
+            sample_weight, loss=methods.cross_entropy(logits, labels),
             clean_accuracy=methods.is_correct(logits, labels),
             adversarial_accuracy=methods.is_correct(self.logits(adversarial), labels))
 
@@ -174,6 +170,11 @@ class AdversarialModel(tf.keras.Model):
         """As Keras' `evaluate`, on the averaged weights where there are."""
         with self.evaluated_weights():
             return super().evaluate(*args, **kwargs)
+
+    def predict(self, *args, **kwargs):
+        """As Keras' `predict`, with the averaged weights where there are."""
+        with self.evaluated_weights():
+            return super().predict(*args, **kwargs)
 
     def save(self, *args, **kwargs):
         """Saves the bare classifier, with the averaged weights where there are."""
@@ -202,35 +203,14 @@ class AdversarialModel(tf.keras.Model):
         quarter = (tf.shape(images)[0] + 3) // 4
         return methods.is_correct(self.logits(images[:quarter]), labels[:quarter])
 
-    def _report(self, **values):
+    def _report(self, sample_weight, **values):
         for name, value in values.items():
-            self._means[name].update_state(value)
+            self._means[name].update_state(value, sample_weight)
         return {name: self._means[name].result() for name in values}
 
     def _unpack(self, data):
         images, labels, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)
-        if labels is None or not labels.dtype.is_integer:
-            raise ValueError("labels must be integer class indices of shape [batch]; "
-                             f"got {'none' if labels is None else labels.dtype.name}")
-        if not images.dtype.is_floating:
-            raise ValueError(f"images must be floating point within {self._bounds}; "
-                             f"got {images.dtype.name}")
-        low, high = self._bounds
-        # Clipping to the pixel range would quietly destroy images on another scale.
-        tf.debugging.Assert(
-            tf.reduce_all((images >= low - 1e-3) & (images <= high + 1e-3)),
-            [f"images must be within {self._bounds}; found", tf.reduce_min(images),
-             tf.reduce_max(images)])
-        if labels.shape.rank == 2:  # Keras' array adapter brings [batch, 1] for flat labels
-            labels = tf.squeeze(labels, -1)
-        return tf.cast(images, tf.float32), labels, sample_weight
-
-
-def _check_output(classifier, from_logits):
-    last = classifier.layers[-1] if classifier.layers else None
-    activation = getattr(last, "activation", None)
-    is_softmax = (activation is tf.keras.activations.softmax
-                  or isinstance(last, tf.keras.layers.Softmax))
-    if is_softmax and from_logits:
-        raise ValueError(f"classifier {classifier.name!r} ends in a softmax: give "
-                         "from_logits=False, or leave the softmax out")
+        if labels is None:
+            raise ValueError("there are no labels: give (images, labels)")
+        images = attacks.images_within(images, self.method.bounds)
+        return images, attacks.class_indices(labels), sample_weight

@@ -170,14 +170,15 @@ def test_the_seed_alone_decides_the_weights(name):
     assert len(set(kernels)) == len(kernels)  # no two layers alike
 
 
-def _randomized(name, **kwargs):
+def _randomized(name, image_size=16, batch=3, **kwargs):
     """A small network in which every weight matters (fresh ones have gammas of zero)."""
-    model = models.create(name, image_size=16, num_classes=5, **kwargs)
+    model = models.create(name, image_size=image_size, num_classes=5, **kwargs)
     random = np.random.default_rng(0)
     for weight in model.weights:
         if weight.shape.rank == 1:
             weight.assign_add(random.uniform(0.0, 0.3, weight.shape))
-    return model, tf.constant(random.random((3, 16, 16, 3)), tf.float32)
+    return model, tf.constant(
+        random.random((batch, image_size, image_size, 3)), tf.float32)
 
 
 @every_family
@@ -241,8 +242,13 @@ def test_one_step_moves_every_weight(name):
 
 @every_family_slowly
 def test_compiled_training_pass_equals_the_graph(name):
-    """With draws switched off: XLA turns the same seeds into other numbers."""
-    model, images = _randomized(name, dropout_rate=0.0, survival_probability=1.0)
+    """With draws switched off: XLA turns the same seeds into other numbers.
+
+    The last maps have several pixels of several images: batch norm over fewer values amplifies
+    a change of one rounding in the input to a change of everything.
+    """
+    model, images = _randomized(
+        name, image_size=64, batch=8, dropout_rate=0.0, survival_probability=1.0)
     weights = model.get_weights()
 
     def gradient():

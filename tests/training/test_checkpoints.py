@@ -104,7 +104,7 @@ def test_a_foreign_checkpoint_is_refused(tmp_path):
 
 
 def test_a_missing_checkpoint_is_refused(tmp_path):
-    with pytest.raises(errors.UserError, match="no checkpoint at"):
+    with pytest.raises(errors.UserError, match="--init_checkpoint=.*: no checkpoint there"):
         checkpoints.find(str(tmp_path / "nothing"))
 
 

@@ -196,11 +196,76 @@ def test_softmax_classifiers(fused):
     assert np.isfinite(model.fit(images, labels, verbose=0).history["loss"]).all()
 
 
+def test_the_attack_sees_what_goes_into_a_saturated_softmax():
+    """There the probabilities are 0 and 1, and their logarithm has no gradient."""
+    network = tiny.network()
+    probabilities = tf.keras.Model(network.input, tf.keras.layers.Softmax()(
+        tf.keras.layers.Dense(4, kernel_initializer="identity", name="sharpen")(network.output)))
+    probabilities.get_layer("sharpen").kernel.assign(1e4 * np.eye(4))
+    model = _model(network=probabilities, from_logits=False)
+    images = tf.constant(tiny.examples(8)[0])
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        logits = model.logits(images)
+    assert np.abs(tape.gradient(logits, images)).max(axis=(1, 2, 3)).min() > 0
+
+
+def test_probabilities_of_an_unknown_making_are_taken_by_their_logarithm():
+    network = tiny.network()
+    classifier = tf.keras.Model(
+        network.input, tf.keras.layers.Lambda(tf.nn.softmax)(network.output))
+    images, _ = tiny.examples(4)
+    np.testing.assert_allclose(_model(network=classifier, from_logits=False).logits(images),
+                               np.log(classifier(images)), atol=1e-5)
+
+
+def test_a_classifier_without_weights_is_refused():
+    with pytest.raises(ValueError, match="build it first"):
+        AdversarialModel(tf.keras.Sequential([tf.keras.layers.Dense(4)]), create("standard"))
+
+
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
+def test_labels_of_any_integer_type_and_column_shape_are_taken(shape):
+    images, labels = tiny.examples(16)
+    network = tiny.network()
+    losses = [
+        _model(network=network, learning_rate=0.0).fit(
+            images, given, batch_size=16, shuffle=False, verbose=0).history["loss"][0]
+        for given in (labels, labels.astype(np.uint8).reshape(shape))]
+    assert losses[0] == losses[1]
+
+
+def test_labels_beyond_the_classes_are_refused():
+    images, labels = tiny.examples(8)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"labels must be in \[0, 4\)"):
+        _model().fit(images, labels + 2, verbose=0)
+
+
+def test_predict_is_of_the_averaged_weights_too():
+    images, labels = tiny.examples(16)
+    model = _model(ema_decay=0.9, learning_rate=1.0)
+    model.fit(images, labels, batch_size=4, epochs=3, verbose=0)
+    with model.evaluated_weights():
+        expected = model.classifier(images, training=False)
+    np.testing.assert_allclose(model.predict(images, verbose=0), expected, atol=1e-5)
+
+
+def test_validation_honours_sample_weights():
+    images, labels = tiny.examples(16)
+    model = _model()
+    weights = np.float32([1] * 8 + [0] * 8)
+    weighted = model.evaluate(images, labels, sample_weight=weights, batch_size=16, verbose=0,
+                              return_dict=True)
+    first_half = model.evaluate(images[:8], labels[:8], batch_size=16, verbose=0, return_dict=True)
+    assert weighted["clean_accuracy"] == pytest.approx(first_half["clean_accuracy"])
+    assert weighted["loss"] == pytest.approx(first_half["loss"], rel=1e-5)
+
+
 def test_other_pixel_ranges():
     images, labels = tiny.examples(8)
     network = tiny.network()
     method = create("pgd", epsilon=8.0, step_size=2.0, num_steps=2, bounds=(0.0, 255.0))
-    model = AdversarialModel(network, method, bounds=(0.0, 255.0))
+    model = AdversarialModel(network, method)
     model.compile("sgd")
     history = model.fit(255.0 * images, labels, verbose=0).history
     assert 4.0 < history["perturbation_max"][0] <= 8.001
@@ -208,7 +273,7 @@ def test_other_pixel_ranges():
 
 @pytest.mark.parametrize("images,labels,message", [
     (lambda x: 255 * x, lambda y: y, "images must be within"),
-    (lambda x: (255 * x).astype(np.uint8), lambda y: y, "images must be floating point"),
+    (lambda x: (255 * x).astype(np.uint8), lambda y: y, "images are uint8: give floating"),
     (lambda x: x, lambda y: np.eye(4, dtype=np.float32)[y], "integer class indices")])
 def test_data_on_the_wrong_scale_is_refused(images, labels, message):
     x, y = tiny.examples(8)
