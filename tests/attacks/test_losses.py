@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from sat_tf import attacks
 from sat_tf.attacks.losses import cross_entropy
 
 
