@@ -130,6 +130,8 @@ class RunFolder:
             for folder in (self.tensorboard, self.saved_model):
                 if os.path.isdir(folder):
                     shutil.rmtree(folder)
+            if os.path.isdir(self.checkpoints) and not os.listdir(self.checkpoints):
+                os.rmdir(self.checkpoints)
 
     def _folders(self):
         return self.checkpoints, self.tensorboard, self.saved_model
