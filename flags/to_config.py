@@ -51,8 +51,8 @@ def default_model_dir(flags) -> str:
 def unused(flags) -> list:
     """Names the attack flags that were given but that the training method does not take."""
     taken = methods.row(flags.method).attack_settings
-    settings = ("step_size", "num_steps", "random_start", "clean_start_probability")  # not epsilon:
-    # evaluation uses it whatever the method
+    # Not epsilon: evaluation uses it whatever the method.
+    settings = ("step_size", "num_steps", "random_start", "clean_start_probability")
     return [name for name in settings if flags[name].present and name not in taken]
 
 
@@ -96,7 +96,7 @@ def _model(values, description, row):
     num_classes = values.get("num_classes", description.num_classes)
     if 2 <= num_classes < description.num_classes:
         raise UserError(f"--num_classes={num_classes}: {description.name} has "
-                         f"{description.num_classes} classes; give at least that many")
+                        f"{description.num_classes} classes; give at least that many")
     activation, alpha = values.get("activation"), values.get("activation_alpha")
     _checked("activation", activations.create, activation)
     if alpha is not None:
@@ -130,7 +130,7 @@ def _data(values, description, otherwise):
         sizes[flag] = values.get(flag, available)
         if sizes[flag] > available:
             raise UserError(f"--{flag}={sizes[flag]}: {description.name} has {available}; give at "
-                             "most that many, or leave the flag out for all")
+                            "most that many, or leave the flag out for all")
     return configs.DataConfig(
         name=description.name, data_dir=values.get("data_dir"),
         augment=values.get("augment", otherwise["augment"]),

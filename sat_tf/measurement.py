@@ -48,7 +48,8 @@ class Measurement:
         if not any(self._attacks.values()):
             return None
         images, labels, mask = next(iter(self._batches(GALLERY_IMAGES)))
-        results = self._strategy.run(self._exhibit, args=(images, labels))
+        with self._strategy.scope():  # as in the Evaluator, so that the caller's causes no retrace
+            results = self._strategy.run(self._exhibit, args=(images, labels))
         adversarial, clean_classes, adversarial_classes = (
             self._strategy.experimental_local_results(result)[0] for result in results)
         count = int(tf.reduce_sum(tf.cast(mask, tf.int32)))

@@ -6,6 +6,7 @@
 
 import csv
 import glob
+import io
 import os
 
 import numpy as np
@@ -13,6 +14,7 @@ import tensorflow as tf
 
 from sat_tf.data import preprocessing
 from sat_tf.errors import UserError
+from sat_tf.run_folder import write_atomically
 
 
 def predict_files(classify, pattern, *, image_size, crop_padding, class_names, batch_size, output):
@@ -81,13 +83,9 @@ def _row(file, probabilities, class_names):
 def _write(rows, output):
     output = os.path.expanduser(output)
     os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
-    partial = output + ".partial"
-    try:
-        with open(partial, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("file", "class", "probability"))
-            writer.writerows(rows)
-        os.replace(partial, output)
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
+    table = io.StringIO(newline="")
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(("file", "class", "probability"))
+    writer.writerows(rows)
+    # File names need not be UTF-8; they come out as the bytes they are.
+    write_atomically(output, table.getvalue(), encoding_errors="surrogateescape")

@@ -38,11 +38,12 @@ def _git_commit():
     return answer.stdout.strip()
 
 
-def write_atomically(path: str, text: str):
-    """Writes beside `path` and renames, so that `path` is never half written."""
+def write_atomically(path: str, text: str, encoding_errors="strict"):
+    """Writes UTF-8 beside `path` and renames, so that `path` is never half written."""
     descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path) or ".", suffix=".part")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="",
+                       errors=encoding_errors) as file:
             file.write(text)
         os.chmod(temporary, 0o644)  # mkstemp's files are the owner's alone
         os.replace(temporary, path)

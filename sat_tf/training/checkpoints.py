@@ -36,7 +36,7 @@ class Checkpoints:
 
     def save(self, step: int) -> str:
         """Saves the state under `step`, unless it is there already; returns the path prefix."""
-        if not (self.latest or "").endswith(f"-{step}"):
+        if self.latest is None or step_of(self.latest) != step:
             try:
                 self._manager.save(checkpoint_number=step, check_interval=False)
             except tf.errors.OpError:  # what a full disk has of it only keeps the disk full
@@ -60,12 +60,13 @@ class Checkpoints:
 def _restore(state, prefix, *, flag, partial=False):
     try:
         status = state.restore(prefix)
-        status.expect_partial() if partial else None
+        if partial:
+            status.expect_partial()
         status.assert_existing_objects_matched()
     except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:
         raise errors.UserError(
-            f"--{flag}: checkpoint {prefix} cannot be restored ({errors.one_line(error)}); if it is damaged, "
-            f"remove it and its line in {os.path.join(os.path.dirname(prefix), 'checkpoint')}"
+            f"--{flag}: checkpoint {prefix} cannot be restored ({errors.one_line(error)}); if it is "
+            f"damaged, remove it and its line in {os.path.join(os.path.dirname(prefix), 'checkpoint')}"
         ) from error
 
 
@@ -79,8 +80,8 @@ def find(path: str, flag="init_checkpoint") -> str:
             return tf.train.latest_checkpoint(folder)
     if os.path.exists(path + ".index"):
         return path
-    raise errors.UserError(f"--{flag}={path}: no checkpoint there; give a run folder or a checkpoint's path "
-                           "without .index or .data")
+    raise errors.UserError(f"--{flag}={path}: no checkpoint there; give a run folder or a "
+                           "checkpoint's path without .index or .data")
 
 
 def run_of(path: str) -> str:
@@ -129,8 +130,8 @@ def _check_fits(classifier, prefix, shapes, flag):
     if there != here:
         only_there, only_here = (_without(a, b) for a, b in ((there, here), (here, there)))
         raise errors.UserError(
-            f"--{flag}: {prefix} is of another model: it has {len(there)} variables, {classifier.name} has "
-            f"{len(here)}; shapes only there: {_few(only_there)}; only here: {_few(only_here)}")
+            f"--{flag}: {prefix} is of another model: it has {len(there)} variables, "
+            f"{classifier.name} has {len(here)}; shapes only there: {_few(only_there)}; only here: {_few(only_here)}")
 
 
 def _without(shapes, others):
