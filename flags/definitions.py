@@ -88,7 +88,7 @@ GROUPS = {
         (_choice, "augment", None, tuple(data.AUGMENTATIONS), "Training augmentation. Default: the "
          "data set's."),
         (_integer, "randaugment_layers", 2, "Operations that randaugment applies, 1 or more."),
-        (_number, "randaugment_magnitude", 9, "Of randaugment's operations, in [0, 10]."),
+        (_number, "randaugment_magnitude", 9, "How strong they are, in [0, 30]."),
         (_integer, "train_examples", None, "Use the first N training examples. Default: all."),
         (_integer, "eval_examples", None, "Use the first N evaluation examples. Default: all.")),
     "attack in training": (

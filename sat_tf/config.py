@@ -147,7 +147,7 @@ class DataConfig:
         _check_range("batch_size", self.batch_size, low=1)
         _check_range("max_bad_records", self.max_bad_records, low=0)
         _check_range("randaugment_layers", self.randaugment_layers, low=1)
-        _check_range("randaugment_magnitude", self.randaugment_magnitude, low=0, high=10)
+        _check_range("randaugment_magnitude", self.randaugment_magnitude, low=0, high=30)
         if self.batch_size > self.train_examples:
             _refuse("batch_size", self.batch_size, "larger than the training set in use; "
                     f"give at most {self.train_examples}")

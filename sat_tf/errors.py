@@ -28,6 +28,7 @@ def look_up(table: dict, kind: str, name):
 
 def one_line(error: BaseException) -> str:
     """Returns the message of `error` without line breaks, graph node names and tracebacks."""
-    text = re.sub(r"\{\{.*?\}\} ?", "", str(getattr(error, "message", None) or error))
+    text = str(getattr(error, "message", None) or error)
+    text = re.sub(r"\{\{.*?\}\} ?| ?\[Op:\w+\]( name:\s?\S*)?", "", text)
     first_lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " ".join(first_lines[:2])[:400] or type(error).__name__

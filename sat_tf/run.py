@@ -170,7 +170,8 @@ class Run:
                 image_size=self.config.model.image_size, augment=settings.augment,
                 seed=self.config.seed, start_step=self._step, num_examples=settings.train_examples,
                 worker=context.input_pipeline_id, num_workers=context.num_input_pipelines,
-                layers=settings.randaugment_layers, magnitude=settings.randaugment_magnitude)
+                randaugment_layers=settings.randaugment_layers,
+                randaugment_magnitude=settings.randaugment_magnitude)
             of_replica = context.get_per_replica_batch_size(settings.batch_size)
             return batches.rebatch(of_replica, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 

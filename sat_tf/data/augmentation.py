@@ -11,23 +11,28 @@ from typing import Callable, NamedTuple, Optional
 import tensorflow as tf
 
 from sat_tf import seeds
-from sat_tf.data import preprocessing
+from sat_tf.data import autoaugment, preprocessing
 from sat_tf.errors import UserError, look_up
+
+
+Policy = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # uint8 [S, S, 3], seed [2] -> uint8 [S, S, 3]
 
 
 class Row(NamedTuple):
     """One augmentation: whether crops are random, and what is done to the cropped image.
 
-    `policy` maps (uint8 [S, S, 3], seed [2]) to the same; `settings` are its keyword arguments.
+    `policy` maps the keyword arguments `layers` and `magnitude` (randaugment's) to a Policy.
     """
     random_crop: bool
-    policy: Optional[Callable] = None
-    settings: tuple = ()
+    policy: Callable[..., Optional[Policy]] = lambda **unused: None
 
 
 AUGMENTATIONS = {
     "none": Row(random_crop=False),
     "basic": Row(random_crop=True),
+    "autoaugment": Row(random_crop=True, policy=lambda **unused: autoaugment.autoaugment),
+    "randaugment": Row(random_crop=True, policy=lambda **settings: functools.partial(
+        autoaugment.randaugment, **settings)),
 }
 
 
@@ -54,14 +59,14 @@ class TrainingRecipe:
     Attributes:
       resized_crops: whether random crops are parts of any size, resized, as for images of varied
         sizes; else shifts by up to an eighth of the side, as for small ones of one size.
-      policy: (uint8 [S, S, 3], seed [2]) -> the same, or None.
+      policy: what is done to the cropped image, or None.
     """
     image_size: int
     crop_padding: int
     flip: bool
     random_crop: bool
     resized_crops: bool
-    policy: Optional[Callable]
+    policy: Optional[Policy]
     seed: int
 
     def of_pixels(self, images, step, positions):
@@ -105,7 +110,8 @@ def _fold(seed, number):
     return tf.random.experimental.stateless_fold_in(seed, tf.cast(number, tf.int64))
 
 
-def training_recipe(name, description, *, image_size, seed, **settings) -> TrainingRecipe:
+def training_recipe(name, description, *, image_size, seed, randaugment_layers=2,
+                    randaugment_magnitude=9.0) -> TrainingRecipe:
     """Returns the recipe of an augmentation for a data set.
 
     Args:
@@ -113,19 +119,18 @@ def training_recipe(name, description, *, image_size, seed, **settings) -> Train
       description: of the data set.
       image_size: side of the result in pixels.
       seed: the run's.
-      **settings: `layers` and `magnitude` of randaugment; rows that take no such setting ignore it.
+      randaugment_layers, randaugment_magnitude: see `autoaugment.randaugment`; the other rows take
+        no notice of them.
     Raises: UserError for an unknown name.
     """
     try:
         row = look_up(AUGMENTATIONS, "augmentation", name)
     except ValueError as error:
         raise UserError(f"--augment={name}: {error}") from error
-    policy = row.policy and functools.partial(
-        row.policy, **{setting: settings[setting] for setting in row.settings})
     return TrainingRecipe(
         image_size=image_size, crop_padding=description.crop_padding, flip=description.flip,
         random_crop=row.random_crop, resized_crops=description.image_size is None,
-        policy=policy, seed=seed)
+        policy=row.policy(layers=randaugment_layers, magnitude=randaugment_magnitude), seed=seed)
 
 
 def evaluation_recipe(description, *, image_size) -> EvaluationRecipe:

@@ -21,7 +21,7 @@ def steps_per_epoch(num_examples: int, batch_size: int) -> int:
 
 def training_batches(source, *, batch_size, image_size, augment, seed, start_step=0,
                      num_examples=None, worker=0, num_workers=1,
-                     **augment_settings) -> tf.data.Dataset:
+                     randaugment_layers=2, randaugment_magnitude=9.0) -> tf.data.Dataset:
     """Returns the endless stream of training batches from step `start_step` on.
 
     Every epoch has its own order, shuffled over the whole of the examples in use, and consists of
@@ -36,7 +36,7 @@ def training_batches(source, *, batch_size, image_size, augment, seed, start_ste
       start_step: number of batches that earlier parts of the run have used.
       num_examples: use only the first so many of the training examples; None for all.
       worker, num_workers: of each global batch only this worker's share is read and returned.
-      **augment_settings: `layers` and `magnitude` of randaugment.
+      randaugment_layers, randaugment_magnitude: see `autoaugment.randaugment`.
     Returns: a dataset of (images float32 [B, S, S, 3] in [0, 1], labels int32 [B]), where B is
       batch_size / num_workers.  Where an example is unreadable, and that is allowed, another of
       its batch stands in for it.
@@ -44,7 +44,8 @@ def training_batches(source, *, batch_size, image_size, augment, seed, start_ste
       that cannot be dealt out evenly.
     """
     recipe = augmentation.training_recipe(
-        augment, source.description, image_size=image_size, seed=seed, **augment_settings)
+        augment, source.description, image_size=image_size, seed=seed,
+        randaugment_layers=randaugment_layers, randaugment_magnitude=randaugment_magnitude)
     num_examples = _checked_number("train_examples", num_examples, source.train)
     steps = steps_per_epoch(num_examples, batch_size)
     if not steps:

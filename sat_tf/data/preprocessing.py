@@ -64,7 +64,11 @@ def evaluation_crop(images, size, crop_padding):
 
 
 def evaluation_crop_of_bytes(image_bytes, size, crop_padding):
-    """Returns `evaluation_crop(decode(image_bytes), ...)`; of a JPEG only the crop is decoded."""
+    """Returns `evaluation_crop(decode(image_bytes), ...)`; of a JPEG only the crop is decoded.
+
+    As in the release.  At the crop's border a JPEG's colour may differ by a few grey levels then,
+    because it is stored coarser than brightness and lacks its neighbours outside.
+    """
     height, width = _shape(image_bytes)
     window = _central_window(height, width, size, crop_padding)
     return _resize(_decode_window(image_bytes, window)[tf.newaxis], size)[0]

@@ -21,7 +21,7 @@ _HEADER, _AROUND = 8, 16
 
 def _open(path):
     # Python's own is several times as fast; TensorFlow's also knows gs:// and the like.
-    return tf.io.gfile.GFile(path, "rb") if "://" in path else open(path, "rb", buffering=0)
+    return tf.io.gfile.GFile(path, "rb") if "://" in os.fspath(path) else open(path, "rb", buffering=0)
 
 
 def record_offsets(path: str):

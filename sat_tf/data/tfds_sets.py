@@ -59,6 +59,7 @@ def _evaluation_split(name, splits):
 def _keys(name, features):
     """Returns the names of the image and the label; UserError where it is no classification set."""
     import tensorflow_datasets as tfds
+    features = dict(features.items())
     keys = [next((key for key in wanted if isinstance(features.get(key), kind)), None)
             for wanted, kind in ((("image", "images"), tfds.features.Image),
                                  (("label", "labels"), tfds.features.ClassLabel))]

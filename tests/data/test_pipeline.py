@@ -107,7 +107,8 @@ def test_evaluation_counts_every_example_once(digits):
 
 
 @pytest.mark.parametrize("options, message", [
-    (dict(augment="rotate"), "--augment=rotate: .*none, basic"),
+    (dict(augment="rotate"), "--augment=rotate: .*none, basic, autoaugment, randaugment"),
+    (dict(num_workers=2), "--batch_size=3: not divisible by the 2 workers"),
     (dict(batch_size=11), "--batch_size=11: .*at most 10"),
     (dict(num_examples=11), "--train_examples=11: .*10"),
     (dict(num_examples=0), "--train_examples=0: .*10")])
@@ -119,6 +120,34 @@ def test_mistakes_are_refused(numbered, options, message):
 def test_too_many_evaluation_examples_are_refused(numbered):
     with pytest.raises(ValueError, match="--eval_examples=8: .*7"):
         data.evaluation_batches(numbered, batch_size=2, image_size=4, num_examples=8)
+
+
+@pytest.mark.parametrize("augment", data.AUGMENTATIONS)
+def test_workers_share_each_global_batch(digits, augment):
+    """Each has other images; together they have those of one worker, where crops are not random."""
+    options = dict(batch_size=8, augment=augment)
+    whole = train(digits, **options).take(3)
+    shares = [train(digits, **options, worker=worker, num_workers=2).take(3) for worker in (0, 1)]
+    for (images, labels), first, second in zip(whole, *shares):
+        np.testing.assert_array_equal(labels, np.concatenate([first[1], second[1]]))
+        if augment == "none":
+            np.testing.assert_array_equal(images, np.concatenate([first[0], second[0]]))
+
+
+def test_the_shifts_of_two_workers_differ(digits):
+    one = data.Examples(*(np.repeat(array[:1], 8, 0) for array in digits.train))
+    source = data.Source(digits.description, one, one)
+    shares = [train(source, batch_size=8, augment="basic", worker=worker, num_workers=2)
+              .take(1).get_single_element()[0] for worker in (0, 1)]
+    assert not np.array_equal(*shares)
+
+
+def test_policies_see_every_image_with_a_seed_of_its_own(digits):
+    one = data.Examples(*(np.repeat(array[:1], 32, 0) for array in digits.train))
+    source = data.Source(digits.description, one, one)
+    images, _ = train(source, batch_size=32, augment="randaugment",
+                      randaugment_magnitude=10).take(1).get_single_element()
+    assert len({image.numpy().tobytes() for image in images}) > 20
 
 
 def test_two_replicas_share_each_global_batch(numbered, mirrored):

@@ -172,7 +172,7 @@ REFUSALS = {
     "--dataset=mnist": "--dataset=mnist: not prepared under --data_dir=.*give --download",
     "--max_bad_records=-1": "--max_bad_records=-1: .* at least 0",
     "--randaugment_layers=0": "--randaugment_layers=0: .* at least 1",
-    "--randaugment_magnitude=11": "--randaugment_magnitude=11.0: .* at most 10",
+    "--randaugment_magnitude=31": "--randaugment_magnitude=31.0: .* at most 30",
     "--strategy=horovod": "--strategy=horovod: unknown strategy 'horovod'; known: auto",
     "--virtual_cpus=0": "--virtual_cpus=0: ",
     "--xla=maybe": "--xla=maybe: .*auto",

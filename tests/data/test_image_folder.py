@@ -1,0 +1,67 @@
+"""One sub-folder a class."""
+
+import pytest
+import small_data
+
+from sat_tf import data
+from sat_tf.errors import UserError
+
+
+def test_classes_are_the_sub_folders_in_order(tmp_path):
+    small_data.write_folder(tmp_path, ("dog", "Cat", "ape"))
+    (tmp_path / "train/ape/notes.txt").write_text("not an image")
+    (tmp_path / "train/list.csv").write_text("not a class")
+    source = data.load(f"folder:{tmp_path}")
+    description = source.description
+    assert description == data.describe(f"folder:{tmp_path}")
+    assert description.class_names == ("Cat", "ape", "dog") and description.num_classes == 3
+    assert (description.train_examples, description.eval_examples) == (9, 6)
+    (images, labels, mask), = data.evaluation_batches(source, batch_size=6, image_size=24)
+    assert images.shape == (6, 24, 24, 3) and labels.numpy().tolist() == [0, 0, 1, 1, 2, 2]
+    assert mask.numpy().all()
+
+
+def _remove(path):
+    for file in path.iterdir():
+        file.unlink()
+    path.rmdir()
+
+
+def _no_classes(path):
+    for name in ("cat", "dog"):
+        _remove(path / "train" / name)
+
+
+def _other_class(path):
+    (path / "val/cat").rename(path / "val/cow")
+
+
+def _no_images(path):
+    for file in (path / "train/cat").iterdir():
+        file.unlink()
+
+
+def _no_val(path):
+    (path / "val").rename(path / "test")
+
+
+MISTAKES = {
+    _no_classes: "train has no class folders",
+    _other_class: "val has cow, which train has not",
+    _no_images: "train/cat has no images",
+    _no_val: "no folder .*/val",
+    lambda path: _remove(path / "train/cat"): "train has one class, dog; two are the least",
+}
+
+
+@pytest.mark.parametrize("make", MISTAKES)
+def test_other_folders_are_refused(tmp_path, make):
+    small_data.write_folder(tmp_path)
+    make(tmp_path)
+    with pytest.raises(UserError, match=f"--dataset=folder:.*{MISTAKES[make]}.*give a folder with"):
+        data.describe(f"folder:{tmp_path}")
+
+
+def test_a_missing_folder_is_refused():
+    with pytest.raises(UserError, match="--dataset=folder:nowhere: no folder nowhere/train"):
+        data.load("folder:nowhere")
