@@ -36,6 +36,7 @@ def _train_and_eval(run, flags, interruption):
 
 
 def _eval(run, flags, interruption):
+    run.open_data()
     run.load_weights(flags.init_checkpoint)
     run.evaluate(interruption)
 

@@ -66,7 +66,7 @@ GROUPS = {
         (_number, "activation_alpha", None, "Sharpness of an activation that has one, above 0. "
          "Default: the activation's own."),
         (_integer, "image_size", None, "Side of the network's square input in pixels. Default: "
-         "the data set's."),
+         "the data set's; the model's where images vary in size."),
         (_integer, "num_classes", None, "Number of logits, 2 or more. Default: the data set's."),
         (_number, "dropout_rate", None, "Before the last layer, in [0, 1). Default: the model's."),
         (_number, "survival_probability", None, "Of the last block under stochastic depth, in "
@@ -78,10 +78,17 @@ GROUPS = {
         (_string, "init_checkpoint", None, "A run folder or checkpoint of this project to start a "
          "new run's weights from, or to evaluate, export or predict with.")),
     "data": (
-        (_string, "dataset", "digits", f"One of: {_names(data.SOURCES)}."),
-        (_string, "data_dir", None, "Where prepared data lies; the embedded digits need none."),
+        (_string, "dataset", "digits", f"One of: {_names(data.SOURCES)}, another image-classification "
+         "set of TFDS, tfrecord:PATH (ImageNet's shards as in the release), folder:PATH (train/CLASS/ "
+         "and val/CLASS/ of images)."),
+        (_string, "data_dir", None, "Where TFDS sets are prepared. Default: ~/tensorflow_datasets."),
+        (_switch, "download", False, "Download and prepare a TFDS set that is not there."),
+        (_integer, "max_bad_records", 0, "Leave out up to N records or images that cannot be read, "
+         "naming each; 0: stop at the first."),
         (_choice, "augment", None, tuple(data.AUGMENTATIONS), "Training augmentation. Default: the "
          "data set's."),
+        (_integer, "randaugment_layers", 2, "Operations that randaugment applies, 1 or more."),
+        (_number, "randaugment_magnitude", 9, "Of randaugment's operations, in [0, 10]."),
         (_integer, "train_examples", None, "Use the first N training examples. Default: all."),
         (_integer, "eval_examples", None, "Use the first N evaluation examples. Default: all.")),
     "attack in training": (

@@ -1,11 +1,12 @@
 """The only place that reads flag values: from absl flags to one `Config`.
 
-A flag that is not given takes its value from the run it continues, where there is one, then from
-its own default, then from `flags/defaults.py`.
+A flag that is not given takes its value from the run it continues, where there is one (but not
+the hardware, which is this command's), then from its own default, then from `flags/defaults.py`.
 """
 
 import functools
 import os
+import re
 
 from flags import defaults
 from sat_tf import activations, attacks, data, distribution, models
@@ -14,12 +15,18 @@ from sat_tf.errors import UserError, look_up
 from sat_tf.training import methods
 
 
+# The compute dtype is not among these: it is part of what a run computes.
+_HARDWARE = ("strategy", "tpu", "virtual_cpus", "xla", "steps_per_execution", "download")
+
+
 class _Values:
     """Looks a flag up in the order above."""
 
     def __init__(self, flags, stored):
         self._flags = flags
         self._stored = configs.flag_values(stored) if stored else {}
+        for name in _HARDWARE:
+            self._stored.pop(name, None)
 
     def given(self, name):
         """Whether the user set the flag."""
@@ -38,6 +45,8 @@ def _checked(flag, check, value):
     """Returns check(value); its ValueError becomes a UserError with the flag's name in front."""
     try:
         return check(value)
+    except UserError:  # has all that already
+        raise
     except ValueError as error:
         raise UserError(f"--{flag}={value}: {error}") from error
 
@@ -45,7 +54,7 @@ def _checked(flag, check, value):
 def default_model_dir(flags) -> str:
     """Returns runs/<model>-<activation>-<dataset>-<method>, from the flags alone."""
     names = (flags.model, flags.activation, flags.dataset, flags.method)
-    return os.path.join("runs", "-".join(name.replace("/", "_") for name in names))
+    return os.path.join("runs", "-".join(re.sub("[/:]", "_", name) for name in names))
 
 
 def unused(flags) -> list:
@@ -65,7 +74,8 @@ def to_config(flags, stored=None) -> configs.Config:
     Raises: UserError, one line naming flag, value and remedy.
     """
     values = _Values(flags, stored)
-    description = _checked("dataset", data.describe, values.get("dataset"))
+    description = _checked(
+        "dataset", lambda name: data.describe(name, values.get("data_dir")), values.get("dataset"))
     row = models.MODELS[_checked("model", models.canonical_name, values.get("model"))]
     otherwise = defaults.of(row.family, description.name)
     data_config = _data(values, description, otherwise)
@@ -104,7 +114,8 @@ def _model(values, description, row):
     return configs.ModelConfig(
         name=models.canonical_name(values.get("model")), activation=activation,
         activation_alpha=alpha,
-        image_size=values.get("image_size", description.image_size), num_classes=num_classes,
+        image_size=values.get("image_size", description.image_size or row.image_size),
+        num_classes=num_classes,
         dropout_rate=values.get("dropout_rate", row.dropout_rate),
         survival_probability=values.get("survival_probability", row.survival_probability),
         batch_norm_momentum=values.get("batch_norm_momentum", row.batch_norm_momentum),
@@ -132,9 +143,12 @@ def _data(values, description, otherwise):
             raise UserError(f"--{flag}={sizes[flag]}: {description.name} has {available}; give at "
                             "most that many, or leave the flag out for all")
     return configs.DataConfig(
-        name=description.name, data_dir=values.get("data_dir"),
+        name=description.name,
         augment=values.get("augment", otherwise["augment"]),
         batch_size=values.get("batch_size", min(otherwise["batch_size"], sizes["train_examples"])),
+        **{name: values.get(name) for name in (
+            "data_dir", "download", "max_bad_records", "randaugment_layers",
+            "randaugment_magnitude")},
         **sizes)
 
 

@@ -14,8 +14,8 @@ from typing import Any, Dict, List, Optional, Tuple
 from sat_tf.errors import UserError
 
 
-def _setting(flag=None, defines=True):
-    return dataclasses.field(metadata={"flag": flag, "defines": defines})
+def _setting(flag=None, defines=True, default=dataclasses.MISSING):
+    return dataclasses.field(default=default, metadata={"flag": flag, "defines": defines})
 
 
 def _refuse(flag, value, remedy):
@@ -135,11 +135,19 @@ class DataConfig:
     batch_size: int = _setting()
     train_examples: int = _setting()
     eval_examples: int = _setting(defines=False)
+    # These have values for the runs that were begun before there was such a setting.
+    randaugment_layers: int = _setting(default=2)
+    randaugment_magnitude: float = _setting(default=9.0)
+    download: bool = _setting(defines=False, default=False)
+    max_bad_records: int = _setting(defines=False, default=0)
 
     def __post_init__(self):
         _check_range("train_examples", self.train_examples, low=1)
         _check_range("eval_examples", self.eval_examples, low=1)
         _check_range("batch_size", self.batch_size, low=1)
+        _check_range("max_bad_records", self.max_bad_records, low=0)
+        _check_range("randaugment_layers", self.randaugment_layers, low=1)
+        _check_range("randaugment_magnitude", self.randaugment_magnitude, low=0, high=10)
         if self.batch_size > self.train_examples:
             _refuse("batch_size", self.batch_size, "larger than the training set in use; "
                     f"give at most {self.train_examples}")

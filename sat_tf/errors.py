@@ -7,6 +7,10 @@ class UserError(ValueError):
     """What the user can mend; the message is one line naming the flag, the value and the remedy."""
 
 
+class UnreadableData(UserError):
+    """More examples than allowed cannot be read; what was trained until then is good."""
+
+
 class RunFailure(RuntimeError):
     """The run itself failed, as when the loss is no longer finite; what it had saved is kept."""
 

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from sat_tf import attacks, data, distribution, export, models, predict, summaries, training
 from sat_tf.config import Config
-from sat_tf.errors import UserError
+from sat_tf.errors import UnreadableData, UserError
 from sat_tf.interruption import Interrupted
 from sat_tf.measurement import Measurement
 from sat_tf.run_folder import RunFolder
@@ -54,12 +54,23 @@ class Run:
         self.config = config
         self.strategy = strategy
         self.folder = folder
-        self.source = data.load(config.data.name, config.data.data_dir)
+        self.description = data.describe(config.data.name, config.data.data_dir)
         distribution.check_divisible("eval_batch_size", config.evaluation.batch_size, strategy)
         self._model = None  # the AdversarialModel, in training only
         self._checkpoint = None  # what the classifier's weights were read from
         self._step = 0
         self._start = time.monotonic()
+
+    @functools.cached_property
+    def source(self) -> data.Source:
+        """The data; exporting and predicting do without."""
+        settings = self.config.data
+        return data.load(settings.name, settings.data_dir, download=settings.download,
+                         max_bad_records=settings.max_bad_records)
+
+    def open_data(self):
+        """Loads the data now: what is missing is said before minutes of building."""
+        _ = self.source
 
     @functools.cached_property
     def classifier(self) -> tf.keras.Model:
@@ -87,6 +98,7 @@ class Run:
         Raises: RunFailure when the loss is not finite; UserError where the run is longer already.
         """
         distribution.check_divisible("batch_size", self.config.data.batch_size, self.strategy)
+        self.open_data()
         initial = checkpoints.find(init_checkpoint) if init_checkpoint else None
         with self.strategy.scope():
             method = training.build_method(
@@ -120,18 +132,20 @@ class Run:
         try:
             for first, last, steps in epoch_segments(
                     self._step, settings.train_steps, settings.steps_per_epoch):
-                self._model.fit(
-                    self._training_batches(), initial_epoch=first, epochs=last,
-                    steps_per_epoch=steps, verbose=0, callbacks=[
-                        throughput,
-                        callbacks.StopOnNonFinite(saved),
-                        callbacks.Progress(epochs_in_all),
-                        record,
-                        callbacks.SaveState(saved, self.folder),
-                        *self._evaluate_every(saved, interruption, then_evaluates),
-                        callbacks.CheckInterruption(interruption)])
+                every_epoch = [
+                    throughput,
+                    callbacks.StopOnNonFinite(saved),
+                    callbacks.Progress(epochs_in_all),
+                    record,
+                    callbacks.SaveState(saved, self.folder),
+                    *self._evaluate_every(saved, interruption, then_evaluates),
+                    callbacks.CheckInterruption(interruption)]
+                with self.source.reading():
+                    self._model.fit(
+                        self._training_batches(), initial_epoch=first, epochs=last,
+                        steps_per_epoch=steps, verbose=0, callbacks=every_epoch)
                 self._step = int(self._model.global_step.numpy())
-        except Interrupted:
+        except (Interrupted, UnreadableData):
             self._step = int(self._model.global_step.numpy())
             with self.folder.writing("a checkpoint"):
                 print(f"saved {saved.save(self._step)}; the same command goes on from there",
@@ -147,11 +161,20 @@ class Run:
         return 128.0 if self.config.distribution.precision == "float16" else 1.0
 
     def _training_batches(self):
+        """Returns the batches from this step on; every worker reads its share of each alone."""
         settings = self.config.data
-        return data.training_batches(
-            self.source, batch_size=settings.batch_size, image_size=self.config.model.image_size,
-            augment=settings.augment, seed=self.config.seed, start_step=self._step,
-            num_examples=settings.train_examples)
+
+        def of_worker(context):
+            batches = data.training_batches(
+                self.source, batch_size=settings.batch_size,
+                image_size=self.config.model.image_size, augment=settings.augment,
+                seed=self.config.seed, start_step=self._step, num_examples=settings.train_examples,
+                worker=context.input_pipeline_id, num_workers=context.num_input_pipelines,
+                layers=settings.randaugment_layers, magnitude=settings.randaugment_magnitude)
+            of_replica = context.get_per_replica_batch_size(settings.batch_size)
+            return batches.rebatch(of_replica, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+        return self.strategy.distribute_datasets_from_function(of_worker)
 
     def _writer(self, part):
         with self.folder.writing("tensorboard"):
@@ -173,7 +196,7 @@ class Run:
         prints a table.
         """
         start = time.monotonic()
-        with self._evaluated_weights():
+        with self._evaluated_weights(), self.source.reading():
             result = self._measurement.accuracies(on_batch=lambda *unused: interruption.check())
             exhibits = self._measurement.exhibits()
         self._write_summaries(result, exhibits)
@@ -205,7 +228,7 @@ class Run:
     @property
     def _class_names(self):
         """The data set's names, unless the network was given another number of classes."""
-        names = self.source.description.class_names
+        names = self.description.class_names
         return names if len(names) == self.config.model.num_classes else ()
 
     def _evaluated_weights(self):
@@ -222,7 +245,7 @@ class Run:
 
     def export(self):
         """Writes the SavedModel of the evaluated weights; returns its path."""
-        description = self.source.description
+        description = self.description
         with self._evaluated_weights(), self.folder.writing("saved_model"):
             export.export(
                 self.classifier, self.folder.saved_model,
@@ -233,7 +256,7 @@ class Run:
 
     def predict(self, interruption, pattern: str, output=None):
         """Writes file, class and probability of every image `pattern` names, as CSV."""
-        description = self.source.description
+        description = self.description
         on_replica = tf.function(lambda images: tf.nn.softmax(self._logits(images)))
 
         def probabilities(images):

@@ -7,10 +7,12 @@
       ...                                   # float32 [128, 8, 8, 3] in [0, 1], int32 [128]
 """
 
-from sat_tf.data.pipeline import (
-    AUGMENTATIONS, evaluation_batches, steps_per_epoch, training_batches)
-from sat_tf.data.sources import SOURCES, Description, Examples, Source, describe, load
+from sat_tf.data.augmentation import AUGMENTATIONS
+from sat_tf.data.description import Description, Source
+from sat_tf.data.in_memory import Examples
+from sat_tf.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from sat_tf.data.sources import KINDS, SOURCES, describe, load
 
 __all__ = [
-    "AUGMENTATIONS", "Description", "Examples", "SOURCES", "Source", "describe",
+    "AUGMENTATIONS", "Description", "Examples", "KINDS", "SOURCES", "Source", "describe",
     "evaluation_batches", "load", "steps_per_epoch", "training_batches"]

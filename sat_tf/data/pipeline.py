@@ -4,31 +4,14 @@
 
 Training batch number k is a pure function of (seed, start_step + k): a run that stopped after
 step s goes on with `start_step=s`, and nothing about the data needs to be in a checkpoint (under
-a strategy it could not be: distributed iterators cannot be saved).  Batches are global ones, to
-be handed to `strategy.experimental_distribute_dataset`.
+a strategy it could not be: distributed iterators cannot be saved).
 """
 
 import tensorflow as tf
 
 from sat_tf import seeds
-from sat_tf.data import preprocessing
+from sat_tf.data import augmentation, encoded
 from sat_tf.errors import UserError
-
-
-def _augment_none(images, seed, description):
-    del seed, description
-    return images
-
-
-def _augment_basic(images, seed, description):
-    return preprocessing.augment_basic(
-        images, seed, padding=images.shape[1] // 8, flip=description.flip)
-
-
-AUGMENTATIONS = {          # (float32 [B, S, S, 3] in [0, 1], seed [2], Description) -> the same
-    "none": _augment_none,
-    "basic": _augment_basic,
-}
 
 
 def steps_per_epoch(num_examples: int, batch_size: int) -> int:
@@ -37,7 +20,8 @@ def steps_per_epoch(num_examples: int, batch_size: int) -> int:
 
 
 def training_batches(source, *, batch_size, image_size, augment, seed, start_step=0,
-                     num_examples=None) -> tf.data.Dataset:
+                     num_examples=None, worker=0, num_workers=1,
+                     **augment_settings) -> tf.data.Dataset:
     """Returns the endless stream of training batches from step `start_step` on.
 
     Every epoch has its own order, shuffled over the whole of the examples in use, and consists of
@@ -51,43 +35,49 @@ def training_batches(source, *, batch_size, image_size, augment, seed, start_ste
       seed: integer; decides order and augmentation.
       start_step: number of batches that earlier parts of the run have used.
       num_examples: use only the first so many of the training examples; None for all.
-    Returns: a dataset of (images float32 [B, S, S, 3] in [0, 1], labels int32 [B]).
-    Raises: UserError for an unknown augmentation, too many examples or too large a batch.
+      worker, num_workers: of each global batch only this worker's share is read and returned.
+      **augment_settings: `layers` and `magnitude` of randaugment.
+    Returns: a dataset of (images float32 [B, S, S, 3] in [0, 1], labels int32 [B]), where B is
+      batch_size / num_workers.  Where an example is unreadable, and that is allowed, another of
+      its batch stands in for it.
+    Raises: UserError for an unknown augmentation, too many examples, too large a batch, or one
+      that cannot be dealt out evenly.
     """
-    if augment not in AUGMENTATIONS:
-        raise UserError(f"--augment={augment}: unknown; give one of {', '.join(AUGMENTATIONS)}")
+    recipe = augmentation.training_recipe(
+        augment, source.description, image_size=image_size, seed=seed, **augment_settings)
     num_examples = _checked_number("train_examples", num_examples, source.train)
     steps = steps_per_epoch(num_examples, batch_size)
     if not steps:
         raise UserError(f"--batch_size={batch_size}: larger than the training set in use; "
                         f"give at most {num_examples}")
+    if batch_size % num_workers:
+        raise UserError(f"--batch_size={batch_size}: not divisible by the {num_workers} workers; "
+                        "give a multiple")
+    share = batch_size // num_workers
+    positions = worker * share + tf.range(share)
 
     def epoch_of_batches(epoch):
         order = tf.random.experimental.stateless_shuffle(
             tf.range(num_examples), seeds.stream_seed(seed, seeds.ORDER, epoch))
         batches = tf.reshape(order[:steps * batch_size], [steps, batch_size])
+        batches = batches[:, worker * share:(worker + 1) * share]
         numbers = epoch * steps + tf.range(steps, dtype=tf.int64)
-        return tf.data.Dataset.from_tensor_slices((numbers, batches))
-
-    fetch = _fetcher(source.train)
-
-    def batch_at(step, indices):
-        images, labels = fetch(indices)
-        images = preprocessing.evaluation_crop(images, image_size, crop_padding=0)
-        images = AUGMENTATIONS[augment](
-            images, seeds.stream_seed(seed, seeds.AUGMENTATION, step), source.description)
-        return images, labels
+        return tf.data.Dataset.from_tensor_slices((numbers, batches)).map(
+            lambda step, indices: (step, positions, tf.ensure_shape(indices, [share])))
 
     first_epoch, first_batch = divmod(start_step, steps)
     batches = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(epoch_of_batches)
-    return _finish(batches.skip(first_batch), batch_at)
+    prepared = source.train.prepared(batches.skip(first_batch), recipe)
+    if source.bad_examples is None:
+        return _finish(prepared.map(lambda images, labels, readable: (images, labels)))
+    return _finish(prepared.map(encoded.cover_unreadable))
 
 
 def evaluation_batches(source, *, batch_size, image_size, num_examples=None) -> tf.data.Dataset:
     """Returns the evaluation examples, in their order, in batches of one constant size.
 
     The last batch is filled up with copies of the last example, which the mask leaves out: a
-    sum over masked values counts every example exactly once.
+    sum over masked values counts every example exactly once.  It leaves out unreadable ones too.
 
     Args:
       source: a `sat_tf.data.Source`.
@@ -99,41 +89,37 @@ def evaluation_batches(source, *, batch_size, image_size, num_examples=None) -> 
     """
     num_examples = _checked_number("eval_examples", num_examples, source.eval)
     num_batches = -(-num_examples // batch_size)
-    fetch = _fetcher(source.eval)
+    recipe = augmentation.evaluation_recipe(source.description, image_size=image_size)
 
-    def batch_at(number):
-        places = tf.cast(number, tf.int32) * batch_size + tf.range(batch_size)
-        images, labels = fetch(tf.minimum(places, num_examples - 1))
-        images = preprocessing.evaluation_crop(
-            images, image_size, source.description.crop_padding)
-        return images, labels, places < num_examples
+    def places(number):
+        return tf.cast(number, tf.int32) * batch_size + tf.range(batch_size)
 
-    return _finish(tf.data.Dataset.range(num_batches), batch_at)
+    numbers = tf.data.Dataset.range(num_batches)
+    prepared = source.eval.prepared(
+        numbers.map(lambda number: (
+            number, tf.range(batch_size), tf.minimum(places(number), num_examples - 1))), recipe)
+
+    def masked(number, batch):
+        images, labels, readable = batch
+        return images, labels, readable & (places(number) < num_examples)
+
+    batches = tf.data.Dataset.zip((numbers, prepared)).map(masked)
+    return _finish(batches.apply(tf.data.experimental.assert_cardinality(num_batches)))
 
 
-def _checked_number(flag, asked, examples):
-    available = len(examples.labels)
+def _checked_number(flag, asked, part):
     if asked is None:
-        return available
-    if not 1 <= asked <= available:
-        raise UserError(f"--{flag}={asked}: give a number from 1 to {available}, "
+        return part.size
+    if not 1 <= asked <= part.size:
+        raise UserError(f"--{flag}={asked}: give a number from 1 to {part.size}, "
                         "the size of this part of the data set")
     return asked
 
 
-def _fetcher(examples):
-    """Returns indices int32 [B] -> (images uint8 [B, H, W, 3], labels int32 [B])."""
-    with tf.device("/CPU:0"):  # where tf.data gathers; on an accelerator they would be in the way
-        images, labels = tf.constant(examples.images), tf.constant(examples.labels)
-    return lambda indices: (tf.gather(images, indices), tf.gather(labels, indices))
-
-
-def _finish(dataset, batch_at):
-    """Makes the batches in parallel, in order, ahead of their use."""
-    dataset = dataset.map(batch_at, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+def _finish(dataset):
+    """Makes the batches in order and ahead of their use."""
     options = tf.data.Options()
     options.deterministic = True
-    # One in-memory source, no files to deal out: every worker makes the global batches and keeps
-    # its own share of each.
+    # Whoever distributes whole global batches has every worker make them and keep its own share.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)

@@ -1,7 +1,8 @@
-"""From stored pixels to what a network sees: decoding, the evaluation crop, augmentation.
+"""From stored pixels to what a network sees: decoding and cropping.
 
     image = decode(tf.io.read_file("cat.jpg"))               # uint8 [h, w, 3]
     image = evaluation_crop(image, 224, crop_padding=32)     # float32 [224, 224, 3] in [0, 1]
+    image = random_resized_crop(tf.io.read_file("cat.jpg"), 224, seed=[3, 4])
 
 Everything here is made of TensorFlow ops, so that tf.data and a SavedModel can hold it, and what
 is random takes its seed.
@@ -20,8 +21,8 @@ def to_float(images):
 def decode(image_bytes):
     """Returns the pixels of an encoded image.
 
-    Grey images get three equal channels, 16-bit PNGs keep their high byte, an alpha channel is
-    dropped, of a GIF the first frame is taken.  An EXIF orientation is not applied.
+    Grey images get three equal channels, CMYK becomes RGB, 16-bit PNGs keep their high byte, an
+    alpha channel is dropped, of a GIF the first frame is taken.  An EXIF orientation is not applied.
 
     Args:
       image_bytes: string scalar, a JPEG, PNG, GIF or 24-bit BMP file.
@@ -53,20 +54,86 @@ def evaluation_crop(images, size, crop_padding):
     Reference: `efficientnet/preprocessing.py` of https://github.com/tensorflow/tpu.
     """
     images = tf.convert_to_tensor(images)
-    if images.dtype == tf.uint8:
-        images = to_float(images)
     single = images.shape.rank == 3
     if single:
         images = images[tf.newaxis]
     height, width = tf.unstack(tf.shape(images)[1:3])
+    top, left, side, _ = tf.unstack(_central_window(height, width, size, crop_padding))
+    resized = _resize(images[:, top:top + side, left:left + side], size)
+    return resized[0] if single else resized
+
+
+def evaluation_crop_of_bytes(image_bytes, size, crop_padding):
+    """Returns `evaluation_crop(decode(image_bytes), ...)`; of a JPEG only the crop is decoded."""
+    height, width = _shape(image_bytes)
+    window = _central_window(height, width, size, crop_padding)
+    return _resize(_decode_window(image_bytes, window)[tf.newaxis], size)[0]
+
+
+def random_resized_crop(image_bytes, size, seed, *, crop_padding=0):
+    """Returns a random part of an image, resized to `size` x `size`; of a JPEG only that is decoded.
+
+    The part has 8 to 100 % of the image's area and an aspect ratio of 3/4 to 4/3.  Where ten draws
+    find none that fits, the evaluation crop takes its place, as in the release.
+
+    Args:
+      image_bytes: string scalar, a JPEG, PNG, GIF or BMP file.
+      size: side of the result in pixels, a Python int.
+      seed: integer [2]; the same seed gives the same part.
+      crop_padding: that of the evaluation crop.
+    Returns: float32 [size, size, 3] in [0, 1].
+    Raises: tf.errors.InvalidArgumentError if the bytes are no such image, or not all of the part.
+    Reference: Szegedy et al., 2015, section 6, https://arxiv.org/abs/1409.4842; the constants are
+      those of `efficientnet/preprocessing.py` of https://github.com/tensorflow/tpu.
+    """
+    height, width = _shape(image_bytes)
+    begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
+        tf.stack([height, width, 3]), tf.zeros([1, 0, 4]), seed, min_object_covered=0.1,
+        aspect_ratio_range=(3 / 4, 4 / 3), area_range=(0.08, 1.0), max_attempts=10,
+        use_image_if_no_bounding_boxes=True)
+    drawn = tf.stack([begin[0], begin[1], extent[0], extent[1]])
+    whole = (extent[0] == height) & (extent[1] == width)  # what ten failures leave
+    window = tf.where(whole, _central_window(height, width, size, crop_padding), drawn)
+    return _resize(_decode_window(image_bytes, window)[tf.newaxis], size)[0]
+
+
+def random_flip(image, seed):
+    """Returns the image [H, W, C], mirrored left to right for half of the seeds [2]."""
+    mirrored = tf.random.stateless_uniform([], seed) < 0.5
+    return tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
+
+
+def _shape(image_bytes):
+    """Returns height and width; of a JPEG they are read without decoding it."""
+    shape = tf.cond(tf.io.is_jpeg(image_bytes), lambda: tf.io.extract_jpeg_shape(image_bytes),
+                    lambda: tf.shape(decode(image_bytes)))
+    return shape[0], shape[1]
+
+
+def _central_window(height, width, size, crop_padding):
+    """Returns int32 [4]: top, left, height and width of the evaluation crop."""
     side = tf.minimum(height, width) * size // (size + crop_padding)
     side = tf.maximum(side, 1)  # an image of a few pixels still has a centre
-    top, left = (height - side + 1) // 2, (width - side + 1) // 2
-    square = images[:, top:top + side, left:left + side]
+    return tf.stack([(height - side + 1) // 2, (width - side + 1) // 2, side, side])
+
+
+def _decode_window(image_bytes, window):
+    """Returns the pixels uint8 [h, w, 3] of the window (top, left, h, w)."""
+    def of_any():
+        return tf.slice(decode(image_bytes), tf.concat([window[:2], [0]], 0),
+                        tf.concat([window[2:], [3]], 0))
+
+    return tf.cond(tf.io.is_jpeg(image_bytes),
+                   lambda: tf.io.decode_and_crop_jpeg(image_bytes, window, channels=3), of_any)
+
+
+def _resize(images, size):
+    """Resizes uint8, or float32 in [0, 1], [B, h, w, 3] by TensorFlow 1's bicubic kernel, clipped."""
+    if images.dtype == tf.uint8:
+        images = to_float(images)
     resized = tf.raw_ops.ResizeBicubic(
-        images=square, size=[size, size], align_corners=False, half_pixel_centers=False)
-    resized = tf.clip_by_value(tf.ensure_shape(resized, [None, size, size, 3]), 0.0, 1.0)
-    return resized[0] if single else resized
+        images=images, size=[size, size], align_corners=False, half_pixel_centers=False)
+    return tf.clip_by_value(tf.ensure_shape(resized, [None, size, size, 3]), 0.0, 1.0)
 
 
 def augment_basic(images, seed, *, padding, flip):

@@ -11,8 +11,8 @@ from PIL import Image
 from sat_tf import data
 
 
-@pytest.mark.parametrize("name", data.SOURCES)
-def test_every_source_is_what_its_description_says(name):
+@pytest.mark.parametrize("name", ["digits"])
+def test_an_embedded_source_is_what_its_description_says(name):
     description, source = data.describe(name), data.load(name)
     assert source.description == description and description.name == name
     assert len(description.class_names) in (0, description.num_classes)
@@ -26,7 +26,7 @@ def test_every_source_is_what_its_description_says(name):
 
 def test_unknown_names_are_refused_with_the_known_ones():
     for call in (data.describe, data.load):
-        with pytest.raises(ValueError, match="unknown data set 'mnits'; known: digits"):
+        with pytest.raises(ValueError, match="--dataset=mnits: no such data set; did you mean mnist.*digits, cifar10"):
             call("mnits")
 
 

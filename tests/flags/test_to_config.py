@@ -93,6 +93,22 @@ def test_hardware_and_length_may_change_between_commands():
     assert configs.differences(stored, config) == []
 
 
+def test_hardware_is_that_of_the_command_not_of_the_run():
+    """A run that was trained on a TPU is measured on a laptop without naming the TPU away."""
+    stored = resolve("--strategy=tpu", "--tpu=pod", "--virtual_cpus=2", "--xla=on",
+                     "--steps_per_execution=5", "--precision=bfloat16")
+    settings = resolve(stored=stored).distribution
+    assert settings.precision == "bfloat16"  # the one of them that is a part of the computation
+    plain = resolve("--precision=bfloat16").distribution
+    assert settings == plain
+
+
+def test_a_run_of_before_there_was_a_setting_has_its_default():
+    values = json.loads(resolve().to_json())
+    del values["data"]["max_bad_records"], values["data"]["randaugment_layers"]
+    assert configs.Config.from_dict(values) == resolve()
+
+
 def test_json_round_trip():
     config = resolve("--eval_attacks=clean,fgsm,pgd-5x2")
     assert configs.Config.from_dict(json.loads(config.to_json())) == config
@@ -126,7 +142,6 @@ REFUSALS = {
     "--survival_probability=0": "--survival_probability=0.0: .* above 0",
     "--batch_norm_momentum=1": "--batch_norm_momentum=1.0: ",
     "--batch_norm_epsilon=0": "--batch_norm_epsilon=0.0: ",
-    "--dataset=mnist": "--dataset=mnist: unknown data set 'mnist'; known: digits",
     "--augment=mixup": "--augment=mixup: .*none|basic",
     "--train_examples=2000": "--train_examples=2000: digits has 1437",
     "--train_examples=0": "--train_examples=0: ",
@@ -152,6 +167,12 @@ REFUSALS = {
     "--eval_attacks=": "--eval_attacks=: ",
     "--eval_batch_size=0": "--eval_batch_size=0: ",
     "--eval_every=-1": "--eval_every=-1: ",
+    "--dataset=mnits": "--dataset=mnits: no such data set; did you mean mnist .*cifar10.*folder:PATH",
+    "--dataset=folder:": "--dataset=folder:: no path; write folder:PATH",
+    "--dataset=mnist": "--dataset=mnist: not prepared under --data_dir=.*give --download",
+    "--max_bad_records=-1": "--max_bad_records=-1: .* at least 0",
+    "--randaugment_layers=0": "--randaugment_layers=0: .* at least 1",
+    "--randaugment_magnitude=11": "--randaugment_magnitude=11.0: .* at most 10",
     "--strategy=horovod": "--strategy=horovod: unknown strategy 'horovod'; known: auto",
     "--virtual_cpus=0": "--virtual_cpus=0: ",
     "--xla=maybe": "--xla=maybe: .*auto",
@@ -164,7 +185,7 @@ REFUSALS = {
     "--flagfile=missing.flags": "--flagfile: .*missing.flags",
 }
 NOT_REFUSED_HERE = {"model_dir", "resume", "images", "output", "init_checkpoint", "data_dir",
-                    "random_start", "tpu"}  # text that anything may be, switches, or tried later
+                    "download", "random_start", "tpu"}  # text that anything may be, switches, or tried later
 
 
 @pytest.mark.parametrize("argument", REFUSALS)
