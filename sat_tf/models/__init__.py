@@ -16,13 +16,14 @@ import tensorflow as tf
 from sat_tf import activations
 from sat_tf.config import ModelConfig
 from sat_tf.errors import look_up
-from sat_tf.models import efficientnet, layers, resnet
+from sat_tf.models import efficientnet, layers, preact_resnet, resnet
 
 
 class Row(NamedTuple):
     """A builder and the settings it has unless told otherwise.
 
-    `image_size` is the side in pixels at which the paper trains the network.  The batch-norm
+    `image_size` is the side in pixels at which the paper trains the network, or what it is made
+    for where the paper has none; it serves data sets whose images vary in size.  The batch-norm
     settings of the EfficientNets are those that the paper's checkpoints need; the architecture's
     own were 0.99 and 1e-3.
     """
@@ -48,7 +49,9 @@ _bottleneck = resnet.bottleneck_resnet
 
 MODELS = {
     "resnet20": _resnet(resnet.resnet20, 32),
-    "resnet18": _resnet(resnet.resnet18, 32),
+    "resnet18": _resnet(resnet.resnet18),
+    "preact-resnet18": _resnet(preact_resnet.preact_resnet18, 32),
+    "wide-resnet-34-10": _resnet(preact_resnet.wide_resnet, 32, depth=34, width=10),
     "resnet50": _resnet(_bottleneck, blocks=(3, 4, 6, 3)),
     "resnet101": _resnet(_bottleneck, blocks=(3, 4, 23, 3)),
     "resnet152": _resnet(_bottleneck, blocks=(3, 8, 36, 3)),

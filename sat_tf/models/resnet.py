@@ -24,7 +24,7 @@ from sat_tf.models import layers
 
 
 class _Style(NamedTuple):
-    """What all blocks of a network share.  `batch_norm` takes name and gamma_initializer."""
+    """What all parts of a network share.  `batch_norm` takes name and gamma_initializer."""
     activation: Activation
     batch_norm: Callable
     survival_probability: float
@@ -44,6 +44,13 @@ def _conv_bn_activation(features, filters, kernel_size, *, name, style, **kwargs
     return style.activation(name=f"{name}_activation")(features)
 
 
+def drop_branch(branch, *, name, index, style):
+    """Applies stochastic depth to the branch of block `index`, whose shortcut is the identity."""
+    return layers.stochastic_depth(
+        branch, survival_probability=style.survival_probability, block=index,
+        num_blocks=style.num_blocks, name=f"{name}_stochastic_depth", seed=style.seed)
+
+
 def _add_shortcut(features, branch, stride, *, name, index, style):
     """Adds the block's input to its branch, projected only where the channels change."""
     filters = branch.shape[-1]
@@ -51,9 +58,7 @@ def _add_shortcut(features, branch, stride, *, name, index, style):
         features = _conv_bn(features, filters, 1, stride=stride, name=f"{name}_convshortcut",
                             style=style)
     else:
-        branch = layers.stochastic_depth(
-            branch, survival_probability=style.survival_probability, block=index,
-            num_blocks=style.num_blocks, name=f"{name}_stochastic_depth", seed=style.seed)
+        branch = drop_branch(branch, name=name, index=index, style=style)
     features = tf.keras.layers.Add(name=f"{name}_add")([features, branch])
     return style.activation(name=f"{name}_activation")(features)
 
@@ -79,18 +84,37 @@ def _basic_block(features, channels, stride, *, name, index, style):
     return _add_shortcut(features, branch, stride, name=name, index=index, style=style)
 
 
-def _resnet(block, channels, blocks, *, imagenet_stem, name, num_classes, image_size, activation,
-            batch_norm, dropout_rate, survival_probability, seed):
-    """The frame: stem, one group of blocks for each entry of `channels`, classifier."""
+def _imagenet_stem(features, *, style):
+    features = _conv_bn_activation(features, 64, 7, stride=2, name="conv0", style=style)
+    # SAME: on even sizes this pads the right and bottom only, as in the release.
+    return tf.keras.layers.MaxPooling2D(3, 2, padding="same", name="pool0")(features)
+
+
+def _small_stem(filters):
+    return functools.partial(_conv_bn_activation, filters=filters, kernel_size=3, name="conv0")
+
+
+def _unchanged(features, *, style):
+    del style  # the blocks of these networks end with their activation
+    return features
+
+
+def residual_network(stem, block, channels, blocks, *, name, num_classes, image_size, activation,
+                     batch_norm, dropout_rate, survival_probability, seed, head=_unchanged):
+    """Returns a classifier of `stem`, groups of `block`, `head`, pooling and a linear layer.
+
+    Args:
+      stem, head: (features, style=) -> features.
+      block: (features, width, stride, name=, index=, style=) -> features.  The first block of
+        every group but the first has stride 2; `index` counts through the network from 0.
+      channels, blocks: the width and the number of blocks of each group.
+      The others are as in `sat_tf.models.create`, the factories already made.
+    Returns: float32 [B, image_size, image_size, 3] in [0, 1] -> float32 logits [B, num_classes].
+    """
     style = _Style(activation, batch_norm, survival_probability, sum(blocks), seed)
     images = tf.keras.Input((image_size, image_size, 3), dtype=tf.float32, name="images")
     features = layers.InputNormalization(name="input_normalization")(images)
-    if imagenet_stem:
-        features = _conv_bn_activation(features, channels[0], 7, stride=2, name="conv0", style=style)
-        # SAME: on even sizes this pads the right and bottom only, as in the release.
-        features = tf.keras.layers.MaxPooling2D(3, 2, padding="same", name="pool0")(features)
-    else:
-        features = _conv_bn_activation(features, channels[0], 3, name="conv0", style=style)
+    features = stem(features, style=style)
     index = 0
     for group, (width, depth) in enumerate(zip(channels, blocks)):
         for position in range(depth):
@@ -98,7 +122,7 @@ def _resnet(block, channels, blocks, *, imagenet_stem, name, num_classes, image_
                              name=f"group{group}_block{position}", index=index, style=style)
             index += 1
     logits = layers.classifier(
-        features, num_classes=num_classes, dropout_rate=dropout_rate, seed=seed,
+        head(features, style=style), num_classes=num_classes, dropout_rate=dropout_rate, seed=seed,
         kernel_initializer=tf.keras.initializers.RandomNormal(
             stddev=0.01, seed=layers.layer_seed(seed, "linear")))
     return tf.keras.Model(images, logits, name=name)
@@ -115,13 +139,14 @@ def bottleneck_resnet(*, blocks, group=1, bottleneck_width=64, **kwargs):
     Returns: float32 [B, image_size, image_size, 3] in [0, 1] -> float32 logits.
     """
     block = functools.partial(_bottleneck_block, group=group, bottleneck_width=bottleneck_width)
-    return _resnet(block, (64, 128, 256, 512), blocks, imagenet_stem=True, **kwargs)
+    return residual_network(_imagenet_stem, block, (64, 128, 256, 512), blocks, **kwargs)
 
 
 def resnet18(*, image_size, **kwargs):
     """Returns a ResNet-18.  Below 64 pixels its stem is one 3x3 of stride 1 and no pooling."""
-    return _resnet(_basic_block, (64, 128, 256, 512), (2, 2, 2, 2), image_size=image_size,
-                   imagenet_stem=image_size >= 64, **kwargs)
+    stem = _imagenet_stem if image_size >= 64 else _small_stem(64)
+    return residual_network(stem, _basic_block, (64, 128, 256, 512), (2, 2, 2, 2),
+                            image_size=image_size, **kwargs)
 
 
 def resnet20(**kwargs):
@@ -130,4 +155,4 @@ def resnet20(**kwargs):
     Where the channels change, the shortcut is a projection as everywhere here; the paper's
     pads with zero channels.
     """
-    return _resnet(_basic_block, (16, 32, 64), (3, 3, 3), imagenet_stem=False, **kwargs)
+    return residual_network(_small_stem(16), _basic_block, (16, 32, 64), (3, 3, 3), **kwargs)

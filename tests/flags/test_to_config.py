@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import pathlib
 
 import pytest
 
@@ -222,10 +221,3 @@ def test_every_setting_is_a_flag():
     assert settings - names == {"steps_per_epoch"}
     assert all(dataclasses.is_dataclass(getattr(resolve(), f.name))
                for f in dataclasses.fields(configs.Config) if f.name != "seed")
-
-
-def test_recipes_parse():
-    recipes = sorted((pathlib.Path(__file__).parents[2] / "flags" / "recipes").glob("*.flags"))
-    assert recipes
-    for recipe in recipes:
-        assert resolve(f"--flagfile={recipe}")

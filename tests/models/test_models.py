@@ -12,10 +12,13 @@ from sat_tf.config import ModelConfig
 from sat_tf.models import efficientnet, layers
 
 # Trainable parameters with 1000 classes and 224 pixels, and activations (smoothrelu adds a weight
-# for each).  The two small networks are summed up layer by layer in test_resnet.py.
+# for each).  The small networks are summed up layer by layer in test_resnet.py and
+# test_preact_resnet.py.
 EXPECTED = {
     "resnet20": (336_824, 19),
     "resnet18": (11_689_512, 17),
+    "preact-resnet18": (11_680_040, 17),
+    "wide-resnet-34-10": (46_795_064, 31),
     "resnet50": (25_557_032, 49),
     "resnet101": (44_549_160, 100),
     "resnet152": (60_192_808, 151),
@@ -127,6 +130,8 @@ def test_too_small_images_are_refused():
 
 
 @pytest.mark.parametrize("name, epsilon, size, dropout, survival", [
+    ("resnet20", 1e-5, 32, 0.0, 1.0), ("resnet18", 1e-5, 224, 0.0, 1.0),
+    ("preact-resnet18", 1e-5, 32, 0.0, 1.0), ("wide-resnet-34-10", 1e-5, 32, 0.0, 1.0),
     ("resnet50", 1e-5, 224, 0.0, 1.0), ("efficientnet-b0", 1e-5, 224, 0.2, 0.8),
     ("efficientnet-l1", 1e-5, 600, 0.5, 0.8)])
 def test_settings_of_the_rows(name, epsilon, size, dropout, survival):

@@ -1,0 +1,201 @@
+"""Every recipe parses, says what it is, builds its network and stands in docs/model_zoo.md."""
+
+import re
+import shlex
+
+import pytest
+import recipes
+import tensorflow as tf
+
+from sat_tf import config as configs
+from sat_tf import models
+from sat_tf.training.optimization import Schedule
+
+every_recipe = pytest.mark.parametrize("name", recipes.RECIPES)
+IMAGENET_RESNETS = [name for name in recipes.RECIPES if name.startswith("imagenet-resne")]
+EFFICIENTNETS = [name for name in recipes.RECIPES if "efficientnet" in name]
+CIFAR = [name for name in recipes.RECIPES if name.startswith("cifar10-")]
+RELEASE_ATTACKS = ("clean", "pgd-10", "pgd-20", "pgd-50")
+# Their graphs take over three seconds each.
+LARGE = ("resnet152", "resnext152-32x8d", *(f"efficientnet-{v}" for v in (
+    "b4", "b5", "b6", "b7", "l1")))
+
+
+def test_every_table_of_the_paper_has_its_recipes():
+    assert {name for name in recipes.RECIPES if not name.startswith("digits")} == {
+        *(f"imagenet-resnet50-{activation}" for activation in (
+            "relu", "parametric_softplus", "softplus", "smoothrelu", "gelu", "elu", "swish")),
+        *(f"imagenet-{model}-swish" for model in (
+            "resnet101", "resnet152", "resnext50-32x4d", "resnext50-32x8d")),
+        "imagenet-resnet50-swish-299", "imagenet-resnet50-swish-380",
+        "imagenet-resnext152-32x8d-swish-380",
+        *(f"imagenet-efficientnet-{variant}" for variant in (
+            "b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7", "l1", "l1-enhanced")),
+        *(f"cifar10-resnet18-{activation}" for activation in (
+            "relu", "softplus", "gelu", "smoothrelu", "elu", "celu", "swish"))}
+
+
+@every_recipe
+def test_headers_are_complete(name):
+    header = recipes.header(name)
+    assert header.title.endswith(".")
+    for label in recipes.REQUIRED:
+        assert header.entries.get(label), label
+        assert label == "Published" or len(header.entries[label]) == 1, label
+    assert header.results("Published")
+    if not name.startswith("digits"):
+        assert "not stated by the paper" in header.entries["Hardware"][0]
+        assert "arXiv 2006.14536" in header.entries["Source"][0]
+
+
+@every_recipe
+def test_the_command_is_that_of_the_recipe(name, monkeypatch):
+    monkeypatch.chdir(recipes.ROOT)
+    [command] = recipes.header(name).entries["Command"]
+    python, script, flagfile, *others = shlex.split(command)
+    assert (python, script) == ("python", "main.py")
+    assert flagfile == f"--flagfile=flags/recipes/{name}.flags"
+    assert others == ([] if name.startswith("digits") else ["--data_dir=DATA"])
+    assert configs.differences(recipes.config(name), recipes.resolve(flagfile, *others)) == []
+
+
+@every_recipe
+def test_names_say_what_is_trained(name):
+    config = recipes.config(name)
+    dataset, rest = name.split("-", 1)
+    assert config.data.name == {"imagenet": "imagenet2012"}.get(dataset, dataset)
+    if dataset != "digits":
+        assert rest.startswith(config.model.name)
+        extra = rest[len(config.model.name):].lstrip("-")
+        if config.model.name.startswith("efficientnet"):
+            assert extra in ("", "enhanced") and config.model.activation == "swish"
+        else:
+            assert re.fullmatch(rf"{config.model.activation}(-{config.model.image_size})?", extra)
+
+
+def _optimizer(config):
+    settings = config.optimizer
+    return (settings.name, settings.schedule, settings.weight_decay, settings.weight_decay_on,
+            settings.ema_decay)
+
+
+@pytest.mark.parametrize("name", IMAGENET_RESNETS)
+def test_resnets_on_imagenet(name):
+    config = recipes.config(name)
+    assert config.attack == configs.AttackConfig(
+        epsilon=4 / 255, step_size=4 / 255, num_steps=1, random_start=True,
+        clean_start_probability=0.2)
+    assert config.method == configs.MethodConfig("pgd", clean_epochs=0, label_smoothing=0.1)
+    assert (config.data.batch_size, config.data.augment) == (256, "basic")
+    assert _optimizer(config) == ("sgd", "step", 1e-4, "kernels", 0.0)
+    # 1,281,167 images; a warm-up from 0.1 to 0.1 is none.
+    assert (config.optimizer.steps_per_epoch, config.optimizer.train_steps) == (5004, 500_400)
+    assert config.optimizer.learning_rate == config.optimizer.warmup_learning_rate == 0.1
+    assert (config.model.batch_norm_momentum, config.model.batch_norm_epsilon) == (0.9, 1e-5)
+    assert config.evaluation.attacks[:4] == RELEASE_ATTACKS
+
+
+def test_drops_after_30_60_and_90_of_100_epochs():
+    settings = recipes.config("imagenet-resnet50-swish").optimizer
+    schedule = Schedule("step", learning_rate=settings.learning_rate,
+                        total_steps=settings.train_steps, steps_per_epoch=settings.steps_per_epoch)
+    for epoch, before, after in ((30, 0.1, 0.01), (60, 0.01, 1e-3), (90, 1e-3, 1e-4)):
+        step = epoch * settings.steps_per_epoch
+        assert float(schedule(step - 1)) == pytest.approx(before)
+        assert float(schedule(step + 1)) == pytest.approx(after)
+
+
+@pytest.mark.parametrize("name", EFFICIENTNETS)
+def test_efficientnets(name):
+    config = recipes.config(name)
+    assert config.attack == recipes.config("imagenet-resnet50-swish").attack
+    assert config.method == recipes.config("imagenet-resnet50-swish").method
+    assert (config.data.batch_size, config.data.augment) == (2048, "basic")
+    assert _optimizer(config) == (
+        "rmsprop", "exponential", 1e-5, "all_but_batch_norm",
+        0.9999 if name.endswith("enhanced") else 0.0)
+    assert config.optimizer.learning_rate == pytest.approx(0.128)
+    assert (config.optimizer.warmup_epochs, config.optimizer.warmup_learning_rate) == (5, 0)
+    row = models.MODELS[config.model.name]
+    assert config.model.image_size == row.image_size
+    assert config.model.dropout_rate == row.dropout_rate
+    assert config.model.survival_probability == 0.8
+    assert (config.model.batch_norm_momentum, config.model.batch_norm_epsilon) == (0.9, 1e-5)
+    assert config.evaluation.attacks == RELEASE_ATTACKS
+
+
+@pytest.mark.parametrize("name", CIFAR)
+def test_cifar(name):
+    config = recipes.config(name)
+    assert config.attack == configs.AttackConfig(
+        epsilon=8 / 255, step_size=2 / 255, num_steps=10, random_start=True,
+        clean_start_probability=0.0)
+    assert config.method == configs.MethodConfig("pgd", clean_epochs=0, label_smoothing=0.0)
+    assert (config.data.batch_size, config.data.augment) == (128, "basic")
+    assert _optimizer(config) == ("sgd", "step", 5e-4, "kernels", 0.0)
+    assert config.optimizer.train_steps == 110 * (50_000 // 128)
+    assert config.optimizer.learning_rate == config.optimizer.warmup_learning_rate == 0.1
+    assert (config.model.image_size, config.model.num_classes) == (32, 10)
+    alpha = 2.0 if config.model.activation in ("elu", "celu") else None
+    assert config.model.activation_alpha == alpha
+
+
+def _distinct_networks():
+    """One recipe of those that differ in training only."""
+    first = {}
+    for name, path in recipes.RECIPES.items():
+        network = re.findall(r"^--(?:model|activation|image_size)=(.*)", path.read_text(), re.M)
+        first.setdefault(tuple(network), name)
+    return [pytest.param(name, marks=[pytest.mark.slow] * (network[0] in LARGE))
+            for network, name in first.items()]
+
+
+@pytest.mark.parametrize("name", _distinct_networks())
+def test_networks_build(name):
+    """In a graph that is never run, so that no weight takes memory."""
+    settings = recipes.config(name).model
+    with tf.Graph().as_default():
+        model = models.build(settings)
+    assert model.input_shape == (None, settings.image_size, settings.image_size, 3)
+    assert model.output_shape == (None, settings.num_classes)
+    assert {layer.activation_name for layer in model.layers if hasattr(layer, "activation_name")
+            } == {settings.activation}
+
+
+ZOO = (recipes.ROOT / "docs" / "model_zoo.md").read_text()
+ROWS = re.findall(r"^\| \[(.+?)\]\(.*$", ZOO, re.MULTILINE)
+
+
+def test_the_zoo_lists_every_recipe_once():
+    assert sorted(ROWS) == sorted(recipes.RECIPES)
+
+
+@every_recipe
+def test_the_zoo_repeats_the_header(name):
+    assert recipes.table_row(name) in ZOO.splitlines()
+
+
+def test_the_readme_repeats_the_headers():
+    readme = (recipes.ROOT / "README.md").read_text()
+    for method in ("pgd", "standard"):
+        [measured] = recipes.header(f"digits-{method}").results("Measured")
+        clean, robust = (measured.accuracies[kind] for kind in ("clean", "PGD-20"))
+        assert f"| {method} | swish | {clean} | {robust} |" in readme
+    for activation, title in (("relu", "ReLU"), ("swish", "swish")):
+        paper = recipes.header(f"imagenet-resnet50-{activation}").results("Published")[0].accuracies
+        assert f"| ResNet-50, {title} | {paper['clean']} | {paper['PGD-200']} |" in readme
+
+
+@pytest.mark.parametrize("text, accuracies", [
+    ("nothing (why)", {}), ("clean 69.7 (here (twice))", {"clean": "69.7"}),
+    ("clean 99.7 ± 0.3, PGD-20 85.1 ± 0.7 (x)", {"clean": "99.7 ± 0.3", "PGD-20": "85.1 ± 0.7"}),
+    ("robust 58.6 (x)", {"robust": "58.6"})])
+def test_results_are_read(text, accuracies):
+    assert recipes.Header("", {"Published": [text]}).results("Published")[0][0] == accuracies
+
+
+@pytest.mark.parametrize("text", [
+    "clean 69.7", "69.7 (x)", "clean 69 (x)", "clean 69.7; PGD-10 43.0 (x)", "nothing", "pgd 3.0 (x)"])
+def test_other_forms_of_results_are_refused(text):
+    with pytest.raises(AssertionError, match="not of the form"):
+        recipes.Header("", {"Published": [text]}).results("Published")
