@@ -31,4 +31,4 @@ def one_line(error: BaseException) -> str:
     text = str(getattr(error, "message", None) or error)
     text = re.sub(r"\{\{.*?\}\} ?| ?\[Op:\w+\]( name:\s?\S*)?", "", text)
     first_lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " ".join(first_lines[:2])[:400] or type(error).__name__
+    return " ".join(first_lines[:2])[:1000] or type(error).__name__

@@ -1,0 +1,138 @@
+"""The command line on data sets that lie on disk, from encoded images to a SavedModel."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import small_data
+import tensorflow as tf
+
+import main
+from sat_tf import data
+
+ROOT = pathlib.Path(__file__).parents[1]
+SHORT = ("--image_size=32", "--batch_size=4", "--num_steps=1", "--eval_attacks=clean,pgd-2",
+         "--eval_batch_size=4", "--strategy=one_device", "--warmup_epochs=0")
+
+
+def run(*arguments):
+    return main.main(["main.py", *map(str, arguments)])
+
+
+def _check_results_against_the_export(folder, dataset):
+    """The export, given the raw files, has the accuracy that the run measured."""
+    results = json.loads((folder / "results.json").read_text())
+    source = data.load(dataset)
+    files, labels = zip(*(source.eval.read(tf.constant(i)) for i in range(source.eval.size)))
+    exported = tf.saved_model.load(str(folder / "saved_model"))
+    answer = exported.signatures["image_bytes"](image_bytes=tf.stack(files))
+    assert results["examples"] == source.eval.size
+    assert results["clean_accuracy"] == np.mean(answer["classes"].numpy() == tf.stack(labels).numpy())
+
+
+def _weights(folder):
+    reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(str(folder / "checkpoints")))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()
+            if name.startswith("classifier/") and "SLOT" not in name}
+
+
+@pytest.mark.slow
+def test_the_imagenet_recipe_from_jpegs_to_an_export(tmp_path):
+    """ResNet-50 at 224 pixels on shards in the release's layout: two steps, evaluation, export."""
+    small_data.write_imagenet(tmp_path / "data", train=16, validation=6, size=(260, 300))
+    dataset, folder = f"tfrecord:{tmp_path / 'data'}", tmp_path / "run"
+    assert run(f"--flagfile={ROOT}/flags/recipes/imagenet-resnet50-swish.flags",
+               f"--dataset={dataset}", f"--model_dir={folder}", "--train_steps=1", "--batch_size=8",
+               "--mode=train", "--strategy=one_device") == 0
+    before = _weights(folder)
+    assert run(f"--flagfile={ROOT}/flags/recipes/imagenet-resnet50-swish.flags",
+               f"--dataset={dataset}", f"--model_dir={folder}", "--train_steps=2", "--batch_size=8",
+               "--eval_attacks=clean,pgd-2", "--eval_batch_size=4", "--strategy=one_device") == 0
+    config = json.loads((folder / "config.json").read_text())
+    assert config["model"]["image_size"] == 224 and config["model"]["num_classes"] == 1000
+    assert config["attack"]["epsilon"] == pytest.approx(4 / 255)
+    after = _weights(folder)
+    kernels = [name for name in before if "/kernel/" in name]
+    # Branches start at zero, so that at first many kernels change by their decay alone.
+    assert len(kernels) == 54 and not any(
+        np.array_equal(before[name], after[name]) for name in kernels)
+    assert all(np.isfinite(after[name]).all() for name in kernels)
+    _check_results_against_the_export(folder, dataset)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("augment", ["basic", "autoaugment", "randaugment"])
+def test_a_folder_of_images(tmp_path, augment):
+    small_data.write_folder(tmp_path / "pets", train=6, val=3)
+    dataset, folder = f"folder:{tmp_path}/pets", tmp_path / "run"
+    assert run(*SHORT, f"--dataset={dataset}", f"--model_dir={folder}", "--epochs=2",
+               f"--augment={augment}") == 0
+    assert (folder / "saved_model/assets/class_names.txt").read_text().split() == ["cat", "dog"]
+    _check_results_against_the_export(folder, dataset)
+
+
+def test_a_tfds_set(tmp_path):
+    small_data.prepare_tfds("cifar10", str(tmp_path / "tfds"), {"train": 12, "test": 5})
+    command = (*SHORT, "--dataset=cifar10", f"--data_dir={tmp_path}/tfds")
+    assert run(*command, f"--model_dir={tmp_path}/run", "--train_steps=3") == 0
+    results = json.loads((tmp_path / "run/results.json").read_text())
+    assert results["examples"] == 5 and results["epsilon"] == pytest.approx(8 / 255)
+    names = (tmp_path / "run/saved_model/assets/class_names.txt").read_text().split()
+    assert len(names) == 10
+
+
+def test_a_bad_image_stops_training_keeps_the_state_and_may_be_left_out(tmp_path, capfd):
+    small_data.write_folder(tmp_path / "pets", train=6, val=2)
+    (tmp_path / "pets/train/cat/2.jpeg").write_bytes(b"broken")
+    command = (*SHORT, f"--dataset=folder:{tmp_path}/pets", f"--model_dir={tmp_path}/run",
+               "--mode=train", "--train_steps=6", "--seed=2")
+    assert run(*command) == 2
+    error = capfd.readouterr().err
+    line = next(line for line in error.splitlines() if line.startswith("error:"))
+    assert "train/cat/2.jpeg: not a whole JPEG" in line and "--max_bad_records=1" in line
+    saved = tf.train.latest_checkpoint(str(tmp_path / "run/checkpoints"))
+    assert saved is not None and not saved.endswith("-6")
+    assert run(*command, "--max_bad_records=1") == 0
+    said = capfd.readouterr().out
+    assert f"continuing from {saved}" in said and said.count("left out (1 of at most 1)") == 1
+
+
+def test_an_unreadable_image_is_not_evaluated(tmp_path):
+    small_data.write_folder(tmp_path / "pets", train=4, val=3)
+    (tmp_path / "pets/val/dog/0.jpeg").write_bytes(b"")
+    command = (*SHORT, f"--dataset=folder:{tmp_path}/pets", f"--model_dir={tmp_path}/run",
+               "--train_steps=1")
+    assert run(*command) == 2
+    assert run(*command, "--max_bad_records=1") == 0
+    assert json.loads((tmp_path / "run/results.json").read_text())["examples"] == 5
+
+
+ERRORS = {
+    ("--dataset=cifar10",): "not prepared under --data_dir={empty}; give --download, or run: python",
+    ("--dataset=imagenet2012", "--model=resnet50"): "downloads/manual",
+    ("--dataset=tfrecord:{empty}",): "no train-00000-of-01024",
+    ("--dataset=folder:{empty}",): "no folder {empty}/train",
+    ("--dataset=imagenette0",): "did you mean imagenette",
+}
+
+
+@pytest.mark.parametrize("arguments", ERRORS, ids=lambda a: a[0])
+@pytest.mark.parametrize("mode", ["train_and_eval", "eval"])
+def test_missing_data_is_one_line_before_anything_is_built(arguments, mode, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    given = [argument.format(empty=tmp_path / "empty") for argument in arguments]
+    if mode == "eval":
+        given.append(f"--init_checkpoint={_small_checkpoint(tmp_path)}")
+    before = sorted(tmp_path.rglob("*"))
+    assert run(*given, f"--data_dir={tmp_path}/empty", f"--model_dir={tmp_path}/new",
+               f"--mode={mode}") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --dataset=") and error.count("\n") == 1
+    assert ERRORS[arguments].format(empty=tmp_path / "empty") in error
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def _small_checkpoint(tmp_path):
+    """A checkpoint outside of any run, so that all settings are the command's."""
+    return tf.train.Checkpoint(value=tf.Variable(1.0)).save(str(tmp_path / "loose" / "model"))
