@@ -11,6 +11,8 @@ import zlib
 
 import numpy as np
 
+from sat_tf import tf1_checkpoint, tf1_import
+
 FOLDER = pathlib.Path(__file__).parent / "golden"
 CASES = sorted(path.stem for path in FOLDER.glob("*.json"))
 
@@ -25,7 +27,8 @@ def _generator(text):
     return np.random.Generator(np.random.PCG64(zlib.crc32(text.encode())))
 
 
-def _draw(name, shape):
+def draw(name, shape):
+    """Returns the float64 values of a TF1 variable, before the case's scale."""
     random = _generator(name)
     leaf = name.removesuffix("/ExponentialMovingAverage").removesuffix("/EMA").rpartition("/")[2]
     if leaf in ("kernel", "W"):
@@ -46,7 +49,7 @@ def variables(description):
     """Returns {TF1 variable name: float32 array}, checked against the case's checksum."""
     values, checksum = {}, 0
     for entry in description["variables"]:
-        drawn = _draw(entry["name"], entry["shape"]).astype(np.float32)
+        drawn = draw(entry["name"], entry["shape"]).astype(np.float32)
         values[entry["name"]] = drawn * np.float32(entry.get("scale", 1))
         checksum = zlib.crc32(values[entry["name"]].tobytes(), checksum)
     assert checksum == description["values_crc32"]
@@ -61,49 +64,9 @@ def images(description):
     return pixels
 
 
-def _resnet_name(layer, weight):
-    base = layer.removesuffix("_bn").removesuffix("_activation").replace("_", "/")
-    if layer.endswith("_bn"):
-        return f"{base}/bn/" + {"moving_mean": "mean/EMA", "moving_variance": "variance/EMA"}.get(
-            weight, weight)
-    return f"{base}/" + {"kernel": "W", "bias": "b", "raw_alpha": "smoothrelu_beta"}[weight]
-
-
-def _efficientnet_name(layer, weight, expands):
-    """`expands` tells whether this layer's block has an expansion, which shifts the numbering."""
-    if layer == "linear":
-        return f"head/dense/{weight}"
-    block, _, part = layer.rpartition("blocks_")[2].partition("_")
-    scope = f"blocks_{block}" if layer.startswith("blocks_") else block
-    if scope in ("stem", "head"):
-        return f"{scope}/" + ("conv2d" if part == "conv" else "tpu_batch_normalization") + f"/{weight}"
-    numbered = {"expand": 0, "depthwise": int(expands), "project": 1 + expands}
-    if part.endswith("_bn"):
-        number = numbered[part.removesuffix("_bn")]
-        kind = "tpu_batch_normalization"
-    elif part in ("se_reduce", "se_expand"):
-        number, kind = int(part == "se_expand"), "se/conv2d"
-    elif part == "depthwise_conv":
-        number, kind = 0, "depthwise_conv2d"
-    else:
-        number, kind = int(expands and part == "project_conv"), "conv2d"
-    return f"{scope}/{kind}" + (f"_{number}" if number else "") + f"/{weight}"
-
-
 def fill(model, description):
     """Gives every weight of `model` its golden value, and insists that none is left over."""
     values = variables(description)
-    layers = {layer.name for layer in model.layers}
-    for layer in model.layers:
-        block = "_".join(layer.name.split("_")[:2])
-        for weight in layer.weights:
-            leaf = weight.name.rpartition("/")[2].split(":")[0]
-            if leaf == "calls":  # a counter of ours
-                continue
-            if model.name.startswith("efficientnet"):
-                name = "efficientnet-b0/" + _efficientnet_name(
-                    layer.name, leaf, f"{block}_expand_conv" in layers)
-            else:
-                name = _resnet_name(layer.name, leaf)
-            weight.assign(values.pop(name).reshape(weight.shape))
-    assert not values, f"not used: {sorted(values)}"
+    shapes = {name: value.shape for name, value in values.items()}
+    checkpoint = tf1_checkpoint.Checkpoint(description["case"], shapes, values.__getitem__)
+    tf1_import.fill(model, checkpoint, channels="rgb")

@@ -10,11 +10,12 @@ import re
 
 import tensorflow as tf
 
-from sat_tf import errors
+from sat_tf import errors, tf1_checkpoint, tf1_import
 from sat_tf.training import optimization
 
 _NAME = "checkpoint-at-step"
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+_FILE_ENDING = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
 
 
 class Checkpoints:
@@ -71,17 +72,33 @@ def _restore(state, prefix, *, flag, partial=False):
 
 
 def find(path: str, flag="init_checkpoint") -> str:
-    """Returns the checkpoint prefix that `path` means: a prefix itself, or a run folder's newest.
+    """Returns the checkpoint prefix that `path` means, or the file where it is of one file.
 
-    Raises: UserError, naming `flag`, where there is none.
+    Args:
+      path: a prefix; one of a checkpoint's files; an .npz file; a run's folder or another one with
+        checkpoints, whose newest is meant.
+    Raises: UserError, naming `flag`, where there is none, or several and none is the newest.
     """
     for folder in (path, os.path.join(path, "checkpoints")):
         if os.path.isdir(folder) and tf.train.latest_checkpoint(folder):
             return tf.train.latest_checkpoint(folder)
-    if os.path.exists(path + ".index"):
+    prefixes = _prefixes_in(path) if os.path.isdir(path) else []
+    if len(prefixes) > 1:
+        raise errors.UserError(f"--{flag}={path}: several checkpoints there "
+                               f"({tf1_import.few(prefixes)}); give the path of one")
+    prefix = os.path.join(path, prefixes[0]) if prefixes else _FILE_ENDING.sub("", path)
+    if os.path.exists(prefix + ".index"):
+        return prefix
+    if os.path.isfile(path):  # an .npz file, or TensorFlow's older format
         return path
-    raise errors.UserError(f"--{flag}={path}: no checkpoint there; give a run folder or a "
-                           "checkpoint's path without .index or .data")
+    raise errors.UserError(f"--{flag}={path}: no checkpoint there; give a run folder, a "
+                           "checkpoint's path without .index or .data, or an .npz file")
+
+
+def _prefixes_in(folder):
+    """The checkpoints of a folder whose `checkpoint` file is missing or names another place."""
+    return sorted(name.removesuffix(".index") for name in os.listdir(folder)
+                  if name.endswith(".index"))
 
 
 def run_of(path: str) -> str:
@@ -98,16 +115,38 @@ def step_of(prefix: str) -> int:
     return int(match.group(1)) if match else 0
 
 
-def load_classifier(classifier: tf.keras.Model, prefix: str, flag="init_checkpoint"):
-    """Fills `classifier` with the weights that are evaluated: the average where one was kept.
+def load_classifier(classifier: tf.keras.Model, prefix: str, flag="init_checkpoint", *,
+                    channels=None, averaged: bool = False):
+    """Fills `classifier` with the weights of a checkpoint of ours or of the original release.
 
-    Raises: UserError, naming `flag` and what differs, if the checkpoint is not of such a classifier.
+    Of ours, the weights are those that are evaluated: the average where one was kept.
+
+    Args:
+      prefix: what `find` returned.
+      channels, averaged: as in `tf1_import.fill`, for checkpoints of the release only.
+    Raises: UserError, naming `flag` and what differs, if it is not of such a classifier.
     """
-    try:
-        shapes = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
-    except (tf.errors.OpError, ValueError) as error:
-        raise errors.UserError(f"--{flag}: {prefix} is not a readable checkpoint "
-                               f"({errors.one_line(error)}); name another") from error
+    checkpoint = tf1_checkpoint.read(prefix, flag)
+    if any(key.startswith("classifier/") for key in checkpoint.shapes):
+        _check_no_release_flags(prefix, channels, averaged)
+        _load_ours(classifier, prefix, checkpoint.shapes, flag)
+    elif tf1_checkpoint.recognise(checkpoint):
+        tf1_import.fill(classifier, checkpoint, channels=channels, averaged=averaged)
+    else:
+        raise errors.UserError(
+            f"--{flag}: {prefix} is not a checkpoint of a sat_tf run, nor of the original release "
+            f"(it holds {tf1_import.few(sorted(checkpoint.shapes))}); name one that is")
+
+
+def _check_no_release_flags(prefix, channels, averaged):
+    for name, value in (("channels", channels), ("ema", averaged and "true")):
+        if value:
+            raise errors.UserError(
+                f"--checkpoint_{name}={value}: {prefix} is of a sat_tf run, and the flag is for "
+                "checkpoints of the original release; leave it out")
+
+
+def _load_ours(classifier, prefix, shapes, flag):
     _check_fits(classifier, prefix, shapes, flag)
     state = {"classifier": classifier}
     averaged = any(key.startswith("average/") for key in shapes)
@@ -119,13 +158,9 @@ def load_classifier(classifier: tf.keras.Model, prefix: str, flag="init_checkpoi
 
 
 def _check_fits(classifier, prefix, shapes, flag):
-    there = sorted(tuple(shape) for key, shape in shapes.items()
+    there = sorted(shape for key, shape in shapes.items()
                    if key.startswith("classifier/") and key.endswith(_VALUE)
                    and ".OPTIMIZER_SLOT" not in key)
-    if not there:
-        names = ", ".join(sorted(shapes)[:3])
-        raise errors.UserError(f"--{flag}: {prefix} is not a checkpoint of a sat_tf run (it holds "
-                               f"{names}, …); name one that is")
     here = sorted(tuple(w.shape) for w in classifier.weights)
     if there != here:
         only_there, only_here = (_without(a, b) for a, b in ((there, here), (here, there)))

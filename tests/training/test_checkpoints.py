@@ -99,8 +99,19 @@ def test_a_checkpoint_of_another_model_is_refused_by_its_shapes(tmp_path, one_de
 
 def test_a_foreign_checkpoint_is_refused(tmp_path):
     prefix = tf.train.Checkpoint(x=tf.Variable(1.0)).write(str(tmp_path / "foreign"))
-    with pytest.raises(errors.UserError, match="not a checkpoint of a sat_tf run"):
+    with pytest.raises(errors.UserError, match="not a checkpoint of a sat_tf run, nor of the orig"):
         checkpoints.load_classifier(tiny.network(), prefix)
+
+
+@pytest.mark.parametrize("settings, flag", [
+    ({"channels": "rgb"}, "--checkpoint_channels=rgb"),
+    ({"averaged": True}, "--checkpoint_ema=true")])
+def test_flags_for_the_release_are_refused_with_a_checkpoint_of_ours(
+        settings, flag, tmp_path, one_device):
+    prefix = checkpoints.Checkpoints(
+        _model(one_device, "sgd").training_state, str(tmp_path)).save(0)
+    with pytest.raises(errors.UserError, match=f"{flag}: .* is of a sat_tf run.*leave it out"):
+        checkpoints.load_classifier(_stochastic_network(), prefix, **settings)
 
 
 def test_a_missing_checkpoint_is_refused(tmp_path):
