@@ -16,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from flags import definitions, to_config  # noqa: E402
 import tensorflow as tf  # noqa: E402
-from sat_tf import distribution, errors  # noqa: E402
+from sat_tf import distribution, errors, tf1_checkpoint  # noqa: E402
 from sat_tf.interruption import Interrupted, Interruption  # noqa: E402
 from sat_tf.run import Run  # noqa: E402
 from sat_tf.run_folder import RunFolder  # noqa: E402
@@ -25,7 +25,7 @@ from tpu import connect  # noqa: E402
 
 
 def _train(run, flags, interruption, then_evaluates=False):
-    run.train(interruption, init_checkpoint=flags.init_checkpoint, resume=flags.resume,
+    run.train(interruption, initial=_initial(flags), resume=flags.resume,
               then_evaluates=then_evaluates)
 
 
@@ -37,18 +37,18 @@ def _train_and_eval(run, flags, interruption):
 
 def _eval(run, flags, interruption):
     run.open_data()
-    run.load_weights(flags.init_checkpoint)
+    run.load_weights(_initial(flags))
     run.evaluate(interruption)
 
 
 def _export(run, flags, interruption):
-    run.load_weights(flags.init_checkpoint)
+    run.load_weights(_initial(flags))
     interruption.check()
     run.export()
 
 
 def _predict(run, flags, interruption):
-    run.load_weights(flags.init_checkpoint)
+    run.load_weights(_initial(flags))
     run.predict(interruption, flags.images, flags.output)
 
 
@@ -56,10 +56,29 @@ MODES = {"train_and_eval": _train_and_eval, "train": _train, "eval": _eval, "exp
          "predict": _predict}
 
 
-def _training_config(flags, folder):
+def _initial(flags):
+    """Returns the checkpoint that was named to begin with, or None."""
+    if flags.init_checkpoint is None:
+        return None
+    return checkpoints.Initial(
+        flags.init_checkpoint, flags.checkpoint_channels, flags.checkpoint_ema)
+
+
+def _imported_network(flags):
+    """Returns what the checkpoint that was named says of its network, if it is the release's."""
+    if flags.init_checkpoint is None:
+        for name in ("checkpoint_channels", "checkpoint_ema"):
+            if flags[name].present:
+                raise errors.UserError(f"--{name}={flags[name].value}: there is no checkpoint to read; "
+                                       "give --init_checkpoint")
+        return None
+    return tf1_checkpoint.recognise(tf1_checkpoint.read(checkpoints.find(flags.init_checkpoint)))
+
+
+def _training_config(flags, folder, imported):
     """Returns the configuration to train; that of a run in a folder that was named, but for flags."""
     named = flags.model_dir and flags.resume
-    config = to_config.to_config(flags, folder.stored_config() if named else None)
+    config = to_config.to_config(flags, folder.stored_config() if named else None, imported)
     if flags.resume:
         folder.check_continues(config)
     else:
@@ -69,11 +88,11 @@ def _training_config(flags, folder):
     return config
 
 
-def _applied_config(flags, folder):
+def _applied_config(flags, folder, imported):
     """Returns the configuration to evaluate, export or predict with: the run's, but for flags."""
     initial = flags.init_checkpoint
     source = RunFolder(checkpoints.run_of(initial)) if initial else folder
-    stored = source.stored_config()
+    stored = None if imported else source.stored_config()
     same_run = os.path.realpath(source.path) == os.path.realpath(folder.path)
     if not same_run and folder.stored_config() is not None:
         raise errors.UserError(f"--model_dir={folder.path}: holds another run than that of "
@@ -81,7 +100,7 @@ def _applied_config(flags, folder):
     if stored is None and not initial:
         raise errors.UserError(f"--model_dir={folder.path}: no run there; train one first, name "
                                "another folder, or give --init_checkpoint")
-    config = to_config.to_config(flags, stored)
+    config = to_config.to_config(flags, stored, imported)
     if stored is not None:
         source.check_same_model(stored, config)
     return config
@@ -100,9 +119,12 @@ def _run(flags, interruption):
     if flags.mode == "predict" and not flags.images:
         raise errors.UserError("--images=: nothing to classify; give a glob, such as "
                                "--images='photos/*.png'")
-    folder = RunFolder(flags.model_dir or to_config.default_model_dir(flags))
-    trains = flags.mode in ("train", "train_and_eval")
-    config = _training_config(flags, folder) if trains else _applied_config(flags, folder)
+    imported = _imported_network(flags)
+    folder = RunFolder(flags.model_dir or to_config.default_model_dir(flags, imported))
+    configure = _training_config if flags.mode in ("train", "train_and_eval") else _applied_config
+    config = configure(flags, folder, imported)
+    for note in to_config.notes_on_import(flags, imported) if imported else ():
+        print(f"note: {note}", file=sys.stderr)
     settings = config.distribution
     if settings.virtual_cpus > 1:
         distribution.split_cpu(settings.virtual_cpus)

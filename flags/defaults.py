@@ -59,8 +59,10 @@ FAMILIES_ON_DATASETS = {
     ("resnet", "digits"): dict(
         learning_rate_per_256=0.4, schedule="triangular", warmup_epochs=0.0, weight_decay=5e-4),
     # A rate of 0.1 with the batch of 128 above.
-    ("resnet", "cifar10"): dict(learning_rate_per_256=0.2, weight_decay=5e-4),
-    ("resnet", "cifar100"): dict(learning_rate_per_256=0.2, weight_decay=5e-4),
+    ("resnet", "cifar10"): dict(
+        learning_rate_per_256=0.2, schedule="late_step", weight_decay=5e-4),
+    ("resnet", "cifar100"): dict(
+        learning_rate_per_256=0.2, schedule="late_step", weight_decay=5e-4),
     # A tenth of CIFAR's: on SVHN high rates tend to end at the most frequent class.
     ("resnet", "svhn_cropped"): dict(learning_rate_per_256=0.02, weight_decay=5e-4),
 }

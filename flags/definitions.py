@@ -75,8 +75,13 @@ GROUPS = {
          "model's."),
         (_number, "batch_norm_epsilon", None, "Added to the variance, above 0. Default: the "
          "model's."),
-        (_string, "init_checkpoint", None, "A run folder or checkpoint of this project to start a "
-         "new run's weights from, or to evaluate, export or predict with.")),
+        (_string, "init_checkpoint", None, "A run folder or checkpoint of this project, or a "
+         "checkpoint of the original release (TensorFlow 1, or .npz), to start a new run's weights "
+         "from, or to evaluate, export or predict with."),
+        (_choice, "checkpoint_channels", None, ("rgb", "bgr"), "Channel order that the release's "
+         "checkpoint was fed. Default: bgr for its ResNets, rgb for its EfficientNets."),
+        (_switch, "checkpoint_ema", False, "Take the moving averages in the release's checkpoint; of "
+         "its networks only EfficientNet-L1 Enhanced is evaluated so.")),
     "data": (
         (_string, "dataset", "digits", f"One of: {_names(data.SOURCES)}, another image-classification "
          "set of TFDS, tfrecord:PATH (ImageNet's shards as in the release), folder:PATH (train/CLASS/ "

@@ -1,7 +1,8 @@
 """The only place that reads flag values: from absl flags to one `Config`.
 
 A flag that is not given takes its value from the run it continues, where there is one (but not
-the hardware, which is this command's), then from its own default, then from `flags/defaults.py`.
+the hardware, which is this command's), or from what an imported checkpoint says of its network,
+then from its own default, then from `flags/defaults.py`.
 """
 
 import functools
@@ -22,9 +23,9 @@ _HARDWARE = ("strategy", "tpu", "virtual_cpus", "xla", "steps_per_execution", "d
 class _Values:
     """Looks a flag up in the order above."""
 
-    def __init__(self, flags, stored):
+    def __init__(self, flags, stored=None, imported=None):
         self._flags = flags
-        self._stored = configs.flag_values(stored) if stored else {}
+        self._stored = configs.flag_values(stored) if stored else _facts(imported)
         for name in _HARDWARE:
             self._stored.pop(name, None)
 
@@ -41,6 +42,17 @@ class _Values:
         return otherwise if value is None else value
 
 
+def _facts(network):
+    """Returns {flag: value} of what is known of a network of the release, or of None."""
+    if network is None:
+        return {}
+    known = {
+        "model": network.model, "num_classes": network.num_classes,
+        "activation": "smoothrelu" if network.learns_smoothrelu else None,
+        "dataset": "imagenet2012" if network.num_classes == 1000 else None}
+    return {name: value for name, value in known.items() if value is not None}
+
+
 def _checked(flag, check, value):
     """Returns check(value); its ValueError becomes a UserError with the flag's name in front."""
     try:
@@ -51,10 +63,23 @@ def _checked(flag, check, value):
         raise UserError(f"--{flag}={value}: {error}") from error
 
 
-def default_model_dir(flags) -> str:
-    """Returns runs/<model>-<activation>-<dataset>-<method>, from the flags alone."""
-    names = (flags.model, flags.activation, flags.dataset, flags.method)
+def default_model_dir(flags, imported=None) -> str:
+    """Returns runs/<model>-<activation>-<dataset>-<method>, from flags and imported network alone."""
+    values = _Values(flags, imported=imported)
+    names = map(values.get, ("model", "activation", "dataset", "method"))
     return os.path.join("runs", "-".join(re.sub("[/:]", "_", name) for name in names))
+
+
+def notes_on_import(flags, imported) -> list:
+    """Returns what a user should know who imports a network of the release."""
+    notes = []
+    if imported.family == "resnet" and not imported.learns_smoothrelu and (
+            not _Values(flags).given("activation")):
+        notes.append(f"--activation={flags.activation} is assumed: the checkpoint does not say "
+                     "which one its network has")
+    if imported.has_raw and imported.has_averaged and not flags.checkpoint_ema:
+        notes.append("the checkpoint has moving averages too; --checkpoint_ema=true takes them")
+    return notes
 
 
 def unused(flags) -> list:
@@ -65,15 +90,16 @@ def unused(flags) -> list:
     return [name for name in settings if flags[name].present and name not in taken]
 
 
-def to_config(flags, stored=None) -> configs.Config:
+def to_config(flags, stored=None, imported=None) -> configs.Config:
     """Resolves the flags completely.
 
     Args:
       flags: absl FlagValues, parsed.
       stored: the Config of the run that is continued or evaluated, or None.
+      imported: the `tf1_checkpoint.Network` that weights are imported from, or None.
     Raises: UserError, one line naming flag, value and remedy.
     """
-    values = _Values(flags, stored)
+    values = _Values(flags, stored, imported)
     description = _checked(
         "dataset", lambda name: data.describe(name, values.get("data_dir")), values.get("dataset"))
     row = models.MODELS[_checked("model", models.canonical_name, values.get("model"))]

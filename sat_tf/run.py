@@ -77,35 +77,36 @@ class Run:
         with self.strategy.scope():
             return models.build(self.config.model, seed=self.config.seed)
 
-    def load_weights(self, path=None):
-        """Fills the classifier from a checkpoint or a run's newest one; None: from this run's.
+    def load_weights(self, initial=None):
+        """Fills the classifier from a `checkpoints.Initial`; None: from this run's newest.
 
         Where training keeps averaged weights, those are taken.
         """
-        flag = "init_checkpoint" if path else "model_dir"
-        prefix = checkpoints.find(path or self.folder.path, flag)
-        checkpoints.load_classifier(self.classifier, prefix, flag)
+        flag = "init_checkpoint" if initial else "model_dir"
+        initial = initial or checkpoints.Initial(self.folder.path)
+        prefix = checkpoints.find(initial.path, flag)
+        checkpoints.load_classifier(self.classifier, prefix, flag, channels=initial.channels,
+                                    averaged=initial.averaged)
         self._checkpoint, self._step = prefix, checkpoints.step_of(prefix)
 
-    def train(self, interruption, *, init_checkpoint=None, resume=True, then_evaluates=False):
+    def train(self, interruption, *, initial=None, resume=True, then_evaluates=False):
         """Trains to the configured step, from the run's newest checkpoint where there is one.
 
         Args:
           interruption: an Interruption; once it is set, the state is saved and Interrupted raised.
-          init_checkpoint: path of a checkpoint or run that a new run's weights start from.
+          initial: the `checkpoints.Initial` that a new run's weights start from, or None.
           resume: False replaces the run in the folder.
           then_evaluates: whether the caller measures the end, so that `eval_every` need not.
         Raises: RunFailure when the loss is not finite; UserError where the run is longer already.
         """
         distribution.check_divisible("batch_size", self.config.data.batch_size, self.strategy)
         self.open_data()
-        initial = checkpoints.find(init_checkpoint) if init_checkpoint else None
         with self.strategy.scope():
             method = training.build_method(
                 self.config, compiled=self._compiled_form(), loss_scale=self._loss_scale())
             self._model = training.build(self.config, self.classifier, method)
         if initial:
-            checkpoints.load_classifier(self.classifier, initial)
+            self.load_weights(initial)
             self._model.restart_average()
         if not resume:
             self.folder.clear()

@@ -7,6 +7,7 @@
 
 import os
 import re
+from typing import NamedTuple, Optional
 
 import tensorflow as tf
 
@@ -16,6 +17,13 @@ from sat_tf.training import optimization
 _NAME = "checkpoint-at-step"
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _FILE_ENDING = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
+
+
+class Initial(NamedTuple):
+    """A checkpoint to begin with: a path for `find`, and how to read one of the release's."""
+    path: str
+    channels: Optional[str] = None
+    averaged: bool = False
 
 
 class Checkpoints:

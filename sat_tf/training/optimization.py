@@ -13,10 +13,24 @@ import tensorflow as tf
 from sat_tf.errors import look_up
 
 
+def _drops(step, after, total_steps):
+    """0.1 for each of the shares `after` of training that has passed."""
+    passed = [tf.cast(step >= share * total_steps, tf.float32) for share in after]
+    return 0.1 ** tf.add_n(passed)
+
+
 def _step_drops(step, *, total_steps, **unused):
     """0.1 after each of 30, 60 and 90 % of training: the release's epochs 30, 60, 90 of 100."""
-    passed = [tf.cast(step >= share * total_steps, tf.float32) for share in (0.3, 0.6, 0.9)]
-    return 0.1 ** tf.add_n(passed)
+    return _drops(step, (0.3, 0.6, 0.9), total_steps)
+
+
+def _late_step_drops(step, *, total_steps, **unused):
+    """0.1 after epochs 100 and 105 of 110, as adversarial training on CIFAR often has it.
+
+    Training on at a low rate overfits what robustness there is, so there is little of it
+    (Rice et al., 2020, https://arxiv.org/abs/2002.11569).
+    """
+    return _drops(step, (100 / 110, 105 / 110), total_steps)
 
 
 def _exponential(step, *, steps_per_epoch, **unused):
@@ -43,6 +57,7 @@ def _constant(step, **unused):
 SCHEDULES = {
     "constant": _constant,
     "step": _step_drops,
+    "late_step": _late_step_drops,
     "exponential": _exponential,
     "cosine": _cosine,
     "triangular": _triangular,

@@ -42,8 +42,8 @@ def test_what_the_data_set_decides(dataset, epsilon, num_steps, batch_size, epoc
 
 
 @pytest.mark.parametrize("family, dataset, learning_rate, weight_decay, schedule", [
-    ("resnet", "imagenet2012", 0.1, 1e-4, "step"), ("resnet", "cifar10", 0.1, 5e-4, "step"),
-    ("resnet", "cifar100", 0.1, 5e-4, "step"), ("resnet", "svhn_cropped", 0.01, 5e-4, "step"),
+    ("resnet", "imagenet2012", 0.1, 1e-4, "step"), ("resnet", "cifar10", 0.1, 5e-4, "late_step"),
+    ("resnet", "cifar100", 0.1, 5e-4, "late_step"), ("resnet", "svhn_cropped", 0.01, 5e-4, "step"),
     ("resnet", "digits", 0.1, 5e-4, "triangular"), ("resnet", "folder:x", 0.05, 1e-4, "step"),
     ("efficientnet", "imagenet2012", 0.016, 1e-5, "exponential"),
     ("efficientnet", "cifar10", 0.008, 1e-5, "exponential")])

@@ -132,7 +132,7 @@ def test_cifar(name):
         clean_start_probability=0.0)
     assert config.method == configs.MethodConfig("pgd", clean_epochs=0, label_smoothing=0.0)
     assert (config.data.batch_size, config.data.augment) == (128, "basic")
-    assert _optimizer(config) == ("sgd", "step", 5e-4, "kernels", 0.0)
+    assert _optimizer(config) == ("sgd", "late_step", 5e-4, "kernels", 0.0)
     assert config.optimizer.train_steps == 110 * (50_000 // 128)
     assert config.optimizer.learning_rate == config.optimizer.warmup_learning_rate == 0.1
     assert (config.model.image_size, config.model.num_classes) == (32, 10)

@@ -169,6 +169,7 @@ REFUSALS = {
     "--dataset=mnits": "--dataset=mnits: no such data set; did you mean mnist .*cifar10.*folder:PATH",
     "--dataset=folder:": "--dataset=folder:: no path; write folder:PATH",
     "--dataset=mnist": "--dataset=mnist: not prepared under --data_dir=.*give --download",
+    "--checkpoint_channels=grb": "--checkpoint_channels=grb: .*rgb, bgr|rgb.bgr",
     "--max_bad_records=-1": "--max_bad_records=-1: .* at least 0",
     "--randaugment_layers=0": "--randaugment_layers=0: .* at least 1",
     "--randaugment_magnitude=31": "--randaugment_magnitude=31.0: .* at most 30",
@@ -183,8 +184,9 @@ REFUSALS = {
     "epsilon=4/255": "epsilon=4/255: not a flag",
     "--flagfile=missing.flags": "--flagfile: .*missing.flags",
 }
+# Text that anything may be, switches, or tried later.
 NOT_REFUSED_HERE = {"model_dir", "resume", "images", "output", "init_checkpoint", "data_dir",
-                    "download", "random_start", "tpu"}  # text that anything may be, switches, or tried later
+                    "download", "checkpoint_ema", "random_start", "tpu"}
 
 
 @pytest.mark.parametrize("argument", REFUSALS)

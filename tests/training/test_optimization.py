@@ -10,6 +10,7 @@ from sat_tf.training import optimization
 EXPECTED_RATES = {  # at steps 0, 5, 25, 50, 75, 99 of 100, 10 to an epoch
     "constant": [1, 1, 1, 1, 1, 1],
     "step": [1, 1, 1, 0.1, 0.01, 0.001],
+    "late_step": [1, 1, 1, 1, 1, 0.01],
     "exponential": [1, 1, 0.97, 0.97 ** 2, 0.97 ** 3, 0.97 ** 4],
     "cosine": [1, 0.993844, 0.853553, 0.5, 0.146447, 0.000247],
     "triangular": [0, 0.1, 0.5, 1, 0.5, 0.02],
