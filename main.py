@@ -83,9 +83,13 @@ def _training_config(flags, folder, imported):
         folder.check_continues(config)
     else:
         folder.check_replaceable()
-    for name in to_config.unused(flags):
-        print(f"note: --{name} is not used by --method={config.method.name}", file=sys.stderr)
+    _print_notes(to_config.notes_on_training(flags, config))
     return config
+
+
+def _print_notes(notes):
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def _applied_config(flags, folder, imported):
@@ -123,8 +127,8 @@ def _run(flags, interruption):
     folder = RunFolder(flags.model_dir or to_config.default_model_dir(flags, imported))
     configure = _training_config if flags.mode in ("train", "train_and_eval") else _applied_config
     config = configure(flags, folder, imported)
-    for note in to_config.notes_on_import(flags, imported) if imported else ():
-        print(f"note: {note}", file=sys.stderr)
+    if imported:
+        _print_notes(to_config.notes_on_import(flags, imported))
     settings = config.distribution
     if settings.virtual_cpus > 1:
         distribution.split_cpu(settings.virtual_cpus)

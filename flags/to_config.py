@@ -82,12 +82,16 @@ def notes_on_import(flags, imported) -> list:
     return notes
 
 
-def unused(flags) -> list:
-    """Names the attack flags that were given but that the training method does not take."""
-    taken = methods.row(flags.method).attack_settings
+def notes_on_training(flags, config) -> list:
+    """Returns what a user should know who gave flags that this run has no use for."""
+    taken = methods.row(config.method.name).attack_settings
     # Not epsilon: evaluation uses it whatever the method.
     settings = ("step_size", "num_steps", "random_start", "clean_start_probability")
-    return [name for name in settings if flags[name].present and name not in taken]
+    by_method = [name for name in settings if flags[name].present and name not in taken]
+    by_augment = [name for name in ("randaugment_layers", "randaugment_magnitude")
+                  if flags[name].present and config.data.augment != "randaugment"]
+    return [*(f"--{name} is not used by --method={config.method.name}" for name in by_method),
+            *(f"--{name} is not used by --augment={config.data.augment}" for name in by_augment)]
 
 
 def to_config(flags, stored=None, imported=None) -> configs.Config:

@@ -12,8 +12,9 @@ from sat_tf import data, export, models
 
 README = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-COMMANDS = [line.split("#")[0].strip() for line in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)[0]
-            .splitlines()]
+COMMANDS = [line.split("#")[0].strip() for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+            for line in block.splitlines()]
+ON_DISK = ("--dataset=tfrecord:", "--dataset=folder:", "--init_checkpoint=")  # not here
 
 
 @pytest.mark.smoke
@@ -53,4 +54,5 @@ def test_the_commands_parse(command, monkeypatch):
         assert "--epsilon" in definitions.help_text(flags)
         return
     definitions.parse(flags, arguments)
-    assert to_config.to_config(flags)
+    if not any(argument.startswith(ON_DISK) for argument in arguments):
+        assert to_config.to_config(flags)

@@ -57,8 +57,8 @@ class TrainingRecipe:
     """A crop, random or not, then a policy or none; random by (seed, step, position in the batch).
 
     Attributes:
-      resized_crops: whether random crops are parts of any size, resized, as for images of varied
-        sizes; else shifts by up to an eighth of the side, as for small ones of one size.
+      resized_crops: whether random crops are parts of any size, resized, as for photographs;
+        else shifts by up to an eighth of the side, as for images of one size up to 64 pixels.
       policy: what is done to the cropped image, or None.
     """
     image_size: int
@@ -129,8 +129,12 @@ def training_recipe(name, description, *, image_size, seed, randaugment_layers=2
         raise UserError(f"--augment={name}: {error}") from error
     return TrainingRecipe(
         image_size=image_size, crop_padding=description.crop_padding, flip=description.flip,
-        random_crop=row.random_crop, resized_crops=description.image_size is None,
+        random_crop=row.random_crop, resized_crops=not _is_small(description),
         policy=row.policy(layers=randaugment_layers, magnitude=randaugment_magnitude), seed=seed)
+
+
+def _is_small(description):
+    return description.image_size is not None and description.image_size <= 64
 
 
 def evaluation_recipe(description, *, image_size) -> EvaluationRecipe:

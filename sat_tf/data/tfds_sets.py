@@ -44,7 +44,7 @@ def _builder(name, data_dir):
         raise UserError(
             f"--dataset={name}: no such data set{meant} Give digits, {', '.join(KNOWN)}, another "
             "image-classification set of TFDS, tfrecord:PATH or folder:PATH") from error
-    except (ValueError, AssertionError, RuntimeError, OSError) as error:  # a version or config
+    except (ValueError, AssertionError, RuntimeError, OSError, ImportError) as error:  # a version or config
         raise UserError(f"--dataset={name}: TFDS refuses it: {one_line(error)}") from error
 
 

@@ -202,10 +202,15 @@ def test_every_flag_has_a_refusal():
     assert names - tried - NOT_REFUSED_HERE == set()
 
 
-def test_attack_flags_that_a_method_ignores_are_named():
-    assert to_config.unused(parse("--method=standard", "--num_steps=3", "--epsilon=0.1")) == [
-        "num_steps"]
-    assert to_config.unused(parse("--method=pgd", "--num_steps=3")) == []
+@pytest.mark.parametrize("arguments, notes", [
+    (("--method=standard", "--num_steps=3", "--epsilon=0.1"),
+     ["--num_steps is not used by --method=standard"]),
+    (("--method=pgd", "--num_steps=3", "--randaugment_layers=1"),
+     ["--randaugment_layers is not used by --augment=none"]),
+    (("--augment=randaugment", "--randaugment_layers=1"), [])])
+def test_flags_that_a_run_has_no_use_for_are_named(arguments, notes):
+    flags = parse(*arguments)
+    assert to_config.notes_on_training(flags, to_config.to_config(flags)) == notes
 
 
 def test_help_names_every_flag_in_its_group():
