@@ -41,7 +41,7 @@ def make_jpeg(number):
     """A smooth picture with grain, which gives a JPEG about as many bytes as a photograph's."""
     random = np.random.RandomState(number)
     smooth = tf.image.resize(random.rand(6, 8, 3).astype(np.float32), (375, 500), "bicubic").numpy()
-    pixels = np.clip(smooth * 255 + random.randn(375, 500, 3) * 14, 0, 255).astype(np.uint8)
+    pixels = np.clip(smooth * 255 + random.randn(375, 500, 3) * 24, 0, 255).astype(np.uint8)
     return tf.io.encode_jpeg(pixels, quality=90).numpy()
 
 

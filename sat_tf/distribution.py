@@ -76,6 +76,23 @@ def check_divisible(flag: str, batch_size: int, strategy: tf.distribute.Strategy
                          f"give a multiple, such as {nearest}")
 
 
+def deal(strategy: tf.distribute.Strategy, batch_size: int, share_of):
+    """Returns global batches as a distributed dataset, of which every worker makes its share alone.
+
+    Args:
+      strategy: where the batches go.
+      batch_size: the global batch, which the replicas divide.
+      share_of: called with `worker` and `num_workers`, returns the dataset of one worker's share
+        of each global batch.
+    """
+    def of_worker(context):
+        share = share_of(worker=context.input_pipeline_id, num_workers=context.num_input_pipelines)
+        of_replica = context.get_per_replica_batch_size(batch_size)
+        return share.rebatch(of_replica, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+    return strategy.distribute_datasets_from_function(of_worker)
+
+
 def set_precision(precision: str):
     """Sets Keras' compute dtype: float32, or bfloat16 or float16 with float32 weights."""
     policy = precision if precision == "float32" else "mixed_" + precision

@@ -162,21 +162,13 @@ class Run:
         return 128.0 if self.config.distribution.precision == "float16" else 1.0
 
     def _training_batches(self):
-        """Returns the batches from this step on; every worker reads its share of each alone."""
         settings = self.config.data
-
-        def of_worker(context):
-            batches = data.training_batches(
-                self.source, batch_size=settings.batch_size,
-                image_size=self.config.model.image_size, augment=settings.augment,
-                seed=self.config.seed, start_step=self._step, num_examples=settings.train_examples,
-                worker=context.input_pipeline_id, num_workers=context.num_input_pipelines,
-                randaugment_layers=settings.randaugment_layers,
-                randaugment_magnitude=settings.randaugment_magnitude)
-            of_replica = context.get_per_replica_batch_size(settings.batch_size)
-            return batches.rebatch(of_replica, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
-
-        return self.strategy.distribute_datasets_from_function(of_worker)
+        return distribution.deal(self.strategy, settings.batch_size, functools.partial(
+            data.training_batches, self.source, batch_size=settings.batch_size,
+            image_size=self.config.model.image_size, augment=settings.augment,
+            seed=self.config.seed, start_step=self._step, num_examples=settings.train_examples,
+            randaugment_layers=settings.randaugment_layers,
+            randaugment_magnitude=settings.randaugment_magnitude))
 
     def _writer(self, part):
         with self.folder.writing("tensorboard"):

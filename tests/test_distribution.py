@@ -71,3 +71,17 @@ def test_without_a_tpu_connecting_is_one_clear_line(name, monkeypatch):
     with pytest.raises(ValueError, match=f"--tpu={name}: no TPU there .*; run on a TPU VM") as refusal:
         connect.connect(name)
     assert "\n" not in str(refusal.value)
+
+
+def test_replicas_and_workers_deal_out_each_global_batch(mirrored):
+    """The two replicas of the one worker there is here; the shares of more are tests of data."""
+    asked = []
+
+    def share_of(worker, num_workers):
+        asked.append((worker, num_workers))
+        return tf.data.Dataset.range(12).batch(6, drop_remainder=True)
+
+    parts = [[local.numpy().tolist() for local in mirrored.experimental_local_results(batch)]
+             for batch in distribution.deal(mirrored, 6, share_of)]
+    assert parts == [[[0, 1, 2], [3, 4, 5]], [[6, 7, 8], [9, 10, 11]]]
+    assert asked == [(0, 1)]
