@@ -1,5 +1,6 @@
 """One TensorFlow process with two logical CPU devices, and the fixtures every test shares."""
 
+import gc
 import os
 import pathlib
 import sys
@@ -11,6 +12,7 @@ import pytest  # noqa: E402
 
 import sat_tf  # noqa: E402, F401  (chooses Keras 2 before TensorFlow is imported)
 import tensorflow as tf  # noqa: E402
+from tensorflow.python.framework.ops import gradient_registry  # noqa: E402
 
 from sat_tf import distribution  # noqa: E402
 
@@ -26,6 +28,21 @@ def mirrored():
 @pytest.fixture(scope="session")
 def one_device():
     return distribution.create("one_device")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_gradients():
+    """Frees the graphs that a file of tests has made.
+
+    TensorFlow registers the custom gradients of each graph for good, and with them the graph; over
+    the whole suite that would be more memory than a laptop has.
+    """
+    registered = gradient_registry._registry
+    before = set(registered)
+    yield
+    for name in set(registered) - before:
+        del registered[name]
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)
