@@ -5,6 +5,7 @@
     python main.py --help
 """
 
+import dataclasses
 import os
 import sys
 
@@ -14,6 +15,7 @@ import sys
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from absl import logging  # noqa: E402
 from flags import definitions, to_config  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from sat_tf import distribution, errors, tf1_checkpoint  # noqa: E402
@@ -24,32 +26,42 @@ from sat_tf.training import checkpoints  # noqa: E402
 from tpu import connect  # noqa: E402
 
 
-def _train(run, flags, interruption, then_evaluates=False):
+def _train(run, flags, interruption, notes, then_evaluates=False):
+    run.open_data()
+    _print(notes)
     run.train(interruption, initial=_initial(flags), resume=flags.resume,
               then_evaluates=then_evaluates)
 
 
-def _train_and_eval(run, flags, interruption):
-    _train(run, flags, interruption, then_evaluates=True)
+def _train_and_eval(run, flags, interruption, notes):
+    _train(run, flags, interruption, notes, then_evaluates=True)
     run.evaluate(interruption)
     run.export()
 
 
-def _eval(run, flags, interruption):
+def _eval(run, flags, interruption, notes):
     run.open_data()
     run.load_weights(_initial(flags))
+    _print(notes)
     run.evaluate(interruption)
 
 
-def _export(run, flags, interruption):
+def _export(run, flags, interruption, notes):
     run.load_weights(_initial(flags))
+    _print(notes)
     interruption.check()
     run.export()
 
 
-def _predict(run, flags, interruption):
+def _predict(run, flags, interruption, notes):
     run.load_weights(_initial(flags))
+    _print(notes)
     run.predict(interruption, flags.images, flags.output)
+
+
+def _print(notes):
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 MODES = {"train_and_eval": _train_and_eval, "train": _train, "eval": _eval, "export": _export,
@@ -76,24 +88,19 @@ def _imported_network(flags):
 
 
 def _training_config(flags, folder, imported):
-    """Returns the configuration to train; that of a run in a folder that was named, but for flags."""
-    named = flags.model_dir and flags.resume
-    config = to_config.to_config(flags, folder.stored_config() if named else None, imported)
+    """Returns what to train, that of a run in a folder that was named but for flags; and its data."""
+    stored = folder.stored_config() if flags.model_dir and flags.resume else None
+    description = to_config.describe(flags, stored, imported)
+    config = to_config.to_config(flags, stored, imported, description)
     if flags.resume:
         folder.check_continues(config)
     else:
         folder.check_replaceable()
-    _print_notes(to_config.notes_on_training(flags, config))
-    return config
-
-
-def _print_notes(notes):
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+    return config, description
 
 
 def _applied_config(flags, folder, imported):
-    """Returns the configuration to evaluate, export or predict with: the run's, but for flags."""
+    """Returns what to evaluate, export or predict with, the run's but for flags; and its data."""
     initial = flags.init_checkpoint
     source = RunFolder(checkpoints.run_of(initial)) if initial else folder
     stored = None if imported else source.stored_config()
@@ -104,10 +111,21 @@ def _applied_config(flags, folder, imported):
     if stored is None and not initial:
         raise errors.UserError(f"--model_dir={folder.path}: no run there; train one first, name "
                                "another folder, or give --init_checkpoint")
-    config = to_config.to_config(flags, stored, imported)
+    recorded = source.stored_description() if stored is not None else None
+    description = to_config.describe(flags, stored, imported, recorded)
+    config = to_config.to_config(flags, stored, imported, description)
     if stored is not None:
         source.check_same_model(stored, config)
-    return config
+    if imported:
+        folder.check_import(_about_import(flags, config))
+    return config, description
+
+
+def _about_import(flags, config):
+    """Returns what decides on the weights and the network that are imported."""
+    return {"checkpoint": os.path.abspath(checkpoints.find(flags.init_checkpoint)),
+            "channels": flags.checkpoint_channels, "ema": flags.checkpoint_ema,
+            **dataclasses.asdict(config.model)}
 
 
 def _connect(tpu):
@@ -123,23 +141,30 @@ def _run(flags, interruption):
     if flags.mode == "predict" and not flags.images:
         raise errors.UserError("--images=: nothing to classify; give a glob, such as "
                                "--images='photos/*.png'")
+    for path in ("model_dir", "init_checkpoint"):  # a shell expands no ~ after =
+        if flags[path].value:
+            flags[path].value = os.path.expanduser(flags[path].value)
     imported = _imported_network(flags)
     folder = RunFolder(flags.model_dir or to_config.default_model_dir(flags, imported))
-    configure = _training_config if flags.mode in ("train", "train_and_eval") else _applied_config
-    config = configure(flags, folder, imported)
-    if imported:
-        _print_notes(to_config.notes_on_import(flags, imported))
+    trains = to_config.trains(flags)
+    config, description = (_training_config if trains else _applied_config)(
+        flags, folder, imported)
+    notes = to_config.notes(flags, config, imported)
     settings = config.distribution
     if settings.virtual_cpus > 1:
         distribution.split_cpu(settings.virtual_cpus)
     distribution.set_precision(settings.precision)
     strategy = distribution.create(settings.strategy, _connect(settings.tpu))
-    MODES[flags.mode](Run(config, strategy, folder), flags, interruption)
+    run = Run(config, strategy, folder, description, trains)
+    MODES[flags.mode](run, flags, interruption, notes)
+    if imported and not trains:
+        folder.record_import(_about_import(flags, config))
 
 
 def main(argv) -> int:
     """Returns the exit status: 0, 1 for a run that failed, 2 for what the user can mend."""
-    tf.get_logger().setLevel("ERROR")  # its advice on retracing is not for our users
+    tf.get_logger().setLevel("ERROR")  # its advice on retracing is not for our users,
+    logging.set_verbosity(logging.ERROR)  # nor that of TFDS on where else it looked
     flags = definitions.define()
     try:
         if {"--help", "-help", "-h"} & set(argv[1:]):
@@ -152,7 +177,7 @@ def main(argv) -> int:
     except Interrupted as interrupted:
         return 128 + interrupted.signum
     except errors.UserError as error:
-        print(f"error: {errors.one_line(error)}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except errors.RunFailure as error:
         print(f"error: {errors.one_line(error)}", file=sys.stderr)

@@ -70,20 +70,24 @@ def default_model_dir(flags, imported=None) -> str:
     return os.path.join("runs", "-".join(re.sub("[/:]", "_", name) for name in names))
 
 
-def notes_on_import(flags, imported) -> list:
-    """Returns what a user should know who imports a network of the release."""
-    notes = []
+def notes(flags, config, imported=None) -> list:
+    """Returns what a user should know who gave flags without a use, or imports a network."""
+    return [*(_notes_on_training(flags, config) if trains(flags) else ()),
+            *(_notes_on_import(flags, imported) if imported else ())]
+
+
+def _notes_on_import(flags, imported):
+    found = []
     if imported.family == "resnet" and not imported.learns_smoothrelu and (
             not _Values(flags).given("activation")):
-        notes.append(f"--activation={flags.activation} is assumed: the checkpoint does not say "
+        found.append(f"--activation={flags.activation} is assumed: the checkpoint does not say "
                      "which one its network has")
     if imported.has_raw and imported.has_averaged and not flags.checkpoint_ema:
-        notes.append("the checkpoint has moving averages too; --checkpoint_ema=true takes them")
-    return notes
+        found.append("the checkpoint has moving averages too; --checkpoint_ema=true takes them")
+    return found
 
 
-def notes_on_training(flags, config) -> list:
-    """Returns what a user should know who gave flags that this run has no use for."""
+def _notes_on_training(flags, config):
     taken = methods.row(config.method.name).attack_settings
     # Not epsilon: evaluation uses it whatever the method.
     settings = ("step_size", "num_steps", "random_start", "clean_start_probability")
@@ -94,21 +98,49 @@ def notes_on_training(flags, config) -> list:
             *(f"--{name} is not used by --augment={config.data.augment}" for name in by_augment)]
 
 
-def to_config(flags, stored=None, imported=None) -> configs.Config:
+def describe(flags, stored=None, imported=None, recorded=None):
+    """Returns the Description of the data set that flags and run mean.
+
+    Args:
+      flags, stored, imported: as for `to_config`.
+      recorded: the Description that the run was trained with, or None.  Where no images are read
+        it will do, so that a run can be exported far from its data.
+    Raises: UserError, one line naming flag, value and remedy.
+    """
+    values = _Values(flags, stored, imported)
+    if recorded is not None and not _reads_data(flags) and not values.given("dataset"):
+        return recorded
+    return _checked("dataset", lambda name: data.describe(
+        name, values.get("data_dir"), download=_reads_data(flags) and values.get("download"),
+        eval_only=not trains(flags)), values.get("dataset"))
+
+
+def trains(flags) -> bool:
+    """Whether this command trains, for which alone the training images are needed."""
+    return flags.mode in ("train", "train_and_eval")
+
+
+def _reads_data(flags):
+    return flags.mode not in ("export", "predict")
+
+
+def to_config(flags, stored=None, imported=None, description=None) -> configs.Config:
     """Resolves the flags completely.
 
     Args:
       flags: absl FlagValues, parsed.
       stored: the Config of the run that is continued or evaluated, or None.
       imported: the `tf1_checkpoint.Network` that weights are imported from, or None.
+      description: what `describe` returned for the same arguments; None for asking it here.
     Raises: UserError, one line naming flag, value and remedy.
     """
     values = _Values(flags, stored, imported)
-    description = _checked(
-        "dataset", lambda name: data.describe(name, values.get("data_dir")), values.get("dataset"))
+    description = description or describe(flags, stored, imported)
+    if imported is not None:
+        _check_classes(flags, values, imported, description)
     row = models.MODELS[_checked("model", models.canonical_name, values.get("model"))]
     otherwise = defaults.of(row.family, description.name)
-    data_config = _data(values, description, otherwise)
+    data_config = _data(values, description, otherwise, caps=trains(flags))
     optimizer = _optimizer(values, data_config, otherwise, stored)
     clean_epochs = int(otherwise["clean_share"] * optimizer.train_steps / optimizer.steps_per_epoch)
     return configs.Config(
@@ -132,8 +164,22 @@ def _joined(names):
     return names if isinstance(names, str) else ",".join(names)
 
 
+def _check_classes(flags, values, imported, description):
+    """Refuses a data set of other classes than an imported network's, unless that is asked for."""
+    differ = imported.num_classes not in (None, description.num_classes)
+    matters = _reads_data(flags) or values.given("dataset")
+    if differ and matters and not values.given("num_classes"):
+        raise UserError(
+            f"--dataset={description.name}: has {description.num_classes} classes, the checkpoint "
+            f"{imported.num_classes}; name a data set of its classes, or give "
+            f"--num_classes={imported.num_classes} to use it all the same")
+
+
 def _model(values, description, row):
     num_classes = values.get("num_classes", description.num_classes)
+    if 2 <= num_classes < description.num_classes and not values.given("num_classes"):
+        raise UserError(f"--dataset={description.name}: has {description.num_classes} classes, the "
+                        f"network {num_classes}; name the data set it was trained on")
     if 2 <= num_classes < description.num_classes:
         raise UserError(f"--num_classes={num_classes}: {description.name} has "
                         f"{description.num_classes} classes; give at least that many")
@@ -164,12 +210,12 @@ def _attack(values, otherwise):
         clean_start_probability=values.get("clean_start_probability"))
 
 
-def _data(values, description, otherwise):
+def _data(values, description, otherwise, *, caps):
     sizes = {}
     for flag, available in (("train_examples", description.train_examples),
                             ("eval_examples", description.eval_examples)):
         sizes[flag] = values.get(flag, available)
-        if sizes[flag] > available:
+        if sizes[flag] > available and (caps or values.given(flag)):
             raise UserError(f"--{flag}={sizes[flag]}: {description.name} has {available}; give at "
                             "most that many, or leave the flag out for all")
     return configs.DataConfig(

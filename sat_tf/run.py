@@ -13,6 +13,7 @@ import functools
 import math
 import sys
 import time
+from typing import Optional
 
 import tensorflow as tf
 
@@ -46,15 +47,18 @@ def epoch_segments(start: int, stop: int, steps_per_epoch: int):
 class Run:
     """A configured run on a strategy, with its folder.
 
-    The classifier is built on first use, in the strategy's scope, so that what cannot work is
+    `description` is of the data, None for asking; with `trains` False the training images are not
+    read and need not be there.  The classifier is built on first use, in the strategy's scope, so that what cannot work is
     refused before minutes of building.
     """
 
-    def __init__(self, config: Config, strategy: tf.distribute.Strategy, folder: RunFolder):
+    def __init__(self, config: Config, strategy: tf.distribute.Strategy, folder: RunFolder,
+                 description: Optional[data.Description] = None, trains: bool = True):
         self.config = config
         self.strategy = strategy
         self.folder = folder
-        self.description = data.describe(config.data.name, config.data.data_dir)
+        self.description = description or data.describe(config.data.name, config.data.data_dir)
+        self._trains = trains
         distribution.check_divisible("eval_batch_size", config.evaluation.batch_size, strategy)
         self._model = None  # the AdversarialModel, in training only
         self._checkpoint = None  # what the classifier's weights were read from
@@ -66,7 +70,7 @@ class Run:
         """The data; exporting and predicting do without."""
         settings = self.config.data
         return data.load(settings.name, settings.data_dir, download=settings.download,
-                         max_bad_records=settings.max_bad_records)
+                         max_bad_records=settings.max_bad_records, eval_only=not self._trains)
 
     def open_data(self):
         """Loads the data now: what is missing is said before minutes of building."""
@@ -105,7 +109,11 @@ class Run:
             method = training.build_method(
                 self.config, compiled=self._compiled_form(), loss_scale=self._loss_scale())
             self._model = training.build(self.config, self.classifier, method)
-        if initial:
+        goes_on = resume and tf.train.latest_checkpoint(self.folder.checkpoints) is not None
+        if initial and goes_on:
+            print("note: the run goes on from its own checkpoint; --init_checkpoint is not read",
+                  file=sys.stderr)
+        elif initial:
             self.load_weights(initial)
             self._model.restart_average()
         if not resume:
@@ -117,7 +125,8 @@ class Run:
         if self._step > self.config.optimizer.train_steps:
             raise UserError(f"--train_steps={self.config.optimizer.train_steps}: the run is at step "
                             f"{self._step} already; give at least that, or another --model_dir")
-        self.folder.start(self.config)
+        self.folder.start(self.config, self.description,
+                          initial._asdict() if initial and not goes_on else None)
         self._start -= self.folder.forget_metrics_after(self._step)
         with self._writer("train") as writer:
             self._fit(saved, writer, interruption, then_evaluates)
@@ -146,11 +155,12 @@ class Run:
                         self._training_batches(), initial_epoch=first, epochs=last,
                         steps_per_epoch=steps, verbose=0, callbacks=every_epoch)
                 self._step = int(self._model.global_step.numpy())
-        except (Interrupted, UnreadableData):
+        except (Interrupted, UnreadableData) as stop:
             self._step = int(self._model.global_step.numpy())
             with self.folder.writing("a checkpoint"):
-                print(f"saved {saved.save(self._step)}; the same command goes on from there",
-                      file=sys.stderr)
+                prefix = saved.save(self._step)
+            if isinstance(stop, Interrupted):
+                print(f"saved {prefix}; the same command goes on from there", file=sys.stderr)
             raise
 
     def _compiled_form(self):

@@ -1,6 +1,7 @@
 """What a run leaves on disk, and the checks that keep another run from harming it."""
 
 import contextlib
+import dataclasses
 import glob
 import importlib.metadata
 import json
@@ -13,6 +14,7 @@ import tempfile
 import tensorflow as tf
 
 from sat_tf.config import Config, differences
+from sat_tf.data import Description
 from sat_tf.errors import UserError, one_line
 
 _PACKAGES = ("tensorflow", "keras", "tf-keras", "tensorflow-addons", "tensorflow-datasets",
@@ -63,6 +65,7 @@ class RunFolder:
         self.metrics = os.path.join(path, "metrics.jsonl")
         self.results = os.path.join(path, "results.json")
         self.saved_model = os.path.join(path, "saved_model")
+        self.imported = os.path.join(path, "import.json")
         self.predictions = os.path.join(path, "predictions.csv")
 
     @contextlib.contextmanager
@@ -77,14 +80,44 @@ class RunFolder:
 
     def stored_config(self):
         """Returns the Config of the run in this folder, or None if there is none."""
+        return self._stored(Config.from_dict)
+
+    def stored_description(self):
+        """Returns the Description of the data that the run was trained with, or None."""
+        def read(about):
+            fields = about.get("data_set")
+            return fields and Description(**{**fields, "class_names": tuple(fields["class_names"])})
+
+        return self._stored(read)
+
+    def _stored(self, read):
+        """Returns read(what config.json holds), or None if there is none."""
         if not os.path.exists(self.config):
             return None
         try:
             with open(self.config, encoding="utf-8") as file:
-                return Config.from_dict(json.load(file))
-        except (OSError, ValueError) as error:
+                return read(json.load(file))
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise UserError(f"--model_dir={self.path}: config.json cannot be read "
                             f"({one_line(error)}); give another folder") from error
+
+    def check_import(self, about: dict):
+        """Raises UserError if the folder holds what was made of another import than `about`."""
+        if not os.path.exists(self.imported):
+            return
+        with open(self.imported, encoding="utf-8") as file:
+            there = json.load(file)
+        changed = [f"{key} ({there.get(key)} there, {about[key]} now)" for key in about
+                   if there.get(key) != about[key]]
+        if changed:
+            raise UserError(f"--model_dir={self.path}: holds what was made of another import: "
+                            f"{', '.join(changed)}; give another folder")
+
+    def record_import(self, about: dict):
+        """Writes import.json: of which checkpoint, read how, the files here were made."""
+        with self.writing("import.json"):
+            os.makedirs(self.path, exist_ok=True)
+            write_atomically(self.imported, json.dumps(about, indent=2) + "\n")
 
     def check_continues(self, config: Config):
         """Raises UserError if the folder holds a run that `config` would not continue."""
@@ -105,9 +138,18 @@ class RunFolder:
             raise UserError(f"--model_dir={self.path}: its network differs: {', '.join(changed)}; "
                             "leave these flags out, or name another run")
 
-    def start(self, config: Config):
-        """Makes the folders and writes config.json."""
-        about = {**config.to_dict(), "versions": _versions(), "git_commit": _git_commit()}
+    def start(self, config: Config, description: Description, begun_with=None):
+        """Makes the folders and writes config.json.
+
+        Args:
+          config, description: of the run and its data.
+          begun_with: what is to be known of the checkpoint that a new run starts from; None
+            leaves what an earlier start of the run has written.
+        """
+        begun_with = begun_with or self._stored(lambda about: about.get("init_checkpoint"))
+        about = {**config.to_dict(), "data_set": dataclasses.asdict(description),
+                 "init_checkpoint": begun_with, "versions": _versions(),
+                 "git_commit": _git_commit()}
         with self.writing("config.json"):
             os.makedirs(self.checkpoints, exist_ok=True)
             os.makedirs(self.tensorboard, exist_ok=True)
@@ -138,7 +180,7 @@ class RunFolder:
         return self.checkpoints, self.tensorboard, self.saved_model
 
     def _files(self):
-        return self.config, self.metrics, self.results, self.predictions
+        return self.config, self.metrics, self.results, self.predictions, self.imported
 
     def append_metrics(self, row: dict):
         """Appends one JSON object to metrics.jsonl."""

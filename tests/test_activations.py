@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from sat_tf import activations
 
+pytestmark = pytest.mark.smoke
+
 
 def _softplus(x):
     return np.logaddexp(0.0, x)

@@ -10,6 +10,8 @@ import tensorflow as tf
 from sat_tf import attacks
 from sat_tf.evaluation import Evaluator, Result, evaluate
 
+pytestmark = pytest.mark.smoke
+
 EPSILON = 0.1
 # An image is one grey level g, and the model answers class 1 where g > 1/2.  With epsilon 0.1
 # exactly the examples further than 0.1 from 1/2, and on the right side, are robust.

@@ -16,6 +16,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 from sat_tf.data import preprocessing
 from sat_tf.export import export
 
+pytestmark = pytest.mark.smoke
+
 SIZE, CLASSES = 8, 3
 NAMES = ("cat", "dog", "owl")
 

@@ -56,7 +56,8 @@ def test_from_a_checkpoint_to_an_export(case, flags, note, checkpoints, tmp_path
     error = capsys.readouterr().err
     assert note in error and error.count("note:") == bool(note)
     _check_golden_logits(case, tmp_path / "saved_model")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["saved_model"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "import.json", "saved_model"]
 
 
 def test_the_releases_own_size_and_folder_are_the_defaults(checkpoints, tmp_path, monkeypatch):
@@ -108,6 +109,8 @@ ERRORS = {
     ("--init_checkpoint={efficientnet}", "--checkpoint_channels=bgr"): "feeds RGB",
     ("--init_checkpoint={efficientnet}", "--checkpoint_ema=true"): "has no moving average of",
     ("--init_checkpoint={cut_off}",): "not a readable checkpoint",
+    ("--init_checkpoint={resnet}", "--dataset=digits"):
+        "--dataset=digits: has 10 classes, the checkpoint 1000; name a data set of its classes",
     ("--checkpoint_channels=rgb",): "--checkpoint_channels=rgb: there is no checkpoint to read",
     ("--checkpoint_ema=true",): "--checkpoint_ema=True: there is no checkpoint to read",
 }
@@ -121,9 +124,31 @@ def test_what_does_not_fit_is_one_line(arguments, checkpoints, tmp_path, capsys)
                   efficientnet=checkpoints["efficientnet-b0_r64"])
     assert run("--mode=export", "--image_size=64", f"--model_dir={tmp_path}/new",
                *(argument.format(**places) for argument in arguments)) == 2
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith("error: ") and ERRORS[arguments].format(**places) in error
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and ERRORS[arguments].format(**places) in error
     assert not (tmp_path / "new").exists()
+
+
+def test_another_import_goes_elsewhere(checkpoints, tmp_path, capsys):
+    common = ("--mode=export", "--image_size=64", f"--model_dir={tmp_path}")
+    resnet = f"--init_checkpoint={checkpoints['resnet50_silu_r64']}"
+    assert run(*common, resnet) == 0
+    before = (tmp_path / "saved_model/saved_model.pb").read_bytes()
+    assert run(*common, resnet, "--checkpoint_channels=rgb") == 2
+    assert "another import: channels (None there, rgb now)" in capsys.readouterr().err
+    assert run(*common, f"--init_checkpoint={checkpoints['efficientnet-b0_r64']}") == 2
+    assert (tmp_path / "saved_model/saved_model.pb").read_bytes() == before
+    assert run(*common, resnet) == 0
+
+
+def test_measuring_needs_no_training_shards(checkpoints, tmp_path):
+    small_data.write_imagenet(tmp_path / "data", validation=4)
+    for path in (tmp_path / "data").glob("train-*"):
+        path.unlink()
+    assert run("--mode=eval", f"--init_checkpoint={checkpoints['efficientnet-b0_r64']}",
+               f"--dataset=tfrecord:{tmp_path}/data", "--image_size=64", "--eval_attacks=clean",
+               "--eval_batch_size=4", f"--model_dir={tmp_path}/run") == 0
+    assert json.loads((tmp_path / "run/results.json").read_text())["examples"] == 4
 
 
 def test_shadows_are_pointed_out_and_taken_on_demand(tmp_path, capsys):

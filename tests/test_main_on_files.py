@@ -2,6 +2,8 @@
 
 import json
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -90,12 +92,38 @@ def test_a_bad_image_stops_training_keeps_the_state_and_may_be_left_out(tmp_path
     assert run(*command) == 2
     error = capfd.readouterr().err
     line = next(line for line in error.splitlines() if line.startswith("error:"))
+    assert "goes on from there" not in error
     assert "train/cat/2.jpeg: not a whole JPEG" in line and "--max_bad_records=1" in line
     saved = tf.train.latest_checkpoint(str(tmp_path / "run/checkpoints"))
     assert saved is not None and not saved.endswith("-6")
     assert run(*command, "--max_bad_records=1") == 0
     said = capfd.readouterr().out
     assert f"continuing from {saved}" in said and said.count("left out (1 of at most 1)") == 1
+
+
+def test_a_run_is_exported_and_applied_far_from_its_data(tmp_path):
+    small_data.write_folder(tmp_path / "pets", train=4, val=2)
+    folder = tmp_path / "run"
+    assert run(*SHORT, f"--dataset=folder:{tmp_path}/pets", f"--model_dir={folder}",
+               "--train_steps=1", "--mode=train") == 0
+    (tmp_path / "pets").rename(tmp_path / "moved")
+    assert run("--mode=export", f"--model_dir={folder}") == 0
+    assert (folder / "saved_model/assets/class_names.txt").read_text().split() == ["cat", "dog"]
+    assert run("--mode=predict", f"--model_dir={folder}",
+               f"--images={tmp_path}/moved/val/*/*") == 0
+    assert run("--mode=eval", f"--model_dir={folder}", f"--dataset=folder:{tmp_path}/moved") == 0
+
+
+def test_two_replicas_read_records(tmp_path):
+    """In a process of its own: devices are made after the records were counted."""
+    small_data.write_imagenet(tmp_path / "data", train=8, validation=3)
+    done = subprocess.run(
+        [sys.executable, "main.py", *SHORT[:-2], f"--dataset=tfrecord:{tmp_path}/data",
+         "--virtual_cpus=2", "--strategy=mirrored", "--train_steps=2", "--warmup_epochs=0",
+         "--model=resnet20", f"--model_dir={tmp_path}/run"],
+        cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "run/results.json").read_text())["examples"] == 3
 
 
 def test_an_unreadable_image_is_not_evaluated(tmp_path):
@@ -111,8 +139,8 @@ def test_an_unreadable_image_is_not_evaluated(tmp_path):
 ERRORS = {
     ("--dataset=cifar10",): "not prepared under --data_dir={empty}; give --download, or run: python",
     ("--dataset=imagenet2012", "--model=resnet50"): "downloads/manual",
-    ("--dataset=tfrecord:{empty}",): "no train-00000-of-01024",
-    ("--dataset=folder:{empty}",): "no folder {empty}/train",
+    ("--dataset=tfrecord:{empty}",): "-00000-of-0",
+    ("--dataset=folder:{empty}",): "no folder {empty}/",
     ("--dataset=imagenette0",): "did you mean imagenette",
 }
 

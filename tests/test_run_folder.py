@@ -6,7 +6,7 @@ import os
 import pytest
 
 from flags import definitions, to_config
-from sat_tf import errors, run_folder
+from sat_tf import data, errors, run_folder
 
 
 @pytest.fixture
@@ -19,12 +19,13 @@ def config():
 @pytest.fixture
 def folder(tmp_path, config):
     folder = run_folder.RunFolder(str(tmp_path / "run"))
-    folder.start(config)
+    folder.start(config, data.describe("digits"))
     return folder
 
 
 def test_the_configuration_comes_back(folder, config):
     assert folder.stored_config() == config
+    assert folder.stored_description() == data.describe("digits")
     written = json.loads(open(folder.config, encoding="utf-8").read())
     assert set(written["versions"]) >= {"python", "tensorflow", "numpy"}
 

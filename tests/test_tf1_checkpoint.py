@@ -11,6 +11,8 @@ import tf1_files
 from sat_tf import errors, models, tf1_checkpoint, tf1_import
 from sat_tf.training import checkpoints
 
+pytestmark = pytest.mark.smoke
+
 DATA = ".data-00000-of-00001"
 
 

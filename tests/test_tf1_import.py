@@ -125,6 +125,7 @@ def _check_logits(model, images, logits):
         tf.function(model)(tf.constant(images), training=False), logits, atol=1e-3, rtol=1e-4)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("case", golden_values.CASES)
 def test_a_tf1_checkpoint_gives_the_original_logits(case, tmp_path):
     model, values, images, logits = _golden(case)

@@ -38,18 +38,20 @@ class Reading(NamedTuple):
     """How a data set may be read.
 
     `data_dir` is the folder of prepared data sets, None for TFDS' own; with `download` a missing
-    one is fetched; up to `max_bad_records` unreadable examples are left out.
+    one is fetched; up to `max_bad_records` unreadable examples are left out; with `eval_only` the
+    training part is not read, and need not be there.
     """
     data_dir: Optional[str] = None
     download: bool = False
     max_bad_records: int = 0
+    eval_only: bool = False
 
 
 class BadExamples:
     """The examples of one source that cannot be read: named when they are met, and counted.
 
     A map function of tf.data cannot raise what a user is to see: it reports here, and `check`
-    gives the error to whoever was reading.
+    gives the error to whoever was reading.  After one error nothing more is reported.
     """
 
     def __init__(self, source_name: str, allowed: int):
@@ -60,16 +62,24 @@ class BadExamples:
 
     def report(self, where: str, reason: str):
         """Counts one, and says so.  Raises: UnreadableData once there are more than allowed."""
-        if where in self._found:
+        if where in self._found or self._failure:
             return
         self._found[where] = reason
         if len(self._found) > self._allowed:
-            self._failure = UnreadableData(
-                f"--dataset={self._source_name}: {where}: {reason}; mend it, or give "
-                f"--max_bad_records={len(self._found)} or more to leave such examples out")
-            raise self._failure
+            self.fail(f"{where}: {reason}; mend it, or give --max_bad_records={len(self._found)} or "
+                      "more to leave such examples out")
         print(f"left out ({len(self._found)} of at most {self._allowed}): {where}: {reason}",
               flush=True)
+
+    def fail(self, problem: str):
+        """Raises UnreadableData, here and where `check` is."""
+        self._failure = self._failure or UnreadableData(
+            f"--dataset={self._source_name}: {problem}")
+        raise self._failure
+
+    @property
+    def failed(self) -> bool:
+        return self._failure is not None
 
     @contextlib.contextmanager
     def check(self):
@@ -86,6 +96,7 @@ class Source(NamedTuple):
     """A loaded data set.
 
     `train` and `eval` are `in_memory.Examples` or `encoded.Encoded`: each has `size` and `prepared`.
+    `train` is None where only `eval` was asked for.
     """
     description: Description
     train: Any

@@ -82,7 +82,7 @@ class Encoded:
 
     def _diagnose(self, indices):
         with tf.device("/CPU:0"):
-            for index in indices:
+            for index in () if self.bad_examples.failed else indices:
                 self.bad_examples.report(self.where(int(index)), self._reason(index))
         return True
 
@@ -103,13 +103,20 @@ class Encoded:
         return "could not be read the first time, and can now"
 
 
-def cover_unreadable(images, labels, readable):
+def cover_unreadable(images, labels, readable, bad_examples):
     """Returns a training batch in which a readable example stands in for each that is not.
 
-    Raises: tf.errors.InvalidArgumentError where the whole batch is unreadable.
+    A batch without one is reported to `bad_examples` as a failure.
     """
-    good = tf.where(readable)[:, 0]
-    with tf.control_dependencies([tf.debugging.Assert(
-            tf.size(good) > 0, ["a whole batch of unreadable examples"])]):
-        places = tf.where(readable, tf.range(tf.size(readable, tf.int64), dtype=tf.int64), good[0])
+    def refuse():
+        bad_examples.fail("none of the examples of a batch can be read; mend them, or give a larger "
+                          "--batch_size")
+
+    def first_good():
+        return tf.where(readable)[0, 0]
+
+    good = tf.cond(tf.reduce_any(readable), first_good,
+                   lambda: tf.ensure_shape(tf.numpy_function(refuse, [], tf.int64), []))
+    own = tf.range(tf.size(readable, tf.int64), dtype=tf.int64)
+    places = tf.where(readable, own, good)
     return tf.gather(images, places), tf.gather(labels, places)

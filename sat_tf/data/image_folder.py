@@ -25,7 +25,8 @@ def _classes(name, folder):
     """Returns the names of the sub-folders, sorted."""
     if not os.path.isdir(folder):
         _refuse(name, f"no folder {folder}")
-    classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    classes = sorted(entry.name for entry in os.scandir(folder)
+                     if entry.is_dir() and not entry.name.startswith("."))
     if not classes:
         _refuse(name, f"{folder} has no class folders")
     return classes
@@ -34,50 +35,59 @@ def _classes(name, folder):
 def _files(folder):
     """Returns the paths of the images in a class folder, sorted; other files are no examples."""
     return sorted(entry.path for entry in os.scandir(folder)
-                  if entry.name.lower().endswith(_SUFFIXES))
+                  if entry.name.lower().endswith(_SUFFIXES) and not entry.name.startswith("."))
 
 
 @functools.lru_cache(maxsize=4)
-def _scan(name):
-    """Returns the class names, and (paths, labels) of train and of val."""
-    path = name.partition(":")[2]
-    classes = _classes(name, os.path.join(path, "train"))
+def _scan(name, eval_only):
+    """Returns the class names, then (paths, labels) of train, or None, and of val."""
+    train, val = (os.path.join(name.partition(":")[2], part) for part in ("train", "val"))
+    without_train = eval_only and not os.path.isdir(train)
+    classes = _classes(name, val if without_train else train)
     if len(classes) < 2:
-        _refuse(name, f"{path}/train has one class, {classes[0]}; two are the least")
-    unknown = sorted(set(_classes(name, os.path.join(path, "val"))) - set(classes))
+        _refuse(name, f"{train} has one class, {classes[0]}; two are the least")
+    unknown = sorted(set(_classes(name, val)) - set(classes))
     if unknown:
         _refuse(name, f"val has {unknown[0]}, which train has not")
-    parts = []
-    for part in ("train", "val"):
-        paths, labels = [], []
-        for label, class_name in enumerate(classes):
-            folder = os.path.join(path, part, class_name)
-            found = _files(folder) if os.path.isdir(folder) else []
-            if part == "train" and not found:
-                _refuse(name, f"{folder} has no images")
-            paths += found
-            labels += [label] * len(found)
-        if not paths:
-            _refuse(name, f"{path}/{part} has no images")
-        parts.append((paths, np.array(labels, np.int32)))
-    return tuple(classes), *parts
+    of_train = None if eval_only else _examples(name, train, classes, all_classes=True)
+    return tuple(classes), of_train, _examples(name, val, classes, all_classes=False)
 
 
-def describe(name: str, unused_reading) -> Description:
+def _examples(name, folder, classes, *, all_classes):
+    """Returns the paths and labels of a part: of each class the first, then the second, and so on.
+
+    So the first so many of them, which is what caps take, are of all classes.
+    """
+    found = []
+    for label, class_name in enumerate(classes):
+        place = os.path.join(folder, class_name)
+        paths = _files(place) if os.path.isdir(place) else []
+        if all_classes and not paths:
+            _refuse(name, f"{place} has no images")
+        found += [(number, label, path) for number, path in enumerate(paths)]
+    if not found:
+        _refuse(name, f"{folder} has no images")
+    _, labels, paths = zip(*sorted(found))
+    return paths, np.array(labels, np.int32)
+
+
+def describe(name: str, reading) -> Description:
     """Returns the description of `folder:PATH`.  Raises: UserError where it is no such folder."""
-    classes, (train, _), (evaluation, _) = _scan(name)
+    classes, of_train, of_val = _scan(name, reading.eval_only)
+    eval_examples = len(of_val[0])
     return Description(
-        name=name, num_classes=len(classes), image_size=None, train_examples=len(train),
-        eval_examples=len(evaluation), class_names=classes, crop_padding=32, flip=True)
+        name=name, num_classes=len(classes), image_size=None,
+        train_examples=len(of_train[0]) if of_train else eval_examples,
+        eval_examples=eval_examples, class_names=classes, crop_padding=32, flip=True)
 
 
 def load(name: str, reading) -> Source:
     """Returns the data set.  Raises: UserError where it is no such folder."""
-    classes, *parts = _scan(name)
+    classes, *parts = _scan(name, reading.eval_only)
     bad_examples = BadExamples(name, reading.max_bad_records)
-    encoded = [Encoded(
-        size=len(paths), read=_reader(paths, labels), where=paths.__getitem__,
-        num_classes=len(classes), bad_examples=bad_examples) for paths, labels in parts]
+    encoded = [part and Encoded(
+        size=len(part[0]), read=_reader(*part), where=part[0].__getitem__,
+        num_classes=len(classes), bad_examples=bad_examples) for part in parts]
     return Source(describe(name, reading), *encoded, bad_examples)
 
 

@@ -10,17 +10,19 @@ import functools
 import os
 import re
 
+from google.protobuf.message import DecodeError
 import tensorflow as tf
 
 from sat_tf.data.description import BadExamples, Description, Source
 from sat_tf.data.encoded import Encoded
-from sat_tf.data.record_files import RecordFiles, refuse_empty
+from sat_tf.data.record_files import RecordFiles
 from sat_tf.errors import UserError, one_line
 
-NUM_CLASSES = 1000
+NUM_CLASSES, TRAIN_EXAMPLES = 1000, 1_281_167
 _IMAGE, _LABEL = "image/encoded", "image/class/label"
 _FEATURES = {_IMAGE: tf.io.FixedLenFeature([], tf.string),
              _LABEL: tf.io.FixedLenFeature([], tf.int64)}
+_USUAL = {"train": 1024, "validation": 128}  # shards; any number will do
 _SHARD = re.compile(r"-(\d+)-of-(\d+)$")
 
 
@@ -28,11 +30,12 @@ def _shards(path, split):
     """Returns the paths of a split's shards in order; UserError unless they are complete."""
     found = []
     for folder in (path, os.path.join(path, split)):
-        found = found or sorted(tf.io.gfile.glob(os.path.join(folder, f"{split}-*-of-*")))
-    found = [name for name in found if _SHARD.search(name)]
+        if not found and tf.io.gfile.isdir(folder):
+            found = sorted(os.path.join(folder, name) for name in tf.io.gfile.listdir(folder)
+                           if name.startswith(f"{split}-") and _SHARD.search(name))
     if not found:
-        raise UserError(f"--dataset=tfrecord:{path}: no {split}-00000-of-01024 and so on there; give "
-                        f"the folder of the shards, or of their folders train and validation")
+        raise UserError(f"--dataset=tfrecord:{path}: no {split}-00000-of-{_USUAL[split]:05d} and so on "
+                        "there; give the folder of the shards, or of their folders train and validation")
     numbers, totals = zip(*(map(int, _SHARD.search(name).groups()) for name in found))
     missing = sorted(set(range(totals[0])) - set(numbers))
     if len(set(totals)) > 1 or len(numbers) != len(set(numbers)) or missing:
@@ -41,7 +44,6 @@ def _shards(path, split):
             f"{' or '.join(map(str, sorted(set(totals))))}"
             + (f"; the first missing is number {missing[0]}" if missing else "")
             + "; complete them, or give a folder with one whole set")
-    refuse_empty(found, "prepare it again")
     return found
 
 
@@ -49,8 +51,10 @@ def _shards(path, split):
 def _files(path, split):
     try:
         return RecordFiles(_shards(path, split))
-    except (OSError, tf.errors.OpError) as error:
-        raise UserError(f"--dataset=tfrecord:{path}: cannot be read: {one_line(error)}") from error
+    except UserError:
+        raise
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise UserError(f"--dataset=tfrecord:{path}: {one_line(error)}; prepare it again") from error
 
 
 def _parse(record):
@@ -62,26 +66,37 @@ def _check_features(path, files):
     """Raises UserError naming the features of the first readable record, if they are others."""
     try:
         record = files.read(tf.constant(0)).numpy()
-        names = set(tf.train.Example.FromString(record).features.feature)
-    except (tf.errors.OpError, ValueError):  # what is unreadable is counted when it is met
+    except tf.errors.OpError:  # what is unreadable is counted when it is met
         return
-    missing = {_IMAGE, _LABEL} - names
-    if missing:
-        raise UserError(
-            f"--dataset=tfrecord:{path}: {files.where(0)} has no {' and no '.join(sorted(missing))}; "
-            f"its features are {', '.join(sorted(names)) or 'none'}; give records of the release's "
-            "layout")
+    try:
+        names = set(tf.train.Example.FromString(record).features.feature)
+        missing = {_IMAGE, _LABEL} - names
+        problem = f"has no {' and no '.join(sorted(missing))}" if missing else ""
+        problem += f"; its features are {', '.join(sorted(names)) or 'none'}" if missing else ""
+    except DecodeError:
+        problem = "is not a tf.train.Example"
+    if not problem:
+        try:
+            _parse(record)
+        except tf.errors.OpError as error:
+            problem = f"has other kinds of features ({one_line(error)})"
+    if problem:
+        raise UserError(f"--dataset=tfrecord:{path}: {files.where(0)} {problem}; give records of the "
+                        "release's layout")
 
 
-def describe(name: str, unused_reading) -> Description:
+def describe(name: str, reading) -> Description:
     """Returns the description of `tfrecord:PATH`; reads the headers of all records, to count them.
+
+    With `eval_only` ImageNet's own number stands for the training examples.
 
     Raises: UserError where shards are missing.
     """
     path = name.partition(":")[2]
     return Description(
         name=name, num_classes=NUM_CLASSES, image_size=None,
-        train_examples=_files(path, "train").size, eval_examples=_files(path, "validation").size,
+        train_examples=TRAIN_EXAMPLES if reading.eval_only else _files(path, "train").size,
+        eval_examples=_files(path, "validation").size,
         class_names=(), crop_padding=32, flip=True)
 
 
@@ -89,8 +104,8 @@ def load(name: str, reading) -> Source:
     """Returns the data set.  Raises: UserError where shards or features are missing."""
     path = name.partition(":")[2]
     bad_examples = BadExamples(name, reading.max_bad_records)
-    parts = []
-    for split in ("train", "validation"):
+    parts = [None] if reading.eval_only else []
+    for split in ("validation",) if reading.eval_only else ("train", "validation"):
         files = _files(path, split)
         _check_features(path, files)
         parts.append(Encoded(

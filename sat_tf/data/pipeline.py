@@ -71,7 +71,8 @@ def training_batches(source, *, batch_size, image_size, augment, seed, start_ste
     prepared = source.train.prepared(batches.skip(first_batch), recipe)
     if source.bad_examples is None:
         return _finish(prepared.map(lambda images, labels, readable: (images, labels)))
-    return _finish(prepared.map(encoded.cover_unreadable))
+    return _finish(prepared.map(lambda images, labels, readable: encoded.cover_unreadable(
+        images, labels, readable, source.bad_examples)))
 
 
 def evaluation_batches(source, *, batch_size, image_size, num_examples=None) -> tf.data.Dataset:

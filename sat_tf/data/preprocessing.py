@@ -122,12 +122,19 @@ def _central_window(height, width, size, crop_padding):
 
 
 def _decode_window(image_bytes, window):
-    """Returns the pixels uint8 [h, w, 3] of the window (top, left, h, w)."""
+    """Returns the pixels uint8 [h, w, 3] of the window (top, left, h, w).
+
+    A JPEG without its end mark is decoded in full, because the window alone may not show that the
+    file was cut off.
+    """
     def of_any():
         return tf.slice(decode(image_bytes), tf.concat([window[:2], [0]], 0),
                         tf.concat([window[2:], [3]], 0))
 
-    return tf.cond(tf.io.is_jpeg(image_bytes),
+    size = tf.strings.length(image_bytes)
+    is_whole_jpeg = tf.io.is_jpeg(image_bytes) & (
+        tf.strings.substr(image_bytes, tf.maximum(size - 2, 0), 2) == b"\xff\xd9")
+    return tf.cond(is_whole_jpeg,
                    lambda: tf.io.decode_and_crop_jpeg(image_bytes, window, channels=3), of_any)
 
 

@@ -7,13 +7,12 @@
 """
 
 import concurrent.futures
+import functools
 import os
 import struct
 
 import numpy as np
 import tensorflow as tf
-
-from sat_tf.errors import UserError
 
 # A record is its length (8 bytes), the length's checksum (4), the data, and its checksum (4).
 _HEADER, _AROUND = 8, 16
@@ -47,34 +46,48 @@ class RecordFiles:
     Args:
       paths: the files, in order.
     A file that is cut off counts its last, partial record, which then fails to be read.
+    Raises: ValueError naming the first file that is empty, or has not one whole record.
     """
 
     def __init__(self, paths):
         self._paths = [os.fspath(path) for path in paths]
         with concurrent.futures.ThreadPoolExecutor(16) as pool:  # most of it is waiting for disks
             indices = list(pool.map(record_offsets, self._paths))
+        for path, (offsets, cut_off) in zip(self._paths, indices):
+            if not len(offsets):
+                raise ValueError(f"{path} is empty")
+            if len(offsets) == 1 and cut_off:
+                raise ValueError(f"{path} has no whole record: it is compressed, cut off, or no "
+                                 "TFRecord file")
         self._starts = np.cumsum([0] + [len(offsets) for offsets, _ in indices])
         self._cut_off = {path for path, (_, cut_off) in zip(self._paths, indices) if cut_off}
-        with tf.device("/CPU:0"):
-            self._offsets = tf.constant(np.concatenate([offsets for offsets, _ in indices]))
-            self._files = tf.constant(np.repeat(
-                np.arange(len(self._paths), dtype=np.int32), np.diff(self._starts)))
-            self._path_tensor = tf.constant(self._paths)
+        self._offsets = np.concatenate([offsets for offsets, _ in indices])
 
     @property
     def size(self) -> int:
         """Number of records."""
         return int(self._starts[-1])
 
+    @functools.cached_property
+    def _tensors(self):
+        """Offset and file of each record, and the paths: made on first use.
+
+        Counting records comes before there may be any tensor, as logical devices do.
+        """
+        files = np.repeat(np.arange(len(self._paths), dtype=np.int32), np.diff(self._starts))
+        with tf.init_scope(), tf.device("/CPU:0"):
+            return tf.constant(self._offsets), tf.constant(files), tf.constant(self._paths)
+
     def read(self, index):
         """Returns record `index` (int scalar), a string scalar; in graphs too.
 
         Raises: tf.errors.OpError where it is corrupt or cannot be read.
         """
-        path = tf.gather(self._path_tensor, tf.gather(self._files, index))
+        offsets, files, paths = self._tensors
+        path = tf.gather(paths, tf.gather(files, index))
         records = tf.raw_ops.TFRecordDatasetV2(
             filenames=[path], compression_type="", buffer_size=tf.constant(65536, tf.int64),
-            byte_offsets=[tf.gather(self._offsets, index)])
+            byte_offsets=[tf.gather(offsets, index)])
         return tf.data.experimental.from_variant(
             records, tf.TensorSpec([], tf.string)).take(1).get_single_element()
 
@@ -85,10 +98,3 @@ class RecordFiles:
         last = " (the file ends in the middle of it; what followed is lost)"
         is_last = path in self._cut_off and index + 1 == self._starts[file + 1]
         return f"{path}, record {index - self._starts[file]}{last if is_last else ''}"
-
-
-def refuse_empty(paths, remedy):
-    """Raises UserError naming the first of the files that has no bytes at all."""
-    for path in paths:
-        if not tf.io.gfile.stat(os.fspath(path)).length:
-            raise UserError(f"{path}: an empty file, without records; {remedy}")

@@ -6,6 +6,7 @@
     load("cifar10", data_dir="data"), load("tfrecord:imagenet"), load("folder:photos")
 """
 
+import os
 from typing import Callable, NamedTuple, Optional
 
 from sat_tf.data import digits, image_folder, imagenet_records, tfds_sets
@@ -40,25 +41,38 @@ def _row(name):
     return SOURCES.get(name, _TFDS)  # TFDS knows, and refuses, all other names
 
 
-def describe(name: str, data_dir: Optional[str] = None) -> Description:
+def _canonical(name):
+    """Returns the name with its path, where it has one on this machine, in full."""
+    kind, _, path = name.partition(":")
+    if kind in KINDS and path and "://" not in path:
+        return f"{kind}:{os.path.abspath(os.path.expanduser(path))}"
+    return name
+
+
+def describe(name: str, data_dir: Optional[str] = None, *, download: bool = False,
+             eval_only: bool = False) -> Description:
     """Returns the description of a data set without loading it.
 
     Args:
       name: a name in SOURCES, one of TFDS, or that of a kind in KINDS with its path.
       data_dir: folder of prepared data sets; None for TFDS' own.
+      download: whether TFDS may fetch a set of which nothing is known before it is there.
+      eval_only: whether the training part need not be there; its size is then nominal.
     Raises: UserError if there is no such data set, or nothing is known of it yet.
     """
-    return _row(name).describe(name, Reading(data_dir))
+    return _row(name).describe(
+        _canonical(name), Reading(data_dir, download, eval_only=eval_only))
 
 
 def load(name: str, data_dir: Optional[str] = None, *, download: bool = False,
-         max_bad_records: int = 0) -> Source:
+         max_bad_records: int = 0, eval_only: bool = False) -> Source:
     """Returns a data set, ready to make batches of.
 
     Args:
-      name, data_dir: as for `describe`.
+      name, data_dir, eval_only: as for `describe`.
       download: whether TFDS may fetch and prepare what is missing.
       max_bad_records: number of unreadable examples that are left out, and named, before an error.
     Raises: UserError where there is none, with the remedy.
     """
-    return _row(name).load(name, Reading(data_dir, download, max_bad_records))
+    return _row(name).load(
+        _canonical(name), Reading(data_dir, download, max_bad_records, eval_only))

@@ -7,11 +7,12 @@ import difflib
 import functools
 import os
 
+import numpy as np
 import tensorflow as tf
 
 from sat_tf.data.description import BadExamples, Description, Source
 from sat_tf.data.encoded import Encoded
-from sat_tf.data.record_files import RecordFiles, refuse_empty
+from sat_tf.data.record_files import RecordFiles
 from sat_tf.errors import UserError, one_line
 
 # What is known of a set before it is there: classes, side (None: varied), training and evaluation
@@ -39,13 +40,14 @@ def _builder(name, data_dir):
     try:
         return tfds.builder(name, data_dir=data_dir)
     except tfds.core.registered.DatasetNotFoundError as error:
-        near = difflib.get_close_matches(name, [*KNOWN, "digits", *tfds.list_builders()])
+        near = difflib.get_close_matches(name, {*KNOWN, "digits", *tfds.list_builders()})
         meant = f"; did you mean {' or '.join(near)}?" if near else ""
         raise UserError(
             f"--dataset={name}: no such data set{meant} Give digits, {', '.join(KNOWN)}, another "
             "image-classification set of TFDS, tfrecord:PATH or folder:PATH") from error
     except (ValueError, AssertionError, RuntimeError, OSError, ImportError) as error:  # a version or config
-        raise UserError(f"--dataset={name}: TFDS refuses it: {one_line(error)}") from error
+        raise UserError(f"--dataset={name}: TFDS has no such set or version: {one_line(error)}; "
+                        "leave the version out, or give another name") from error
 
 
 def _evaluation_split(name, splits):
@@ -63,7 +65,7 @@ def _keys(name, features):
     keys = [next((key for key in wanted if isinstance(features.get(key), kind)), None)
             for wanted, kind in ((("image", "images"), tfds.features.Image),
                                  (("label", "labels"), tfds.features.ClassLabel))]
-    if None in keys or features[keys[0]].dtype != "uint8":
+    if None in keys or np.dtype(features[keys[0]].np_dtype) != np.uint8:
         raise UserError(f"--dataset={name}: not for image classification: its features are "
                         f"{', '.join(sorted(features))}; give a set with an image of 8 bits and a label")
     return keys
@@ -79,9 +81,8 @@ def describe(name: str, reading) -> Description:
     if builder is None and _plain(name) in KNOWN:
         num_classes, side, train_examples, eval_examples = KNOWN[_plain(name)]
         class_names = ()
-    elif builder is None:
-        raise _missing(name, reading.data_dir)
     else:
+        builder = builder or _obtain(name, reading)
         splits = builder.info.splits
         image_key, label_key = _keys(name, builder.info.features)
         labels = builder.info.features[label_key]
@@ -122,8 +123,12 @@ def _missing(name, data_dir):
         f"tfds.builder({name!r}{place}).download_and_prepare()\"{manual}")
 
 
-def _prepare(name, data_dir):
-    builder = _builder(name, data_dir)
+def _obtain(name, reading):
+    """Returns the builder of a set that is not there yet, prepared, if that is allowed."""
+    builder = _builder(name, reading.data_dir)
+    _keys(name, builder.info.features)  # before anything is fetched for nothing
+    if not reading.download:
+        raise _missing(name, reading.data_dir)
     try:
         builder.download_and_prepare()
     except Exception as error:  # TFDS and the network have no common class of error
@@ -136,17 +141,14 @@ def load(name: str, reading) -> Source:
 
     Raises: UserError where it is not prepared (with the command that does it), or cannot be.
     """
-    builder = _prepared(name, reading.data_dir)
-    if builder is None:
-        if not reading.download:
-            raise _missing(name, reading.data_dir)
-        builder = _prepare(name, reading.data_dir)
+    builder = _prepared(name, reading.data_dir) or _obtain(name, reading)
     if builder.info.file_format.value != "tfrecord":
         raise UserError(f"--dataset={name}: prepared as {builder.info.file_format.value}, which is "
                         "not read here; prepare it with file_format='tfrecord'")
     bad_examples = BadExamples(name, reading.max_bad_records)
     splits = builder.info.splits
-    parts = [_part(name, builder.info, splits[split], bad_examples)
+    parts = [None if split == "train" and reading.eval_only else
+             _part(name, builder.info, splits[split], bad_examples)
              for split in ("train", _evaluation_split(name, splits))]
     return Source(describe(name, reading), *parts, bad_examples)
 
@@ -156,11 +158,9 @@ def _part(name, info, split, bad_examples):
     image_key, label_key = _keys(name, info.features)
     paths = [os.fspath(path) for path in split.filepaths]
     try:
-        refuse_empty(paths, "prepare the set again")
         files = RecordFiles(paths)
-    except (OSError, tf.errors.OpError) as error:
-        raise UserError(f"--dataset={name}: cannot be read: {one_line(error)}; prepare it again"
-                        ) from error
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise UserError(f"--dataset={name}: {one_line(error)}; prepare it again") from error
     as_stored = {image_key: tfds.decode.SkipDecoding()}
 
     def read(index):

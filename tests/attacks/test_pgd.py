@@ -9,6 +9,8 @@ import tensorflow as tf
 from sat_tf.attacks import COMPILED_FORMS, compiled_form, cross_entropy, default_step_size
 from sat_tf.attacks import fgsm, pgd
 
+pytestmark = pytest.mark.smoke
+
 EPSILON = 8 / 255
 RNG = np.random.RandomState(0)
 IMAGES = RNG.rand(6, 8, 8, 3).astype("float32")

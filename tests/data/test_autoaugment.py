@@ -14,6 +14,8 @@ from sat_tf.data import autoaugment as module
 from sat_tf.data.autoaugment import (
     AUTOAUGMENT_REACH, OPERATIONS, POLICY_V0, RANDAUGMENT_REACH, autoaugment, randaugment)
 
+pytestmark = pytest.mark.smoke
+
 POLICIES = {
     "autoaugment": autoaugment,
     "randaugment": lambda image, seed: randaugment(image, seed, layers=2, magnitude=10),

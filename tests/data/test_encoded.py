@@ -10,6 +10,8 @@ from sat_tf import data
 from sat_tf.data import encoded, preprocessing
 from sat_tf.errors import UnreadableData
 
+pytestmark = pytest.mark.smoke
+
 
 def test_attempt_gives_the_result_or_the_alternative_in_graphs():
     @tf.function
@@ -75,6 +77,8 @@ BAD = {
     "text.jpg": (b"no image at all", "not a whole JPEG"),
     "half.png": (small_data.encoded(small_data.pixels(64, 64), "PNG")[:300], "not a whole JPEG"),
     "half.jpg": (small_data.encoded(small_data.pixels(64, 64))[:300], "not a whole JPEG"),
+    # The crops of this one could do without what is missing.
+    "nearly.jpg": (small_data.encoded(small_data.pixels(200, 40))[:-40], "not a whole JPEG"),
 }
 
 
@@ -88,14 +92,22 @@ def test_bad_images_stop_by_default_with_their_name(tmp_path, name, augment):
 
 def test_bad_images_are_left_out_and_named_up_to_the_limit(tmp_path, capfd):
     name = _folder(tmp_path, {name: content for name, (content, _) in BAD.items()})
-    images, labels = _epoch(name, max_bad_records=4)
-    assert images.shape[0] == 14 and not labels.numpy().any()  # good ones stand in for them
+    images, labels = _epoch(name, max_bad_records=5)
+    assert images.shape[0] == 15 and not labels.numpy().any()  # good ones stand in for them
     assert np.ptp(images.numpy(), axis=(1, 2, 3)).min() > 0.1
     said = capfd.readouterr().out
-    assert said.count("left out") == 4 and "left out (4 of at most 4)" in said
+    assert said.count("left out") == 5 and "left out (5 of at most 5)" in said
     assert all(f"train/odd/{name}" in said for name in BAD)
-    with pytest.raises(UnreadableData, match="--max_bad_records=4 or more"):
-        _epoch(name, max_bad_records=3)
+    with pytest.raises(UnreadableData, match="--max_bad_records=5 or more"):
+        _epoch(name, max_bad_records=4)
+
+
+def test_a_batch_without_a_readable_example_is_said(tmp_path):
+    source = data.load(_folder(tmp_path, {"a.jpg": b""}), max_bad_records=9)
+    with pytest.raises(UnreadableData, match="none of the examples of a batch can be read"):
+        with source.reading():
+            list(data.training_batches(
+                source, batch_size=1, image_size=32, augment="basic", seed=0).take(11))
 
 
 def test_an_example_met_again_is_counted_once(tmp_path):

@@ -10,6 +10,8 @@ from sat_tf.errors import UserError
 def test_classes_are_the_sub_folders_in_order(tmp_path):
     small_data.write_folder(tmp_path, ("dog", "Cat", "ape"))
     (tmp_path / "train/ape/notes.txt").write_text("not an image")
+    (tmp_path / "train/ape/._0.jpeg").write_text("what another system hides")
+    (tmp_path / "train/.checkpoints").mkdir()
     (tmp_path / "train/list.csv").write_text("not a class")
     source = data.load(f"folder:{tmp_path}")
     description = source.description
@@ -17,7 +19,7 @@ def test_classes_are_the_sub_folders_in_order(tmp_path):
     assert description.class_names == ("Cat", "ape", "dog") and description.num_classes == 3
     assert (description.train_examples, description.eval_examples) == (9, 6)
     (images, labels, mask), = data.evaluation_batches(source, batch_size=6, image_size=24)
-    assert images.shape == (6, 24, 24, 3) and labels.numpy().tolist() == [0, 0, 1, 1, 2, 2]
+    assert images.shape == (6, 24, 24, 3) and labels.numpy().tolist() == [0, 1, 2, 0, 1, 2]
     assert mask.numpy().all()
 
 
@@ -62,6 +64,24 @@ def test_other_folders_are_refused(tmp_path, make):
         data.describe(f"folder:{tmp_path}")
 
 
+def test_caps_take_all_classes(tmp_path):
+    small_data.write_folder(tmp_path, ("ape", "cat", "dog"), train=4, val=4)
+    source = data.load(f"folder:{tmp_path}")
+    (_, labels, _), = data.evaluation_batches(source, batch_size=3, image_size=16, num_examples=3)
+    assert labels.numpy().tolist() == [0, 1, 2]
+
+
+def test_evaluating_needs_no_training_images(tmp_path):
+    small_data.write_folder(tmp_path)
+    for path in (tmp_path / "train").rglob("*.*"):
+        path.unlink()
+    for name in ("cat", "dog", ""):
+        (tmp_path / "train" / name).rmdir()
+    source = data.load(f"folder:{tmp_path}", eval_only=True)
+    assert source.train is None and source.eval.size == 4
+    assert source.description.class_names == ("cat", "dog")
+
+
 def test_a_missing_folder_is_refused():
-    with pytest.raises(UserError, match="--dataset=folder:nowhere: no folder nowhere/train"):
+    with pytest.raises(UserError, match="--dataset=folder:/.*nowhere: no folder /.*nowhere/train"):
         data.load("folder:nowhere")

@@ -13,6 +13,8 @@ from image_twins import (
     blend, dull_pixels, grey_square, nearest, pillow, random_pixels, rotation)
 from sat_tf.data import image_ops
 
+pytestmark = pytest.mark.smoke
+
 BACKENDS = [
     image_ops.PLAIN,
     pytest.param(image_ops.ADDONS, marks=pytest.mark.skipif(

@@ -100,7 +100,7 @@ def test_two_sets_of_shards_in_one_folder_are_refused(folder):
 
 def test_an_empty_shard_is_named(folder):
     os.truncate(folder / "train-00001-of-00002", 0)
-    with pytest.raises(UserError, match="train-00001-of-00002: an empty file"):
+    with pytest.raises(UserError, match="--dataset=tfrecord:.*train-00001-of-00002 is empty; prepare"):
         data.describe(f"tfrecord:{folder}")
 
 
@@ -112,6 +112,37 @@ def test_other_features_are_named(folder):
     with pytest.raises(UserError, match="record 0 has no image/encoded; its features are "
                                         "image/class/label, jpeg"):
         data.load(f"tfrecord:{folder}")
+
+
+def test_records_of_another_kind_are_said(folder):
+    features = {"image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"x"])),
+                "image/class/label": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"1"]))}
+    record = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+    for content, problem in ((record, "has other kinds of features"),
+                             (b"\xff\xff text", "is not a tf.train.Example")):
+        path = f"{folder}/{problem[:6].strip()}"
+        small_data.write_imagenet(path)
+        small_data.write_records(f"{path}/train-00000-of-00002", [content])
+        with pytest.raises(UserError, match=f"record 0 {problem}"):
+            data.load(f"tfrecord:{path}")
+
+
+def test_evaluating_needs_no_training_shards(folder):
+    for path in folder.glob("train-*"):
+        path.unlink()
+    source = data.load(f"tfrecord:{folder}", eval_only=True)
+    assert source.train is None and source.eval.size == 5
+    assert source.description.train_examples == 1_281_167
+
+
+def test_paths_are_taken_literally_and_in_full(folder, monkeypatch):
+    odd = folder.parent / "a [1] *"
+    folder.rename(odd)
+    monkeypatch.chdir(odd.parent)
+    monkeypatch.setenv("HOME", str(odd.parent))
+    names = {data.describe(f"tfrecord:{path}").name for path in (
+        odd, f"{odd}/", "a [1] *", "./a [1] *", "~/a [1] *")}
+    assert names == {f"tfrecord:{odd}"}
 
 
 @pytest.mark.parametrize("label", [0, 1001])

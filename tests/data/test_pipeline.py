@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from sat_tf import data
 
+pytestmark = pytest.mark.smoke
+
 
 @pytest.fixture(scope="module")
 def digits():

@@ -1,6 +1,10 @@
 """TFRecord files read in any order, and what is left of damaged ones."""
 
+import gzip
 import os
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,7 +12,8 @@ import small_data
 import tensorflow as tf
 
 from sat_tf.data import record_files
-from sat_tf.errors import UserError
+
+pytestmark = pytest.mark.smoke
 
 
 @pytest.fixture
@@ -64,8 +69,20 @@ def test_a_file_that_is_cut_off_keeps_its_whole_records(paths, left):
     assert "ends" not in files.where(2)
 
 
-def test_empty_files_are_named(paths):
-    open(paths[1], "w").close()
-    with pytest.raises(UserError, match="/b: an empty file, without records; copy it again"):
-        record_files.refuse_empty(paths, "copy it again")
-    record_files.refuse_empty(paths[:1], "copy it again")
+@pytest.mark.parametrize("content, problem", [
+    (b"", "is empty"), (gzip.compress(b"0" * 500), "has no whole record: it is compressed")])
+def test_files_without_a_record_are_named(paths, content, problem):
+    with open(paths[1], "wb") as file:
+        file.write(content)
+    with pytest.raises(ValueError, match=f"/b {problem}"):
+        record_files.RecordFiles(paths)
+
+
+def test_counting_makes_no_tensor(paths):
+    """As logical devices can only be made before the first; so in a process of its own."""
+    program = ("import tensorflow as tf; from sat_tf import distribution; "
+               "from sat_tf.data.record_files import RecordFiles; "
+               f"files = RecordFiles({paths!r}); distribution.split_cpu(2); print(files.size)")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                          cwd=pathlib.Path(__file__).parents[2], timeout=120)
+    assert done.stdout == "7\n", done.stderr

@@ -9,6 +9,8 @@ from sat_tf import data
 from sat_tf.data import tfds_sets
 from sat_tf.errors import UserError
 
+pytestmark = pytest.mark.smoke
+
 PARTS = {"cifar10": "test", "cifar100": "test", "svhn_cropped": "test",
          "imagenet2012": "validation"}
 
@@ -85,6 +87,13 @@ def test_download_prepares(tmp_path, monkeypatch):
     assert source.train.size == 4
 
 
+def test_download_prepares_a_set_of_which_nothing_is_known_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        tfds_sets, "_builder", lambda name, data_dir: _Preparing(name, data_dir))
+    description = data.describe("mnist", str(tmp_path), download=True)
+    assert (description.train_examples, description.image_size) == (4, 28)
+
+
 class _Preparing:
     """A builder that prepares the small set in the place of the whole."""
 
@@ -109,7 +118,9 @@ def test_a_download_that_fails_is_one_line(tmp_path):
     assert "\n" not in str(refusal.value)
 
 
-def test_sets_that_are_not_for_classification_are_refused(data_dir, tmp_path, monkeypatch):
+def test_sets_that_are_not_for_classification_are_refused(data_dir, tmp_path):
+    with pytest.raises(UserError, match="--dataset=coco: not for image classification"):
+        data.load("coco", str(tmp_path))  # before gigabytes are fetched
     builder = tfds.builder("cifar10", data_dir=data_dir)
     with pytest.raises(UserError, match="not for image classification: its features are a, b"):
         tfds_sets._keys("x", {"b": builder.info.features["label"], "a": 1})

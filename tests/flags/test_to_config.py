@@ -210,7 +210,7 @@ def test_every_flag_has_a_refusal():
     (("--augment=randaugment", "--randaugment_layers=1"), [])])
 def test_flags_that_a_run_has_no_use_for_are_named(arguments, notes):
     flags = parse(*arguments)
-    assert to_config.notes_on_training(flags, to_config.to_config(flags)) == notes
+    assert to_config.notes(flags, to_config.to_config(flags)) == notes
 
 
 def test_help_names_every_flag_in_its_group():

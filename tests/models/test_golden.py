@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from sat_tf import attacks, models
 
+pytestmark = pytest.mark.smoke
+
 
 def _restored(case):
     description, arrays = golden_values.load(case)

@@ -10,6 +10,8 @@ import tiny
 from sat_tf import data, errors, models
 from sat_tf.training import AdversarialModel, Schedule, checkpoints, create, create_optimizer
 
+pytestmark = pytest.mark.smoke
+
 
 def _model(strategy, optimizer):
     """A network with everything that has state: statistics, stochastic layers, slots, average."""

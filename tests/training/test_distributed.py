@@ -1,10 +1,13 @@
 """The train step on two replicas against one, and what differs between replicas."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import tiny
 from sat_tf.training import AdversarialModel, create, create_optimizer
+
+pytestmark = pytest.mark.smoke
 
 METHOD = dict(epsilon=0.05, num_steps=2)
 

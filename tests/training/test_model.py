@@ -7,6 +7,8 @@ import tensorflow as tf
 import tiny
 from sat_tf.training import AdversarialModel, create, create_optimizer
 
+pytestmark = pytest.mark.smoke
+
 PGD = dict(epsilon=0.05, num_steps=2)
 
 
