@@ -41,10 +41,10 @@ def _builder(name, data_dir):
         return tfds.builder(name, data_dir=data_dir)
     except tfds.core.registered.DatasetNotFoundError as error:
         near = difflib.get_close_matches(name, {*KNOWN, "digits", *tfds.list_builders()})
-        meant = f"; did you mean {' or '.join(near)}?" if near else ""
+        meant = f"did you mean {' or '.join(near)}? Known are" if near else "known are"
         raise UserError(
-            f"--dataset={name}: no such data set{meant} Give digits, {', '.join(KNOWN)}, another "
-            "image-classification set of TFDS, tfrecord:PATH or folder:PATH") from error
+            f"--dataset={name}: no such data set; {meant} digits, {', '.join(KNOWN)}, the other "
+            "image-classification sets of TFDS, tfrecord:PATH and folder:PATH") from error
     except (ValueError, AssertionError, RuntimeError, OSError, ImportError) as error:  # a version or config
         raise UserError(f"--dataset={name}: TFDS has no such set or version: {one_line(error)}; "
                         "leave the version out, or give another name") from error
