@@ -33,6 +33,10 @@ class _Values:
         """Whether the user set the flag."""
         return bool(self._flags[name].present) and self._flags[name].value is not None
 
+    def names_another(self, name, value):
+        """Whether the flag says `value` where the run that is continued or applied says another."""
+        return self.given(name) and self._stored.get(name, value) != value
+
     def get(self, name, otherwise=None):
         if self.given(name):
             return self._flags[name].value
@@ -211,17 +215,22 @@ def _attack(values, otherwise):
 
 
 def _data(values, description, otherwise, *, caps):
+    # What a run has used of its data says nothing of another set it is measured on.
+    elsewhere = values.names_another("dataset", description.name)
     sizes = {}
     for flag, available in (("train_examples", description.train_examples),
                             ("eval_examples", description.eval_examples)):
-        sizes[flag] = values.get(flag, available)
+        sizes[flag] = available if elsewhere and not values.given(flag) else (
+            values.get(flag, available))
         if sizes[flag] > available and (caps or values.given(flag)):
             raise UserError(f"--{flag}={sizes[flag]}: {description.name} has {available}; give at "
                             "most that many, or leave the flag out for all")
+    batch_size = values.get("batch_size", min(otherwise["batch_size"], sizes["train_examples"]))
+    if not caps:  # nothing is trained, and the number of training images may be nominal
+        sizes["train_examples"] = max(sizes["train_examples"], batch_size)
     return configs.DataConfig(
         name=description.name,
-        augment=values.get("augment", otherwise["augment"]),
-        batch_size=values.get("batch_size", min(otherwise["batch_size"], sizes["train_examples"])),
+        augment=values.get("augment", otherwise["augment"]), batch_size=batch_size,
         **{name: values.get(name) for name in (
             "data_dir", "download", "max_bad_records", "randaugment_layers",
             "randaugment_magnitude")},

@@ -111,7 +111,12 @@ def test_a_run_is_exported_and_applied_far_from_its_data(tmp_path):
     assert (folder / "saved_model/assets/class_names.txt").read_text().split() == ["cat", "dog"]
     assert run("--mode=predict", f"--model_dir={folder}",
                f"--images={tmp_path}/moved/val/*/*") == 0
-    assert run("--mode=eval", f"--model_dir={folder}", f"--dataset=folder:{tmp_path}/moved") == 0
+    small_data.write_folder(tmp_path / "larger", train=1, val=5)
+    small_data.write_folder(tmp_path / "smaller", train=1, val=1)
+    for place, examples in (("moved", 4), ("larger", 10), ("smaller", 2)):
+        assert run("--mode=eval", f"--model_dir={folder}", "--eval_attacks=clean",
+                   f"--dataset=folder:{tmp_path}/{place}") == 0
+        assert json.loads((folder / "results.json").read_text())["examples"] == examples
 
 
 def test_two_replicas_read_records(tmp_path):

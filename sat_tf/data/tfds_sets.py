@@ -45,7 +45,7 @@ def _builder(name, data_dir):
         raise UserError(
             f"--dataset={name}: no such data set; {meant} digits, {', '.join(KNOWN)}, the other "
             "image-classification sets of TFDS, tfrecord:PATH and folder:PATH") from error
-    except (ValueError, AssertionError, RuntimeError, OSError, ImportError) as error:  # a version or config
+    except (ValueError, AssertionError, RuntimeError, OSError, ImportError) as error:
         raise UserError(f"--dataset={name}: TFDS has no such set or version: {one_line(error)}; "
                         "leave the version out, or give another name") from error
 
