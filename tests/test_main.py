@@ -181,11 +181,14 @@ def test_resume_false_starts_anew(tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_init_checkpoint_starts_and_evaluates_another_run(finished, tmp_path):
+def test_init_checkpoint_starts_and_evaluates_another_run(finished, tmp_path, capsys):
     assert run(*SHORT, f"--model_dir={tmp_path}/new", "--train_steps=1", "--mode=train",
                "--learning_rate=0", f"--init_checkpoint={finished}") == 0
     begun_with = json.loads((tmp_path / "new" / "config.json").read_text())["init_checkpoint"]
     assert begun_with["path"] == str(finished)
+    assert run(*SHORT, f"--model_dir={tmp_path}/new", "--train_steps=1", "--mode=train",
+               "--learning_rate=0", f"--init_checkpoint={finished}") == 0  # the same again
+    assert "--init_checkpoint is not read" in capsys.readouterr().err
     old, new = _weights(finished), _weights(tmp_path / "new")
     kernel = next(name for name in old if "kernel" in name and name.startswith("classifier"))
     np.testing.assert_array_equal(old[kernel], new[kernel])

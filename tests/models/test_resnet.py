@@ -61,7 +61,8 @@ def test_sizes_of_the_groups(size, stages):
             assert output.shape == (None, side, side, 256 * 2 ** group)
 
 
-@pytest.mark.parametrize("name", ["resnet20", "resnet18", "resnet50", "resnext50-32x4d"])
+@pytest.mark.parametrize("name", [
+    "resnet20", "resnet18", "resnet50", "resnext50-32x4d", "preact-resnet18", "wide-resnet-34-10"])
 @pytest.mark.parametrize("size", [8, 9])
 def test_runs_on_the_smallest_images(name, size):
     model = models.create(name, image_size=size, num_classes=3)
