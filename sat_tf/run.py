@@ -48,8 +48,8 @@ class Run:
     """A configured run on a strategy, with its folder.
 
     `description` is of the data, None for asking; with `trains` False the training images are not
-    read and need not be there.  The classifier is built on first use, in the strategy's scope, so that what cannot work is
-    refused before minutes of building.
+    read and need not be there.  The classifier is built on first use, in the strategy's scope, so
+    that what cannot work is refused before minutes of building.
     """
 
     def __init__(self, config: Config, strategy: tf.distribute.Strategy, folder: RunFolder,

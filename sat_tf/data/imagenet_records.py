@@ -2,8 +2,8 @@
 
     PATH/train-00000-of-01024 ... PATH/validation-00127-of-00128
 
-(or in PATH/train/ and PATH/validation/).  Any number of shards will do, if it is complete.  Records are
-`tf.train.Example`s with `image/encoded` and `image/class/label`, which counts from 1.
+(or in PATH/train/ and PATH/validation/).  Any number of shards will do, if it is complete.
+Records are `tf.train.Example`s with `image/encoded` and `image/class/label`, which counts from 1.
 """
 
 import functools
@@ -49,10 +49,9 @@ def _shards(path, split):
 
 @functools.lru_cache(maxsize=8)
 def _files(path, split):
+    shards = _shards(path, split)
     try:
-        return RecordFiles(_shards(path, split))
-    except UserError:
-        raise
+        return RecordFiles(shards)
     except (OSError, ValueError, tf.errors.OpError) as error:
         raise UserError(f"--dataset=tfrecord:{path}: {one_line(error)}; prepare it again") from error
 
@@ -68,21 +67,27 @@ def _check_features(path, files):
         record = files.read(tf.constant(0)).numpy()
     except tf.errors.OpError:  # what is unreadable is counted when it is met
         return
-    try:
-        names = set(tf.train.Example.FromString(record).features.feature)
-        missing = {_IMAGE, _LABEL} - names
-        problem = f"has no {' and no '.join(sorted(missing))}" if missing else ""
-        problem += f"; its features are {', '.join(sorted(names)) or 'none'}" if missing else ""
-    except DecodeError:
-        problem = "is not a tf.train.Example"
-    if not problem:
-        try:
-            _parse(record)
-        except tf.errors.OpError as error:
-            problem = f"has other kinds of features ({one_line(error)})"
+    problem = _problem(record)
     if problem:
         raise UserError(f"--dataset=tfrecord:{path}: {files.where(0)} {problem}; give records of the "
                         "release's layout")
+
+
+def _problem(record):
+    """Returns in which way a record is not of the release's layout, or None."""
+    try:
+        names = set(tf.train.Example.FromString(record).features.feature)
+    except DecodeError:
+        return "is not a tf.train.Example"
+    missing = {_IMAGE, _LABEL} - names
+    if missing:
+        return (f"has no {' and no '.join(sorted(missing))}; its features are "
+                f"{', '.join(sorted(names)) or 'none'}")
+    try:
+        _parse(record)
+    except tf.errors.OpError as error:
+        return f"has other kinds of features ({one_line(error)})"
+    return None
 
 
 def describe(name: str, reading) -> Description:
