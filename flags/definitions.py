@@ -75,6 +75,13 @@ GROUPS = {
          "model's."),
         (_number, "batch_norm_epsilon", None, "Added to the variance, above 0. Default: the "
          "model's."),
+        (_integer, "sparta_kernel_size", 3, "Side of sparta's kernel in pixels, odd."),
+        (_switch, "sparta_shared", False, "One sparta kernel for all channels of a place."),
+        (_number, "sparta_gain", 1, "Factor on sparta's attention, above 0; at 2 its slope at 0 is 1."),
+        (_string, "sparta_from", None, "A run whose learnt sparta activations this one starts with, "
+         "each at its own place in the network."),
+        (_switch, "freeze_activation", False, "Keep the learnt activation as --sparta_from or "
+         "--init_checkpoint gives it."),
         (_string, "init_checkpoint", None, "A run folder or checkpoint of this project, or a "
          "checkpoint of the original release (TensorFlow 1, or .npz), to start a new run's weights "
          "from, or to evaluate, export or predict with."),
@@ -95,20 +102,43 @@ GROUPS = {
         (_integer, "randaugment_layers", 2, "Operations that randaugment applies, 1 or more."),
         (_number, "randaugment_magnitude", 9, "How strong they are, in [0, 30]."),
         (_integer, "train_examples", None, "Use the first N training examples. Default: all."),
-        (_integer, "eval_examples", None, "Use the first N evaluation examples. Default: all.")),
+        (_integer, "eval_examples", None, "Use the first N evaluation examples. Default: all."),
+        (_integer, "validation_examples", 0, "Hold out N of the training examples, and measure "
+         "accuracy on them after every epoch.")),
     "attack in training": (
         (_string, "method", "pgd", f"One of: {_names(METHODS)}."),
         (_number, "epsilon", None, "Radius of the L-infinity ball, also in evaluation, as a "
          "fraction of the pixel range, in [0, 1): 4/255. Default: the data set's."),
         (_number, "step_size", None, "Of one attack step, in the same scale. Default: max(1/255, "
-         "epsilon/num_steps); 1.25 epsilon for fast."),
+         "epsilon/num_steps); 1.25 epsilon for fast, epsilon for backward_smoothing and "
+         "converge_smooth."),
         (_integer, "num_steps", None, "Attack steps in training, 1 or more. Default: the data "
-         "set's."),
+         "set's; 1 for the methods of one step."),
         (_switch, "random_start", True, "Start the attack at a random point of the ball."),
         (_number, "clean_start_probability", 0.0, "Chance, drawn per batch, of starting at the "
          "clean image all the same, in [0, 1]; the release has 0.2."),
         (_integer, "clean_epochs", None, "Epochs without attack first, which helps where epsilon is "
-         "large. Default: the data set's share of the run; a sixth for digits.")),
+         "large. Default: the data set's share of the run; a sixth for digits."),
+        (_string, "attack_gradient", None, "An activation whose derivative replaces the network's own "
+         "in the attack's gradient; values stay. Default: the exact one."),
+        (_string, "update_gradient", None, "Likewise in the gradient of the weights."),
+        (_number, "trades_beta", 6, "For trades: weight of the KL divergence, 0 or more; the "
+         "inverse of the paper's lambda."),
+        (_number, "backward_smoothing_beta", 10, "For backward_smoothing: weight of the KL "
+         "divergence, 0 or more."),
+        (_number, "backward_smoothing_gamma", 1, "For backward_smoothing: size of the noise on the "
+         "logits, 0 or more."),
+        (_number, "converge_smooth_threshold", 0.03, "For converge_smooth: how far a batch's benign "
+         "loss may be from the last epoch's mean, 0 or more."),
+        (_number, "converge_smooth_weight", 1, "For converge_smooth: weight of the benign loss where "
+         "it is further, 0 or more."),
+        (_integer, "converge_smooth_stride", 1, "For converge_smooth: epochs without it at both ends "
+         "of a stretch of constant learning rate, 0 or more."),
+        (_switch, "converge_smooth_project", True, "For converge_smooth: project back to the ball; "
+         "the authors' code does not."),
+        (_number, "catastrophic_drop", None, "How far accuracy under PGD-5 on a training batch may "
+         "fall from one epoch to the next, in [0, 1]; where it falls further, training stops and "
+         "goes back an epoch. 0: not watched. Default: 0.2 for fast, else 0.")),
     "optimisation": (
         (_integer, "batch_size", None, "Global batch, over all replicas. Default: the data set's."),
         (_number, "epochs", None, "Passes over the training set, above 0. Default: the data set's."),
@@ -126,7 +156,13 @@ GROUPS = {
         (_number, "label_smoothing", None, "Share of the target spread over all classes, in "
          "[0, 1). Default: the data set's."),
         (_number, "ema_decay", None, "Of the moving average of weights and statistics that is "
-         "evaluated and exported, in [0, 1); 0 is off. Default: the model's.")),
+         "evaluated and exported, in [0, 1); 0 is off. Default: the model's."),
+        (_number, "sam_rho", 0, "Radius of sharpness-aware minimisation, in the norm of all weights; "
+         "0.05 is usual; 0 is off."),
+        (_switch, "sam_adaptive", False, "Adaptive SAM: relative to the size of each weight; rho is "
+         "then about ten times as large."),
+        (_choice, "sam_norm", "global", ("global", "replica"), "global: one direction, of the global "
+         "batch's gradient; replica: each replica's own, as the authors have it.")),
     "evaluation": (
         (_string, "eval_attacks", "clean,pgd-20", "Comma list of: "
          f"{_names(attacks.ATTACKS)} (N steps, R restarts)."),
@@ -134,7 +170,12 @@ GROUPS = {
          "epsilon/N)."),
         (_integer, "eval_batch_size", None, "Global batch of evaluation. Default: 128, or less where "
          "there are fewer examples."),
-        (_integer, "eval_every", 0, "Evaluate every N epochs as well; 0: only at the end.")),
+        (_integer, "eval_every", 0, "Evaluate every N epochs as well; 0: only at the end."),
+        (_string, "validation_attack", "pgd-10", "The attack on the examples that are held out."),
+        (_integer, "patience", 0, "Stop after N epochs without a higher robust accuracy on the "
+         "examples that are held out; 0: never."),
+        (_choice, "eval_checkpoint", None, ("best", "last"), "Which checkpoint is evaluated and "
+         "exported. Default: the best where --validation_examples are held out, else the last.")),
     "hardware": (
         (_string, "strategy", "auto", f"One of: {_names(distribution.STRATEGIES)}. auto: the TPU "
          "if --tpu is given, else all GPUs, else all logical CPUs."),

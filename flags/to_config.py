@@ -150,9 +150,7 @@ def to_config(flags, stored=None, imported=None, description=None) -> configs.Co
     return configs.Config(
         model=_model(values, description, row),
         attack=_attack(values, otherwise),
-        method=configs.MethodConfig(
-            name=values.get("method"), clean_epochs=values.get("clean_epochs", clean_epochs),
-            label_smoothing=values.get("label_smoothing", otherwise["label_smoothing"])),
+        method=_method(values, clean_epochs, otherwise),
         optimizer=optimizer,
         data=data_config,
         distribution=_distribution(values),
@@ -160,8 +158,40 @@ def to_config(flags, stored=None, imported=None, description=None) -> configs.Co
             attacks=_checked("eval_attacks", attacks.parse_names, _joined(values.get("eval_attacks"))),
             batch_size=values.get("eval_batch_size", _evaluation_batch(data_config.eval_examples)),
             every=values.get("eval_every"),
-            step_size=values.get("eval_step_size")),
+            step_size=values.get("eval_step_size"),
+            validation_attack=_checked(
+                "validation_attack", _attack_name, values.get("validation_attack")),
+            patience=values.get("patience"),
+            checkpoint=values.get(
+                "eval_checkpoint", "best" if data_config.validation_examples else "last")),
         seed=values.get("seed"))
+
+
+def _attack_name(text):
+    names = attacks.parse_names(text)
+    if len(names) > 1 or names == ("clean",):
+        raise ValueError("name one attack, such as pgd-10")
+    return text
+
+
+def _method(values, clean_epochs, otherwise):
+    row = methods.row(values.get("method"))
+    return configs.MethodConfig(
+        name=values.get("method"), clean_epochs=values.get("clean_epochs", clean_epochs),
+        label_smoothing=values.get("label_smoothing", otherwise["label_smoothing"]),
+        update_gradient=_gradient(values, "update_gradient"),
+        catastrophic_drop=values.get("catastrophic_drop", row.catastrophic_drop),
+        **{name: values.get(name) for name in (
+            "trades_beta", "backward_smoothing_beta", "backward_smoothing_gamma",
+            "converge_smooth_threshold", "converge_smooth_weight", "converge_smooth_stride",
+            "converge_smooth_project")})
+
+
+def _gradient(values, flag):
+    name = values.get(flag)
+    if name is not None:
+        _checked(flag, activations.create, name)
+    return name
 
 
 def _joined(names):
@@ -199,7 +229,10 @@ def _model(values, description, row):
         dropout_rate=values.get("dropout_rate", row.dropout_rate),
         survival_probability=values.get("survival_probability", row.survival_probability),
         batch_norm_momentum=values.get("batch_norm_momentum", row.batch_norm_momentum),
-        batch_norm_epsilon=values.get("batch_norm_epsilon", row.batch_norm_epsilon))
+        batch_norm_epsilon=values.get("batch_norm_epsilon", row.batch_norm_epsilon),
+        **{name: values.get(name) for name in (
+            "sparta_kernel_size", "sparta_shared", "sparta_gain", "sparta_from",
+            "freeze_activation")})
 
 
 def _attack(values, otherwise):
@@ -211,7 +244,8 @@ def _attack(values, otherwise):
         epsilon=epsilon, num_steps=num_steps,
         step_size=values.get("step_size", method.step_size(epsilon, num_steps)),
         random_start=values.get("random_start"),
-        clean_start_probability=values.get("clean_start_probability"))
+        clean_start_probability=values.get("clean_start_probability"),
+        attack_gradient=_gradient(values, "attack_gradient"))
 
 
 def _data(values, description, otherwise, *, caps):
@@ -225,20 +259,23 @@ def _data(values, description, otherwise, *, caps):
         if sizes[flag] > available and (caps or values.given(flag)):
             raise UserError(f"--{flag}={sizes[flag]}: {description.name} has {available}; give at "
                             "most that many, or leave the flag out for all")
-    batch_size = values.get("batch_size", min(otherwise["batch_size"], sizes["train_examples"]))
+    held_out = values.get("validation_examples")
+    available = max(1, sizes["train_examples"] - held_out)
+    batch_size = values.get("batch_size", min(otherwise["batch_size"], available))
     if not caps:  # nothing is trained, and the number of training images may be nominal
-        sizes["train_examples"] = max(sizes["train_examples"], batch_size)
+        sizes["train_examples"] = max(sizes["train_examples"], batch_size + held_out)
     return configs.DataConfig(
         name=description.name,
         augment=values.get("augment", otherwise["augment"]), batch_size=batch_size,
         **{name: values.get(name) for name in (
             "data_dir", "download", "max_bad_records", "randaugment_layers",
-            "randaugment_magnitude")},
+            "randaugment_magnitude", "validation_examples")},
         **sizes)
 
 
 def _optimizer(values, data_config, otherwise, stored):
-    steps_per_epoch = data.steps_per_epoch(data_config.train_examples, data_config.batch_size)
+    steps_per_epoch = data.steps_per_epoch(
+        data_config.train_examples - data_config.validation_examples, data_config.batch_size)
     scale = data_config.batch_size / 256
     learning_rate = values.get("learning_rate", otherwise["learning_rate_per_256"] * scale)
     return configs.OptimizerConfig(
@@ -249,7 +286,8 @@ def _optimizer(values, data_config, otherwise, stored):
         warmup_learning_rate=values.get(
             "warmup_learning_rate", min(otherwise["warmup_learning_rate"], learning_rate)),
         **{name: values.get(name, otherwise[name]) for name in (
-            "schedule", "warmup_epochs", "weight_decay", "weight_decay_on", "ema_decay")})
+            "schedule", "warmup_epochs", "weight_decay", "weight_decay_on", "ema_decay")},
+        **{name: values.get(name) for name in ("sam_rho", "sam_adaptive", "sam_norm")})
 
 
 def _evaluation_batch(examples):

@@ -60,6 +60,11 @@ class ModelConfig:
     survival_probability: float = _setting()
     batch_norm_momentum: float = _setting()
     batch_norm_epsilon: float = _setting()
+    sparta_kernel_size: int = _setting(default=3)
+    sparta_shared: bool = _setting(default=False)
+    sparta_gain: float = _setting(default=1.0)
+    sparta_from: Optional[str] = _setting(default=None)
+    freeze_activation: bool = _setting(default=False)
 
     def __post_init__(self):
         _check_range("image_size", self.image_size, low=8)  # five halvings
@@ -70,6 +75,11 @@ class ModelConfig:
         _check_range("batch_norm_epsilon", self.batch_norm_epsilon, above=0)
         if self.activation_alpha is not None:
             _check_range("activation_alpha", self.activation_alpha, above=0)
+        _check_range("sparta_kernel_size", self.sparta_kernel_size, low=1)
+        if self.sparta_kernel_size % 2 == 0:
+            _refuse("sparta_kernel_size", self.sparta_kernel_size, "give an odd number, so that "
+                    "the kernel has a centre")
+        _check_range("sparta_gain", self.sparta_gain, above=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +90,7 @@ class AttackConfig:
     num_steps: int = _setting()
     random_start: bool = _setting()
     clean_start_probability: float = _setting()
+    attack_gradient: Optional[str] = _setting(default=None)
 
     def __post_init__(self):
         check_attack_size(self.epsilon, self.num_steps)
@@ -89,14 +100,31 @@ class AttackConfig:
 
 @dataclasses.dataclass(frozen=True)
 class MethodConfig:
-    """How the weights meet the attack.  `clean_epochs` epochs without attack come first."""
+    """How the weights meet the attack.  `clean_epochs` epochs without attack come first.
+
+    The constants of a method that is not the run's have no effect.
+    """
     name: str = _setting("method")
     clean_epochs: int = _setting()
     label_smoothing: float = _setting()
+    update_gradient: Optional[str] = _setting(default=None)
+    trades_beta: float = _setting(default=6.0)
+    backward_smoothing_beta: float = _setting(default=10.0)
+    backward_smoothing_gamma: float = _setting(default=1.0)
+    converge_smooth_threshold: float = _setting(default=0.03)
+    converge_smooth_weight: float = _setting(default=1.0)
+    converge_smooth_stride: int = _setting(default=1)
+    converge_smooth_project: bool = _setting(default=True)
+    catastrophic_drop: float = _setting(default=0.0)
 
     def __post_init__(self):
         _check_range("clean_epochs", self.clean_epochs, low=0)
         _check_range("label_smoothing", self.label_smoothing, low=0, below=1)
+        for name in ("trades_beta", "backward_smoothing_beta", "backward_smoothing_gamma",
+                     "converge_smooth_threshold", "converge_smooth_weight",
+                     "converge_smooth_stride"):
+            _check_range(name, getattr(self, name), low=0)
+        _check_range("catastrophic_drop", self.catastrophic_drop, low=0, high=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +140,9 @@ class OptimizerConfig:
     weight_decay: float = _setting()
     weight_decay_on: str = _setting()
     ema_decay: float = _setting()
+    sam_rho: float = _setting(default=0.0)
+    sam_adaptive: bool = _setting(default=False)
+    sam_norm: str = _setting(default="global")
 
     def __post_init__(self):
         _check_range("learning_rate", self.learning_rate, low=0)
@@ -120,6 +151,9 @@ class OptimizerConfig:
         _check_range("warmup_learning_rate", self.warmup_learning_rate, low=0)
         _check_range("weight_decay", self.weight_decay, low=0)
         _check_range("ema_decay", self.ema_decay, low=0, below=1)
+        _check_range("sam_rho", self.sam_rho, low=0)
+        if self.sam_adaptive and not self.sam_rho:
+            _refuse("sam_adaptive", "true", "it is a form of SAM; give --sam_rho above 0 too")
 
     @property
     def warmup_steps(self) -> int:
@@ -140,6 +174,7 @@ class DataConfig:
     randaugment_magnitude: float = _setting(default=9.0)
     download: bool = _setting(defines=False, default=False)
     max_bad_records: int = _setting(defines=False, default=0)
+    validation_examples: int = _setting(default=0)
 
     def __post_init__(self):
         _check_range("train_examples", self.train_examples, low=1)
@@ -148,9 +183,14 @@ class DataConfig:
         _check_range("max_bad_records", self.max_bad_records, low=0)
         _check_range("randaugment_layers", self.randaugment_layers, low=1)
         _check_range("randaugment_magnitude", self.randaugment_magnitude, low=0, high=30)
-        if self.batch_size > self.train_examples:
+        _check_range("validation_examples", self.validation_examples, low=0)
+        if self.validation_examples >= self.train_examples:
+            _refuse("validation_examples", self.validation_examples, "none of the "
+                    f"{self.train_examples} training examples in use would be left; give fewer")
+        available = self.train_examples - self.validation_examples
+        if self.batch_size > available:
             _refuse("batch_size", self.batch_size, "larger than the training set in use; "
-                    f"give at most {self.train_examples}")
+                    f"give at most {available}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,16 +210,24 @@ class DistributionConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
-    """What is measured.  `step_size` None means the rule max(1/255, epsilon / steps)."""
+    """What is measured.  `step_size` None means the rule max(1/255, epsilon / steps).
+
+    `checkpoint` is "last" or "best", the one that is measured and exported; `patience` epochs
+    without a better one end the training, 0 for never.
+    """
     attacks: Tuple[str, ...] = _setting("eval_attacks", defines=False)
     batch_size: int = _setting("eval_batch_size", defines=False)
     every: int = _setting("eval_every", defines=False)
     step_size: Optional[float] = _setting("eval_step_size", defines=False)
+    validation_attack: str = _setting(default="pgd-10")
+    patience: int = _setting(defines=False, default=0)
+    checkpoint: str = _setting("eval_checkpoint", defines=False, default="last")
 
     def __post_init__(self):
         object.__setattr__(self, "attacks", tuple(self.attacks))  # JSON brings a list
         _check_range("eval_batch_size", self.batch_size, low=1)
         _check_range("eval_every", self.every, low=0)
+        _check_range("patience", self.patience, low=0)
         if self.step_size is not None:
             _check_pixel_size("eval_step_size", self.step_size)
 
@@ -198,6 +246,16 @@ class Config:
 
     def __post_init__(self):
         _check_range("seed", self.seed, low=0, below=2**31)
+        self._check_validation()
+
+    def _check_validation(self):
+        if self.data.validation_examples:
+            return
+        for flag, value in (("patience", self.evaluation.patience),
+                            ("eval_checkpoint", self.evaluation.checkpoint)):
+            if value not in (0, "last"):
+                _refuse(flag, value, "there is nothing to judge the checkpoints by; give "
+                        "--validation_examples=N too")
 
     def to_dict(self) -> dict:
         return dataclasses.asdict(self)

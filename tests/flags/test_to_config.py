@@ -173,6 +173,24 @@ REFUSALS = {
     "--max_bad_records=-1": "--max_bad_records=-1: .* at least 0",
     "--randaugment_layers=0": "--randaugment_layers=0: .* at least 1",
     "--randaugment_magnitude=31": "--randaugment_magnitude=31.0: .* at most 30",
+    "--sparta_kernel_size=2": "--sparta_kernel_size=2: give an odd number",
+    "--sparta_gain=0": "--sparta_gain=0.0: .* above 0",
+    "--attack_gradient=swoosh": "--attack_gradient=swoosh: unknown activation",
+    "--update_gradient=swoosh": "--update_gradient=swoosh: unknown activation",
+    "--trades_beta=-1": "--trades_beta=-1.0: .* at least 0",
+    "--backward_smoothing_beta=-1": "--backward_smoothing_beta=-1.0: ",
+    "--backward_smoothing_gamma=-1": "--backward_smoothing_gamma=-1.0: ",
+    "--converge_smooth_threshold=-1": "--converge_smooth_threshold=-1.0: ",
+    "--converge_smooth_weight=-1": "--converge_smooth_weight=-1.0: ",
+    "--converge_smooth_stride=-1": "--converge_smooth_stride=-1: ",
+    "--catastrophic_drop=2": "--catastrophic_drop=2.0: .* at most 1",
+    "--sam_rho=-1": "--sam_rho=-1.0: .* at least 0",
+    "--sam_adaptive": "--sam_adaptive=true: .*--sam_rho above 0",
+    "--sam_norm=local": "--sam_norm=local: .*global",
+    "--validation_examples=1437": "--validation_examples=1437: none of the 1437",
+    "--validation_attack=clean": "--validation_attack=clean: name one attack",
+    "--patience=3": "--patience=3: .*--validation_examples",
+    "--eval_checkpoint=best": "--eval_checkpoint=best: .*--validation_examples",
     "--strategy=horovod": "--strategy=horovod: unknown strategy 'horovod'; known: auto",
     "--virtual_cpus=0": "--virtual_cpus=0: ",
     "--xla=maybe": "--xla=maybe: .*auto",
@@ -186,7 +204,8 @@ REFUSALS = {
 }
 # Text that anything may be, switches, or tried later.
 NOT_REFUSED_HERE = {"model_dir", "resume", "images", "output", "init_checkpoint", "data_dir",
-                    "download", "checkpoint_ema", "random_start", "tpu"}
+                    "download", "checkpoint_ema", "random_start", "tpu", "sparta_shared",
+                    "sparta_from", "freeze_activation", "converge_smooth_project"}
 
 
 @pytest.mark.parametrize("argument", REFUSALS)
