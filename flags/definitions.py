@@ -130,6 +130,8 @@ GROUPS = {
          "logits, 0 or more."),
         (_number, "converge_smooth_threshold", 0.03, "For converge_smooth: how far a batch's benign "
          "loss may be from the last epoch's mean, 0 or more."),
+        (_number, "converge_smooth_ratio", 1, "For converge_smooth: the threshold follows the change "
+         "of the epochs' means, from threshold/ratio to threshold; 1 or more, 1: constant."),
         (_number, "converge_smooth_weight", 1, "For converge_smooth: weight of the benign loss where "
          "it is further, 0 or more."),
         (_integer, "converge_smooth_stride", 1, "For converge_smooth: epochs without it at both ends "

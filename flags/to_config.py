@@ -10,10 +10,9 @@ import os
 import re
 
 from flags import defaults
-from sat_tf import activations, attacks, data, distribution, models
+from sat_tf import activations, attacks, data, distribution, models, training
 from sat_tf import config as configs
 from sat_tf.errors import UserError, look_up
-from sat_tf.training import methods
 
 
 # The compute dtype is not among these: it is part of what a run computes.
@@ -92,9 +91,11 @@ def _notes_on_import(flags, imported):
 
 
 def _notes_on_training(flags, config):
-    taken = methods.row(config.method.name).attack_settings
+    row = training.row(config.method.name)
+    taken = (*row.attack_settings, *row.constants.values())
     # Not epsilon: evaluation uses it whatever the method.
-    settings = ("step_size", "num_steps", "random_start", "clean_start_probability")
+    settings = ("step_size", "num_steps", "random_start", "clean_start_probability",
+                *(flag for other in training.METHODS.values() for flag in other.constants.values()))
     by_method = [name for name in settings if flags[name].present and name not in taken]
     by_augment = [name for name in ("randaugment_layers", "randaugment_magnitude")
                   if flags[name].present and config.data.augment != "randaugment"]
@@ -175,16 +176,14 @@ def _attack_name(text):
 
 
 def _method(values, clean_epochs, otherwise):
-    row = methods.row(values.get("method"))
+    row = training.row(values.get("method"))
     return configs.MethodConfig(
         name=values.get("method"), clean_epochs=values.get("clean_epochs", clean_epochs),
         label_smoothing=values.get("label_smoothing", otherwise["label_smoothing"]),
         update_gradient=_gradient(values, "update_gradient"),
         catastrophic_drop=values.get("catastrophic_drop", row.catastrophic_drop),
-        **{name: values.get(name) for name in (
-            "trades_beta", "backward_smoothing_beta", "backward_smoothing_gamma",
-            "converge_smooth_threshold", "converge_smooth_weight", "converge_smooth_stride",
-            "converge_smooth_project")})
+        **{flag: values.get(flag) for row in training.METHODS.values()
+           for flag in row.constants.values()})
 
 
 def _gradient(values, flag):
@@ -236,9 +235,11 @@ def _model(values, description, row):
 
 
 def _attack(values, otherwise):
-    method = _checked("method", methods.row, values.get("method"))
+    method = _checked("method", training.row, values.get("method"))
     epsilon = values.get("epsilon", otherwise["epsilon"])
-    num_steps = method.num_steps or values.get("num_steps", otherwise["num_steps"])
+    num_steps = method.num_steps or otherwise["num_steps"]
+    if method.num_steps is None or "num_steps" in method.attack_settings:
+        num_steps = values.get("num_steps", num_steps)
     configs.check_attack_size(epsilon, num_steps)  # before they are divided
     return configs.AttackConfig(
         epsilon=epsilon, num_steps=num_steps,

@@ -112,6 +112,7 @@ class MethodConfig:
     backward_smoothing_beta: float = _setting(default=10.0)
     backward_smoothing_gamma: float = _setting(default=1.0)
     converge_smooth_threshold: float = _setting(default=0.03)
+    converge_smooth_ratio: float = _setting(default=1.0)
     converge_smooth_weight: float = _setting(default=1.0)
     converge_smooth_stride: int = _setting(default=1)
     converge_smooth_project: bool = _setting(default=True)
@@ -124,6 +125,7 @@ class MethodConfig:
                      "converge_smooth_threshold", "converge_smooth_weight",
                      "converge_smooth_stride"):
             _check_range(name, getattr(self, name), low=0)
+        _check_range("converge_smooth_ratio", self.converge_smooth_ratio, low=1)
         _check_range("catastrophic_drop", self.catastrophic_drop, low=0, high=1)
 
 

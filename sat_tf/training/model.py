@@ -1,6 +1,6 @@
 """Adversarial training through Keras' own `compile` and `fit`.
 
-    model = AdversarialModel(classifier, methods.create("pgd", epsilon=8/255, num_steps=7))
+    model = AdversarialModel(classifier, training.create("pgd", epsilon=8/255, num_steps=7))
     model.compile("sgd")
     model.fit(images, labels, epochs=10, callbacks=[tf.keras.callbacks.CSVLogger("log.csv")])
     model.save("robust.keras")  # the bare classifier
@@ -14,8 +14,8 @@ from sat_tf import attacks, seeds
 from sat_tf.training import classifiers, methods, optimization, step
 
 
-class _CleanEpochs(tf.keras.callbacks.Callback):
-    """Tells the model, at each epoch's start, whether the attack has begun.
+class _Epochs(tf.keras.callbacks.Callback):
+    """Tells the model and its method which epoch begins, and so whether the attack has begun.
 
     Until it has, `adversarial_accuracy` would be that of clean images; it becomes NaN in the logs.
     """
@@ -23,6 +23,8 @@ class _CleanEpochs(tf.keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self._attacking = epoch >= self.model.clean_epochs
         self.model.attacking.assign(self._attacking)
+        if self.model.method.state is not None:
+            self.model.method.state.begin_epoch(epoch)
 
     def on_train_batch_end(self, batch, logs=None):
         self._blank(logs)
@@ -73,6 +75,8 @@ class AdversarialModel(tf.keras.Model):
             clean_epochs == 0, trainable=False, name="attacking",
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
         self.average = optimization.WeightAverage(classifier, ema_decay) if ema_decay else None
+        if method.state is not None:
+            method.state.build()
         self._seed = seed
         self._to_logits = classifier if from_logits else classifiers.logits_of(classifier)
         self._weight_decay = weight_decay
@@ -105,6 +109,8 @@ class AdversarialModel(tf.keras.Model):
         parts = dict(classifier=self.classifier, optimizer=self.optimizer, step=self.global_step)
         if self.average is not None:
             parts["average"] = self.average
+        if self.method.state is not None:
+            parts["method"] = self.method.state
         return tf.train.Checkpoint(**parts)
 
     def logits(self, images, training=False):
@@ -113,17 +119,17 @@ class AdversarialModel(tf.keras.Model):
 
     def fit(self, *args, callbacks=None, **kwargs):
         """As Keras' `fit`; the attack begins after `clean_epochs` epochs."""
-        if self.clean_epochs:
-            callbacks = self._with_clean_epochs(callbacks)
+        if self.clean_epochs or self.method.state is not None:
+            callbacks = self._with_epochs(callbacks)
         return super().fit(*args, callbacks=callbacks, **kwargs)
 
-    def _with_clean_epochs(self, callbacks):
-        clean_epochs = _CleanEpochs()
+    def _with_epochs(self, callbacks):
+        epochs = _Epochs()
         if isinstance(callbacks, tf.keras.callbacks.CallbackList):  # made by the caller, in full
-            clean_epochs.set_model(self)
-            callbacks.callbacks.insert(0, clean_epochs)
+            epochs.set_model(self)
+            callbacks.callbacks.insert(0, epochs)
             return callbacks
-        return [clean_epochs, *tf.nest.flatten([] if callbacks is None else callbacks)]
+        return [epochs, *tf.nest.flatten([] if callbacks is None else callbacks)]
 
     def train_step(self, data):
         images, labels, sample_weight = self._unpack(data)
@@ -145,6 +151,8 @@ class AdversarialModel(tf.keras.Model):
             clean["clean_accuracy"] = self._sampled_clean_accuracy(images, labels)
         loss, measured = step.apply_gradients(
             self.optimizer, self.classifier.trainable_variables, compute_loss)
+        if self.method.state is not None:
+            self.method.state.update(measured)
         if self.average is not None:
             self.average.update(self.global_step)
         self.global_step.assign_add(1)

@@ -13,15 +13,19 @@ import tensorflow as tf
 from sat_tf.errors import look_up
 
 
-def _drops(step, after, total_steps):
-    """0.1 for each of the shares `after` of training that has passed."""
-    passed = [tf.cast(step >= share * total_steps, tf.float32) for share in after]
+# After which shares of training the schedules with sudden drops have them: the release's epochs
+# 30, 60, 90 of 100, and epochs 100 and 105 of 110.
+_DROPS = {"step": (0.3, 0.6, 0.9), "late_step": (100 / 110, 105 / 110)}
+
+
+def _drops(step, name, total_steps):
+    passed = [tf.cast(step >= share * total_steps, tf.float32) for share in _DROPS[name]]
     return 0.1 ** tf.add_n(passed)
 
 
 def _step_drops(step, *, total_steps, **unused):
     """0.1 after each of 30, 60 and 90 % of training: the release's epochs 30, 60, 90 of 100."""
-    return _drops(step, (0.3, 0.6, 0.9), total_steps)
+    return _drops(step, "step", total_steps)
 
 
 def _late_step_drops(step, *, total_steps, **unused):
@@ -30,7 +34,7 @@ def _late_step_drops(step, *, total_steps, **unused):
     Training on at a low rate overfits what robustness there is, so there is little of it
     (Rice et al., 2020, https://arxiv.org/abs/2002.11569).
     """
-    return _drops(step, (100 / 110, 105 / 110), total_steps)
+    return _drops(step, "late_step", total_steps)
 
 
 def _exponential(step, *, steps_per_epoch, **unused):
@@ -62,6 +66,11 @@ SCHEDULES = {
     "cosine": _cosine,
     "triangular": _triangular,
 }
+
+
+def rate_jumps(schedule: str, total_steps: int) -> tuple:
+    """Returns the steps at which a row of SCHEDULES drops at once; () for the gradual ones."""
+    return tuple(share * total_steps for share in _DROPS.get(schedule, ()))
 
 
 @tf.keras.utils.register_keras_serializable(package="sat_tf")

@@ -181,6 +181,7 @@ REFUSALS = {
     "--backward_smoothing_beta=-1": "--backward_smoothing_beta=-1.0: ",
     "--backward_smoothing_gamma=-1": "--backward_smoothing_gamma=-1.0: ",
     "--converge_smooth_threshold=-1": "--converge_smooth_threshold=-1.0: ",
+    "--converge_smooth_ratio=0.5": "--converge_smooth_ratio=0.5: .* at least 1",
     "--converge_smooth_weight=-1": "--converge_smooth_weight=-1.0: ",
     "--converge_smooth_stride=-1": "--converge_smooth_stride=-1: ",
     "--catastrophic_drop=2": "--catastrophic_drop=2.0: .* at most 1",
