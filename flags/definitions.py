@@ -36,6 +36,24 @@ class _FractionParser(absl_flags.ArgumentParser):
         return "fraction"
 
 
+class _FractionsParser(_FractionParser):
+    """Reads a comma list of such numbers as a tuple of floats."""
+
+    syntactic_help = "a comma list of numbers or fractions, such as 1/2,3/4"
+
+    def parse(self, argument):
+        if isinstance(argument, tuple):
+            return argument
+        return tuple(map(super().parse, argument.split(",")))
+
+    def flag_type(self):
+        return "fractions"
+
+
+def _numbers(name, default, help_text, flag_values):
+    absl_flags.DEFINE(_FractionsParser(), name, default, help_text, flag_values)
+
+
 def _number(name, default, help_text, flag_values):
     absl_flags.DEFINE(_FractionParser(), name, default, help_text, flag_values)
 
@@ -150,6 +168,8 @@ GROUPS = {
         (_number, "learning_rate", None, "The full rate. Default: the model's, times "
          "batch_size/256."),
         (_choice, "schedule", None, tuple(SCHEDULES), "Of the learning rate. Default: the model's."),
+        (_numbers, "drops", None, "Shares of training, in (0, 1), after which the schedules step and "
+         "late_step drop to a tenth: 1/2,3/4. Default: 0.3,0.6,0.9 and 100/110,105/110."),
         (_number, "warmup_epochs", None, "Linear warm-up. Default: the model's."),
         (_number, "warmup_learning_rate", None, "Where the warm-up starts. Default: the model's."),
         (_number, "weight_decay", None, "Times half the squared weights, added to the loss. "

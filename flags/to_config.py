@@ -13,6 +13,7 @@ from flags import defaults
 from sat_tf import activations, attacks, data, distribution, models, training
 from sat_tf import config as configs
 from sat_tf.errors import UserError, look_up
+from sat_tf.training import optimization
 
 
 # The compute dtype is not among these: it is part of what a run computes.
@@ -97,10 +98,12 @@ def _notes_on_training(flags, config):
     settings = ("step_size", "num_steps", "random_start", "clean_start_probability",
                 *(flag for other in training.METHODS.values() for flag in other.constants.values()))
     by_method = [name for name in settings if flags[name].present and name not in taken]
+    gradual = flags["drops"].present and not optimization.default_drops(config.optimizer.schedule)
     by_augment = [name for name in ("randaugment_layers", "randaugment_magnitude")
                   if flags[name].present and config.data.augment != "randaugment"]
     return [*(f"--{name} is not used by --method={config.method.name}" for name in by_method),
-            *(f"--{name} is not used by --augment={config.data.augment}" for name in by_augment)]
+            *(f"--{name} is not used by --augment={config.data.augment}" for name in by_augment),
+            *([f"--drops is not used by --schedule={config.optimizer.schedule}"] * gradual)]
 
 
 def describe(flags, stored=None, imported=None, recorded=None):
@@ -288,7 +291,7 @@ def _optimizer(values, data_config, otherwise, stored):
             "warmup_learning_rate", min(otherwise["warmup_learning_rate"], learning_rate)),
         **{name: values.get(name, otherwise[name]) for name in (
             "schedule", "warmup_epochs", "weight_decay", "weight_decay_on", "ema_decay")},
-        **{name: values.get(name) for name in ("sam_rho", "sam_adaptive", "sam_norm")})
+        **{name: values.get(name) for name in ("sam_rho", "sam_adaptive", "sam_norm", "drops")})
 
 
 def _evaluation_batch(examples):

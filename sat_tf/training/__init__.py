@@ -13,10 +13,10 @@ import tensorflow as tf
 from sat_tf import attacks
 from sat_tf.config import Config
 from sat_tf.errors import look_up
-from sat_tf.training import converge_smooth, methods
+from sat_tf.training import converge_smooth, methods, optimization
 from sat_tf.training.methods import Method
 from sat_tf.training.model import AdversarialModel
-from sat_tf.training.optimization import Schedule, create_optimizer, rate_jumps
+from sat_tf.training.optimization import Schedule, create_optimizer
 
 __all__ = ["AdversarialModel", "METHODS", "Method", "Row", "build", "build_method", "create", "row"]
 
@@ -45,11 +45,16 @@ class Row:
     from_config: Callable[[Config], Dict] = lambda config: {}
 
 
+def _drops(settings):
+    own = optimization.default_drops(settings.schedule)
+    return own if settings.drops is None else settings.drops
+
+
 def _rate_boundaries(config):
     """The epochs that ConvergeSmooth's segments begin and end at: the attack's begin is one too."""
     settings = config.optimizer
-    jumps = rate_jumps(settings.schedule, settings.train_steps)
-    epochs = [round(step / settings.steps_per_epoch, 6) for step in (*jumps, settings.train_steps)]
+    epochs_in_all = settings.train_steps / settings.steps_per_epoch
+    epochs = [round(share * epochs_in_all, 6) for share in (*_drops(settings), 1.0)]
     first = config.method.clean_epochs
     return {"boundaries": (first, *(epoch for epoch in epochs if epoch > first))}
 
@@ -106,7 +111,7 @@ def _build_optimizer(config: Config) -> tf.keras.optimizers.Optimizer:
     optimizer = create_optimizer(settings.name, Schedule(
         settings.schedule, learning_rate=settings.learning_rate,
         total_steps=settings.train_steps, steps_per_epoch=settings.steps_per_epoch,
-        warmup_steps=settings.warmup_steps, warmup_learning_rate=settings.warmup_learning_rate))
+        drops=_drops(settings), warmup_steps=settings.warmup_steps, warmup_learning_rate=settings.warmup_learning_rate))
     if config.distribution.precision == "float16":  # its gradients would underflow unscaled
         optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
     return optimizer

@@ -156,6 +156,9 @@ REFUSALS = {
     "--learning_rate=-1": "--learning_rate=-1.0: ",
     "--learning_rate=nan": "--learning_rate=nan: ",
     "--schedule=linear": "--schedule=linear: .*cosine",
+    "--drops=1.5": "--drops=1.5: .* below 1",
+    "--drops=3/4,1/2": "--drops=0.75,0.5: give rising shares",
+    "--drops=late": "--drops=late: give a number or a fraction",
     "--warmup_epochs=-1": "--warmup_epochs=-1.0: ",
     "--warmup_learning_rate=-1": "--warmup_learning_rate=-1.0: ",
     "--weight_decay=-1": "--weight_decay=-1.0: ",
@@ -227,6 +230,9 @@ def test_every_flag_has_a_refusal():
      ["--num_steps is not used by --method=standard"]),
     (("--method=pgd", "--num_steps=3", "--randaugment_layers=1"),
      ["--randaugment_layers is not used by --augment=none"]),
+    (("--trades_beta=3", "--drops=1/2"),
+     ["--trades_beta is not used by --method=pgd", "--drops is not used by --schedule=triangular"]),
+    (("--method=trades", "--trades_beta=3", "--schedule=step", "--drops=1/2"), []),
     (("--augment=randaugment", "--randaugment_layers=1"), [])])
 def test_flags_that_a_run_has_no_use_for_are_named(arguments, notes):
     flags = parse(*arguments)
