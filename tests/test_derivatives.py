@@ -169,7 +169,7 @@ def test_any_slope_can_stand_in():
 @pytest.mark.parametrize("name, alpha", [
     *((name, None) for name in SUBSTITUTES), ("elu", 1.2), ("celu", 1.2)])
 def test_the_table_tells_which_slopes_jump(name, alpha):
-    """On a grid of 1e-4; the steepest smooth slope, of smoothrelu, rises by 0.04 from point to point."""
+    """On a grid of 1e-4, from point to point of which the slope of smoothrelu rises by 0.04."""
     inputs = tf.constant(np.arange(-8.0, 8.0, 1e-4), tf.float32)
     _, slope = _run(activations.create(name, alpha)(), inputs, None)
     assert (np.abs(np.diff(slope)).max() < 0.05) == activations.is_smooth(name, alpha)
