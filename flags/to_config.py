@@ -77,6 +77,7 @@ def default_model_dir(flags, imported=None) -> str:
 def notes(flags, config, imported=None) -> list:
     """Returns what a user should know who gave flags without a use, or imports a network."""
     return [*(_notes_on_training(flags, config) if trains(flags) else ()),
+            *(_notes_on_gradients(flags, config) if _reads_data(flags) else ()),
             *(_notes_on_import(flags, imported) if imported else ())]
 
 
@@ -89,6 +90,19 @@ def _notes_on_import(flags, imported):
     if imported.has_raw and imported.has_averaged and not flags.checkpoint_ema:
         found.append("the checkpoint has moving averages too; --checkpoint_ema=true takes them")
     return found
+
+
+def _notes_on_gradients(flags, config):
+    network = config.model
+    for flag in ("attack_gradient", "update_gradient"):
+        name = flags[flag].value if flags[flag].present else None
+        if name == network.activation:
+            yield f"--{flag}={name} names the network's own activation"
+        elif name and activations.is_smooth(network.activation, network.activation_alpha):
+            yield (f"--{flag}={name} replaces the derivative of {network.activation}, which is "
+                   "smooth already")
+    if trains(flags) and flags["attack_gradient"].present and config.method.name == "standard":
+        yield "--attack_gradient is not used by --method=standard, only to evaluate"
 
 
 def _notes_on_training(flags, config):
@@ -192,7 +206,7 @@ def _method(values, clean_epochs, otherwise):
 def _gradient(values, flag):
     name = values.get(flag)
     if name is not None:
-        _checked(flag, activations.create, name)
+        _checked(flag, activations.check_derivative, name)
     return name
 
 

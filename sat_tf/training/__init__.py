@@ -122,7 +122,9 @@ def build(config: Config, classifier: tf.keras.Model, method: Method) -> Adversa
     model = AdversarialModel(
         classifier, method, seed=config.seed, weight_decay=config.optimizer.weight_decay,
         weight_decay_on=config.optimizer.weight_decay_on, ema_decay=config.optimizer.ema_decay,
-        clean_epochs=config.method.clean_epochs)
+        clean_epochs=config.method.clean_epochs,
+        attack_gradient=config.attack.attack_gradient,
+        update_gradient=config.method.update_gradient)
     model.compile(_build_optimizer(config),
                   steps_per_execution=config.distribution.steps_per_execution)
     return model

@@ -10,7 +10,7 @@ import contextlib
 
 import tensorflow as tf
 
-from sat_tf import attacks, seeds
+from sat_tf import activations, attacks, seeds
 from sat_tf.training import classifiers, methods, optimization, step
 
 
@@ -58,13 +58,19 @@ class AdversarialModel(tf.keras.Model):
       clean_epochs: epochs of `fit` before the attack begins.
       from_logits: False where the classifier gives probabilities; ValueError where that is plain
         to see and True was given.  See `classifiers.logits_of` for what is then attacked.
-    Raises: ValueError for a classifier that is not built.
+      attack_gradient, update_gradient: None, or the row of `ACTIVATIONS` whose derivative replaces
+        the activations' own in what `method.perturb` and `method.loss` run; values stay.
+    Raises: ValueError for a classifier that is not built, and for one with none of our activations
+      where their derivative is to be replaced.
     """
 
     def __init__(self, classifier, method, *, seed=0, weight_decay=0.0, weight_decay_on="kernels",
-                 ema_decay=0.0, clean_epochs=0, from_logits=True):
+                 ema_decay=0.0, clean_epochs=0, from_logits=True, attack_gradient=None,
+                 update_gradient=None):
         super().__init__(name="adversarial_" + classifier.name)
         classifiers.check(classifier, from_logits)
+        for name in (attack_gradient, update_gradient):
+            classifiers.check_derivative(classifier, name)
         self.classifier = classifier
         self.method = method
         self.clean_epochs = clean_epochs
@@ -75,6 +81,7 @@ class AdversarialModel(tf.keras.Model):
             clean_epochs == 0, trainable=False, name="attacking",
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
         self.average = optimization.WeightAverage(classifier, ema_decay) if ema_decay else None
+        self._attack_gradient, self._update_gradient = attack_gradient, update_gradient
         if method.state is not None:
             method.state.build()
         self._seed = seed
@@ -117,6 +124,14 @@ class AdversarialModel(tf.keras.Model):
         """Returns float32 [batch, classes]."""
         return tf.cast(self._to_logits(images, training=training), tf.float32)
 
+    def _attack_logits(self, images):
+        with activations.derivative_of(self._attack_gradient):
+            return self.logits(images)
+
+    def _update_logits(self, images):
+        with activations.derivative_of(self._update_gradient):
+            return self.logits(images, training=True)
+
     def fit(self, *args, callbacks=None, **kwargs):
         """As Keras' `fit`; the attack begins after `clean_epochs` epochs."""
         if self.clean_epochs or self.method.state is not None:
@@ -135,12 +150,12 @@ class AdversarialModel(tf.keras.Model):
         images, labels, sample_weight = self._unpack(data)
         seed = seeds.replica_seed(self._seed, seeds.TRAINING_ATTACK, self.global_step)
         adversarial = step.perturb(
-            self.method, self.logits, images, labels, seed,
+            self.method, self._attack_logits, images, labels, seed,
             attacking=self.attacking if self.clean_epochs else None)
 
         def compute_loss():
             per_example, measured = self.method.loss(
-                lambda x: self.logits(x, training=True), images, adversarial, labels)
+                self._update_logits, images, adversarial, labels)
             if sample_weight is not None:
                 per_example *= tf.cast(sample_weight, per_example.dtype)
             decay_loss = optimization.weight_decay_loss(self._decayed, self._weight_decay)
@@ -163,7 +178,7 @@ class AdversarialModel(tf.keras.Model):
     def test_step(self, data):
         images, labels, sample_weight = self._unpack(data)
         seed = seeds.replica_seed(self._seed, seeds.EVALUATION_ATTACK, self.global_step)
-        adversarial = self.method.perturb(self.logits, images, labels, seed)
+        adversarial = self.method.perturb(self._attack_logits, images, labels, seed)
         logits = self.logits(images)
         return self._report(
             sample_weight, loss=methods.cross_entropy(logits, labels),

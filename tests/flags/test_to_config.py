@@ -233,7 +233,15 @@ def test_every_flag_has_a_refusal():
     (("--trades_beta=3", "--drops=1/2"),
      ["--trades_beta is not used by --method=pgd", "--drops is not used by --schedule=triangular"]),
     (("--method=trades", "--trades_beta=3", "--schedule=step", "--drops=1/2"), []),
-    (("--augment=randaugment", "--randaugment_layers=1"), [])])
+    (("--augment=randaugment", "--randaugment_layers=1"), []),
+    (("--activation=relu", "--attack_gradient=swish", "--update_gradient=smoothrelu"), []),
+    (("--activation=elu", "--activation_alpha=1.2", "--attack_gradient=swish"), []),
+    (("--activation=elu", "--attack_gradient=swish"),
+     ["--attack_gradient=swish replaces the derivative of elu, which is smooth already"]),
+    (("--activation=relu", "--update_gradient=relu", "--method=standard"),
+     ["--update_gradient=relu names the network's own activation"]),
+    (("--activation=relu", "--attack_gradient=swish", "--method=standard"),
+     ["--attack_gradient is not used by --method=standard, only to evaluate"])])
 def test_flags_that_a_run_has_no_use_for_are_named(arguments, notes):
     flags = parse(*arguments)
     assert to_config.notes(flags, to_config.to_config(flags)) == notes
