@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 import tiny
+from benchmarks.study import numbers
 from sat_tf import diagnostics
 
 RANDOM = np.random.RandomState(0)
@@ -47,9 +48,9 @@ def test_attack_losses_rise_with_the_steps_and_have_static_shape():
     assert clean < values[0] <= values[1] + 1e-4 and values[1] <= values[2] + 1e-4
 
 
-def test_on_a_linear_model_one_step_is_as_good_as_twenty_only_to_its_reach():
-    # From a start at least -epsilon off, a step of epsilon need not reach the corner; 20 steps of
-    # epsilon / 20 reach no further: sign gradients never change, so both moves are the same.
+def test_on_a_linear_model_one_step_is_as_good_as_twenty():
+    # A step of epsilon from a random start need not reach the corner of the ball, and 20 steps of
+    # epsilon / 20 in the same direction reach no further.
     losses = diagnostics.attack_losses(linear, IMAGES, LABELS, 0, epsilon=0.1).numpy()
     np.testing.assert_allclose(losses, losses[0], rtol=1e-4)
 
@@ -142,9 +143,10 @@ def test_what_cannot_be_measured_is_refused(call):
         call()
 
 
-def test_all_of_it_is_a_flat_dict_of_floats():
+def test_all_of_it_is_a_flat_dict_of_floats_of_which_studies_show_each():
     measured = diagnostics.measure(linear, IMAGES, LABELS, seed=0, epsilon=0.1)
     assert all(isinstance(value, float) for value in measured.values())
+    assert set(measured) == set(numbers.DIAGNOSTICS)
     assert measured["attack_loss_gap"] == pytest.approx(
         measured["attack_loss_20"] - measured["attack_loss_1"], abs=1e-6)
     assert measured["sign_flip_rate"] == 0

@@ -28,6 +28,8 @@ DIAGNOSED_EXAMPLES = 256  # the first of the evaluation part
 def run_cell(folder, about, interruption) -> dict:
     """Trains to the end, from the folder's checkpoint where there is one, and returns the cell.
 
+    With how many cores it ran, and under what load of the machine, is in it, since seconds depend on it.
+
     Args:
       folder: of the run.
       about: what `schedule` says of the cell; see `grids.Cell` for "asked".
@@ -58,7 +60,7 @@ def run_cell(folder, about, interruption) -> dict:
     return {**about, **results, **_of_training(config, metrics),
             **_measure(trained, about["asked"], interruption),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else
-            os.cpu_count()}
+            os.cpu_count(), "load_average": round(os.getloadavg()[0], 2)}
 
 
 def _of_training(config, metrics):

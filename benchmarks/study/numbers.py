@@ -107,7 +107,7 @@ def _numbers(cell):
             numbers[f"substituted_robust_accuracy/{attack}"] = substituted[attack]
             numbers[f"lower_robust_accuracy/{attack}"] = min(accuracy, substituted[attack])
     for name in ("small_robust_accuracy", "small_epsilon", "epsilon", "examples", "step",
-                 "seconds_per_epoch", "jobs", "cores"):
+                 "seconds_per_epoch", "jobs", "cores", "load_average"):
         numbers[name] = cell[name]
     for derivative, measured in cell.get("diagnostics", {}).items():
         numbers.update({f"diagnostics/{derivative}/{name}": value
