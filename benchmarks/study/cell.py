@@ -1,4 +1,4 @@
-"""One cell in a process of its own, since TensorFlow never frees a graph: train, measure, write cell.json.
+"""One cell in a process of its own, since TensorFlow never frees a graph: train, measure, write it down.
 
     python -m benchmarks.study.cell FOLDER '{"row": .., "seed": .., "jobs": .., "asked": {..}}'
 

@@ -103,7 +103,7 @@ def _axes(x_label, y_label):
 
 
 def _label(axes, ends):
-    """Writes each name right of the axes, at its height or as near as others leave, with a line to it."""
+    """Writes each name right of the axes, as near to its height as others let it, with a line."""
     low, high = axes.get_ylim()
     ends = sorted(ends, key=lambda end: end[2])
     heights = spaced([(y - low) / (high - low) for _, _, y, _ in ends], gap=0.065)
