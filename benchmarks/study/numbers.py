@@ -3,17 +3,23 @@
 Accuracies are fractions here; the reports make percentages of them.
 """
 
-from typing import Dict, List, NamedTuple
+from typing import Dict, List, NamedTuple, Optional
 
 
 class Column(NamedTuple):
-    """How a number is shown: its heading with the unit, a factor, and decimal places."""
+    """How a number is shown: its heading with the unit, a factor, and decimal places.
+
+    None for places means three significant digits, where sizes differ from data set to data set.
+    """
     heading: str
     factor: float = 1.0
-    places: int = 2
+    places: Optional[int] = 2
 
     def show(self, value) -> str:
-        return "–" if value is None else f"{value * self.factor:.{self.places}f}"
+        if value is None:
+            return "–"
+        form = ".3g" if self.places is None else f".{self.places}f"
+        return format(value * self.factor, form)
 
 
 def _percent(heading):
@@ -39,10 +45,10 @@ DIAGNOSTICS = {
     "attack_loss_gap": Column("20 less 1 (nats)", places=3),
     "sign_flip_rate": _percent("signs that flip a step"),
     "sign_zero_share": _percent("without sign"),
-    "gradient_lipschitz_mean": Column("Lipschitz, mean (nats/pixel unit²)", places=1),
-    "gradient_lipschitz_quantile_90": Column("90 % quantile", places=1),
-    "gradient_lipschitz_relative_mean": Column("relative, mean (1/pixel unit)", places=1),
-    "gradient_lipschitz_relative_quantile_90": Column("relative, 90 % quantile", places=1),
+    "gradient_lipschitz_mean": Column("Lipschitz, mean (nats/pixel unit²)", places=None),
+    "gradient_lipschitz_quantile_90": Column("90 % quantile", places=None),
+    "gradient_lipschitz_relative_mean": Column("relative, mean (1/pixel unit)", places=None),
+    "gradient_lipschitz_relative_quantile_90": Column("relative, 90 % quantile", places=None),
     "gradient_lipschitz_zero_share": _percent("without gradient"),
 }
 

@@ -255,6 +255,12 @@ def test_plots_are_small_and_only_of_what_there_is(cells, tmp_path):
     assert plots.write(STUDY, "bare", bare, tmp_path) == []
 
 
+def test_numbers_of_any_size_keep_their_digits():
+    lipschitz = numbers.DIAGNOSTICS["gradient_lipschitz_mean"]
+    assert [lipschitz.show(value) for value in (0.02281, 12.34, None)] == ["0.0228", "12.3", "–"]
+    assert numbers.DIAGNOSTICS["sign_flip_rate"].show(0.04777) == "4.8"
+
+
 def test_bands_are_over_the_curves_that_reach_an_epoch():
     epochs, mean, deviation = plots.band([[[1, 0.2], [2, 0.4]], [[1, 0.4]]])
     assert epochs.tolist() == [1, 2]
