@@ -1,0 +1,164 @@
+"""One cell in a process of its own, since TensorFlow never frees a graph: train, measure, write it down.
+
+    python -m benchmarks.study.cell FOLDER '{"row": .., "seed": .., "jobs": .., "asked": {..}}'
+
+Started by `schedule`; exit status and messages are those of main.py.
+"""
+
+import json
+import os
+import statistics
+import sys
+
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from flags import definitions, to_config  # noqa: E402
+import tensorflow as tf  # noqa: E402
+from sat_tf import activations, attacks, data, diagnostics, distribution, errors  # noqa: E402
+from sat_tf import evaluation, run_folder  # noqa: E402
+from sat_tf.interruption import Interrupted, Interruption  # noqa: E402
+from sat_tf.run import Run  # noqa: E402
+from tpu import connect  # noqa: E402
+
+SMALL_ATTACK = "pgd-20"
+DIAGNOSED_EXAMPLES = 256  # the first of the evaluation part
+
+
+def run_cell(folder, about, interruption) -> dict:
+    """Trains to the end, from the folder's checkpoint where there is one, and returns the cell.
+
+    With how many cores it ran, and under what load of the machine, is in it, since seconds depend on it.
+
+    Args:
+      folder: of the run.
+      about: what `schedule` says of the cell; see `grids.Cell` for "asked".
+      interruption: see `Run.train`.
+    """
+    flags = definitions.define()
+    definitions.parse(flags, ["cell", *about["asked"]["argv"], f"--model_dir={folder}"])
+    description = to_config.describe(flags)
+    config = to_config.to_config(flags, description=description)
+    where = run_folder.RunFolder(folder)
+    where.check_continues(config)
+    for note in to_config.notes(flags, config):
+        print(f"note: {note}")
+    settings = config.distribution
+    if settings.virtual_cpus > 1:
+        distribution.split_cpu(settings.virtual_cpus)
+    distribution.set_precision(settings.precision)
+    strategy = distribution.create(
+        settings.strategy, connect.connect(settings.tpu) if settings.tpu else None)
+    run = Run(config, strategy, where, description)
+    run.train(interruption, then_evaluates=True)
+    results = run.evaluate(interruption)
+    # The weights that a later --mode=eval would measure, averaged or the best where that is asked.
+    trained = Run(config, strategy, where, description, trains=False)
+    trained.load_weights()
+    with open(where.metrics, encoding="utf-8") as file:
+        metrics = [json.loads(line) for line in file]
+    return {**about, **results, **_of_training(config, metrics),
+            **_measure(trained, about["asked"], interruption),
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else
+            os.cpu_count(), "load_average": round(os.getloadavg()[0], 2)}
+
+
+def _of_training(config, metrics):
+    """Returns what metrics.jsonl says: the curves by epoch, and the seconds of an epoch."""
+    rows = [row for row in metrics if row["kind"] == "train"]
+    return {
+        "training_curve": curve(rows, "adversarial_accuracy"),
+        "validation_curve": curve(metrics, "validation_robust_accuracy"),
+        "seconds_per_epoch": seconds_per_epoch(
+            rows, first=max(2, config.method.clean_epochs),
+            images=config.optimizer.steps_per_epoch * config.data.batch_size)}
+
+
+def curve(rows, key):
+    """Returns [[epoch, value], ...] of the rows that have the key."""
+    return [[row["epoch"], row[key]] for row in rows if key in row]
+
+
+def seconds_per_epoch(rows, *, first, images):
+    """Returns the median over the epochs after `first`, or None where there are none.
+
+    The first two epochs are those of warming up, and the clean ones have no attack; checkpoints and
+    evaluations between the epochs are not counted.
+
+    Args:
+      rows: of training, one an epoch, with "images_per_second".
+      first: number of epochs to leave out.
+      images: in an epoch.
+    """
+    speeds = [row["images_per_second"] for row in rows
+              if row["epoch"] > first and "images_per_second" in row]
+    return images / statistics.median(speeds) if speeds else None
+
+
+def _measure(run, asked, interruption):
+    """Returns what a study measures beyond results.json: small epsilon, other derivative, smoothness."""
+    epsilon = run.config.attack.epsilon * asked["small_share"]
+    small = {"small": attacks.create(SMALL_ATTACK, epsilon=epsilon)}
+    measured = {"small_epsilon": epsilon,
+                "small_robust_accuracy": _robust(run, small, interruption)["small"]}
+    if asked["substitute"]:
+        same = {name: attacks.create(name, epsilon=run.config.attack.epsilon,
+                                     step_size=run.config.evaluation.step_size)
+                for name in run.config.evaluation.attacks}
+        with activations.derivative_of(asked["substitute"]):
+            measured["substituted_robust_accuracy"] = _robust(run, same, interruption)
+    if asked["diagnostics"]:
+        measured["diagnostics"] = {"exact": _diagnose(run)}
+        if asked["substitute"]:
+            with activations.derivative_of(asked["substitute"]):
+                measured["diagnostics"]["substituted"] = _diagnose(run)
+    return measured
+
+
+def _robust(run, named, interruption):
+    """Returns attack name -> robust accuracy on the evaluation examples in use."""
+    evaluator = evaluation.Evaluator(_logits_fn(run), named, seed=run.config.seed,
+                                     strategy=run.strategy)
+    return evaluator(
+        _batches(run, run.config.evaluation.batch_size),
+        on_batch=lambda *unused: interruption.check()).robust_accuracy
+
+
+def _diagnose(run):
+    count = min(DIAGNOSED_EXAMPLES, run.config.data.eval_examples)
+    images, labels, _ = next(iter(_batches(run, count)))
+    return diagnostics.measure(_logits_fn(run), images, labels, seed=run.config.seed,
+                               epsilon=run.config.attack.epsilon)
+
+
+def _logits_fn(run):
+    # A new function each time, so that nothing traced under another derivative is met again.
+    return lambda images: tf.cast(run.classifier(images, training=False), tf.float32)
+
+
+def _batches(run, batch_size):
+    return data.evaluation_batches(
+        run.source, batch_size=batch_size, image_size=run.config.model.image_size,
+        num_examples=run.config.data.eval_examples)
+
+
+def main(argv) -> int:
+    folder, about = argv[1], json.loads(argv[2])
+    try:
+        with Interruption() as interruption:
+            cell = run_cell(folder, about, interruption)
+            run_folder.write_atomically(
+                os.path.join(folder, "cell.json"), json.dumps(cell, indent=1) + "\n")
+    except Interrupted as interrupted:
+        return 128 + interrupted.signum
+    except errors.UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except errors.RunFailure as error:
+        print(f"error: {errors.one_line(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

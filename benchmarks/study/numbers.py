@@ -1,0 +1,121 @@
+"""From the cells of a study to a table of numbers: a dict for each cell, the same keys in all.
+
+Accuracies are fractions here; the reports make percentages of them.
+"""
+
+from typing import Dict, List, NamedTuple, Optional
+
+
+class Column(NamedTuple):
+    """How a number is shown: its heading with the unit, a factor, and decimal places.
+
+    None for places means three significant digits, where sizes differ from data set to data set.
+    """
+    heading: str
+    factor: float = 1.0
+    places: Optional[int] = 2
+
+    def show(self, value) -> str:
+        if value is None:
+            return "–"
+        form = ".3g" if self.places is None else f".{self.places}f"
+        return format(value * self.factor, form)
+
+
+def _percent(heading):
+    return Column(f"{heading} (%)", 100.0, 1)
+
+
+# Name of a column -> the keys of its numbers; "{}" stands for each attack of the evaluation.
+COLUMNS = {
+    "clean": "clean_accuracy",
+    "robust": "robust_accuracy/{}",
+    "substituted": "substituted_robust_accuracy/{}",
+    "lower": "lower_robust_accuracy/{}",
+    "small": "small_robust_accuracy",
+    "seconds": "seconds_per_epoch",
+    "cost": "cost_ratio",
+}
+
+DIAGNOSTICS = {
+    "attack_loss_1": Column("loss after 1 step (nats)", places=3),
+    "attack_loss_2": Column("2 steps", places=3),
+    "attack_loss_5": Column("5 steps", places=3),
+    "attack_loss_20": Column("20 steps", places=3),
+    "attack_loss_gap": Column("20 less 1 (nats)", places=3),
+    "sign_flip_rate": _percent("signs that flip a step"),
+    "sign_zero_share": _percent("without sign"),
+    "gradient_lipschitz_mean": Column("Lipschitz, mean (nats/pixel unit²)", places=None),
+    "gradient_lipschitz_quantile_90": Column("90 % quantile", places=None),
+    "gradient_lipschitz_relative_mean": Column("relative, mean (1/pixel unit)", places=None),
+    "gradient_lipschitz_relative_quantile_90": Column("relative, 90 % quantile", places=None),
+    "gradient_lipschitz_zero_share": _percent("without gradient"),
+}
+
+
+def column_of(key, cells) -> Column:
+    """Returns how the number `key` is shown; `cells` tell the small epsilon."""
+    name, _, rest = key.partition("/")
+    if name == "diagnostics":
+        return DIAGNOSTICS[rest.partition("/")[2]]
+    headings = {
+        "clean_accuracy": "clean", "robust_accuracy": rest,
+        "substituted_robust_accuracy": f"{rest}, substituted derivative",
+        "lower_robust_accuracy": f"{rest}, the lower of the two",
+        "small_robust_accuracy": f"pgd-20 at epsilon {cells[0]['small_epsilon']:.3g}"}
+    if name in headings:
+        return _percent(headings[name])
+    return {"seconds_per_epoch": Column("seconds an epoch"),
+            "cost_ratio": Column("time, first row = 1")}[name]
+
+
+def keys_of(columns, cells) -> List[str]:
+    """Returns the keys of the columns named, those of attacks once for each attack measured."""
+    attacks = list(dict.fromkeys(name for cell in cells for name in cell["robust_accuracy"]))
+    return [key.format(attack) for key in map(COLUMNS.get, columns)
+            for attack in (attacks if "{}" in key else [""])]
+
+
+def diagnostic_keys(cells) -> Dict[str, List[str]]:
+    """Returns derivative -> keys of what was diagnosed with it; "exact" comes first."""
+    derivatives = dict.fromkeys(name for cell in cells for name in cell.get("diagnostics", {}))
+    return {name: [f"diagnostics/{name}/{key}" for key in DIAGNOSTICS] for name in derivatives}
+
+
+def comparable_times(cells) -> bool:
+    """Whether all cells were timed alike: as many side by side, on as many cores each."""
+    return len({(cell["jobs"], cell["cores"]) for cell in cells}) == 1
+
+
+def table(cells, baseline) -> List[dict]:
+    """Returns a flat dict of each cell: "row", "seed", and key -> number or None.
+
+    The cost ratio is to the row `baseline` of the same seed, and None unless all were timed alike.
+    """
+    alike = comparable_times(cells)
+    seconds = {cell["seed"]: cell["seconds_per_epoch"] for cell in cells
+               if cell["row"] == baseline}
+    return [{"row": cell["row"], "seed": cell["seed"], **_numbers(cell),
+             "cost_ratio": _ratio(cell["seconds_per_epoch"], seconds.get(cell["seed"]))
+             if alike else None} for cell in cells]
+
+
+def _ratio(value, of):
+    return value / of if value and of else None
+
+
+def _numbers(cell):
+    numbers = {"clean_accuracy": cell["clean_accuracy"]}
+    substituted = cell.get("substituted_robust_accuracy", {})
+    for attack, accuracy in cell["robust_accuracy"].items():
+        numbers[f"robust_accuracy/{attack}"] = accuracy
+        if attack in substituted:
+            numbers[f"substituted_robust_accuracy/{attack}"] = substituted[attack]
+            numbers[f"lower_robust_accuracy/{attack}"] = min(accuracy, substituted[attack])
+    for name in ("small_robust_accuracy", "small_epsilon", "epsilon", "examples", "step",
+                 "seconds_per_epoch", "jobs", "cores", "load_average"):
+        numbers[name] = cell[name]
+    for derivative, measured in cell.get("diagnostics", {}).items():
+        numbers.update({f"diagnostics/{derivative}/{name}": value
+                        for name, value in measured.items()})
+    return numbers

@@ -1,0 +1,63 @@
+"""Means over seeds and how sure they are: sample standard deviations, paired differences, t-intervals.
+
+A number that is not there is None, and so is what cannot be said without it.
+"""
+
+import math
+import statistics
+from typing import NamedTuple, Optional
+
+from scipy import stats  # scikit-learn brings it
+
+
+class Spread(NamedTuple):
+    """Mean and sample standard deviation (n - 1, None for n = 1) of n numbers."""
+    mean: float
+    deviation: Optional[float]
+    n: int
+
+
+class Difference(NamedTuple):
+    """Mean of n paired differences, and the half width of its interval (None for n = 1)."""
+    mean: float
+    half_width: Optional[float]
+    n: int
+
+    @property
+    def excludes_zero(self) -> Optional[bool]:
+        """Whether 0 is outside the interval; None where there is no interval."""
+        return None if self.half_width is None else abs(self.mean) > self.half_width
+
+
+def spread(values) -> Optional[Spread]:
+    """Returns the Spread of the numbers that are there, or None if there are none."""
+    there = [value for value in values if _is_number(value)]
+    if not there:
+        return None
+    deviation = statistics.stdev(there) if len(there) > 1 else None
+    return Spread(statistics.mean(there), deviation, len(there))
+
+
+def difference(values, others, confidence=0.95) -> Optional[Difference]:
+    """Returns values - others, paired by key, with Student's t-interval; None for no pairs.
+
+    The interval supposes differences that are about normal and independent from seed to seed, and is
+    for one comparison: of twenty without any effect, one is expected to exclude 0.
+
+    Args:
+      values, others: dict seed -> number or None.
+      confidence: of the interval, two-sided, in (0, 1).
+    """
+    paired = spread(value - others[seed] for seed, value in values.items()
+                    if _is_number(value) and _is_number(others.get(seed)))
+    if paired is None:
+        return None
+    half_width = None
+    if paired.n > 1:
+        quantile = stats.t.ppf((1 + confidence) / 2, paired.n - 1)
+        half_width = float(quantile) * paired.deviation / math.sqrt(paired.n)
+    return Difference(paired.mean, half_width, paired.n)
+
+
+def _is_number(value):
+    return value is not None and math.isfinite(value)
