@@ -21,6 +21,9 @@ def parse(argv):
         description=package.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=tuple(grids.STUDIES), help="the study")
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 0 1 2")
+    parser.add_argument("--rows", nargs="+", help="some rows only, of which the first is the one "
+                        "that the others are compared with; the results then need a --label, or "
+                        "flags of main.py. Default: all")
     parser.add_argument("--jobs", type=int, default=1, help="cells side by side, each on its share "
                         "of the cores (a small network does not fill two); they are slower then, so "
                         "compare times of equal --jobs only. Default: 1, with all cores")
@@ -53,15 +56,17 @@ def _check_seeds(seeds):
 
 def _file_name(name, arguments, extra):
     label = grids.label_of(extra) if arguments.label is None else grids.slug(arguments.label)
-    if extra and not label:
-        raise UserError(f"--label={arguments.label}: with flags of main.py ({' '.join(extra)}) the "
-                        "results need a name of their own; give one")
+    if not label and (extra or arguments.rows):
+        what = f"flags of main.py ({' '.join(extra)})" if extra else "some of the rows only"
+        raise UserError(f"--label={arguments.label or ''}: with {what} the results need a name of "
+                        "their own; give one")
     return f"{name}_{label}" if label else name
 
 
 def run_study(study, name, arguments, extra) -> int:
     """Runs what is to be run and reports what there is; returns 1 if a cell failed, else 0."""
     grids.check_extra(extra)
+    study = grids.with_rows(study, arguments.rows)
     seeds = list(study.seeds) if arguments.seeds is None else arguments.seeds
     _check_seeds(seeds)
     name = _file_name(name, arguments, extra)

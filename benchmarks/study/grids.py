@@ -84,6 +84,19 @@ class Cell(NamedTuple):
     asked: dict
 
 
+def with_rows(study: Study, labels) -> Study:
+    """Returns the study with the rows of these labels, in their order; None: with all.
+
+    Raises: UserError for a label that the study has not.
+    """
+    if labels is None:
+        return study
+    unknown = [label for label in labels if label not in study.rows]
+    if unknown:
+        raise UserError(f"--rows {unknown[0]}: no such row; there are {', '.join(study.rows)}")
+    return study._replace(rows={label: study.rows[label] for label in labels})
+
+
 def given_flags(argv) -> dict:
     """Returns {flag: value} of the flags of main.py that a command line sets.
 
