@@ -3,10 +3,10 @@
     python -m benchmarks.train_step
 
 The bound is the number of passes, one forward and one backward: `standard` 1, `fast` 2, `pgd` with
-K steps K + 1.  An attack pass is cheaper than a training pass, as it has no weight gradients, so
-less than that count is to be expected; more would be overhead.  Repetitions of all methods are
-interleaved, so that a busy machine slows all alike, and medians are compared.  Writes one JSON
-line a method to benchmarks/results/train_step.json:
+K steps K + 1; SAM adds one.  An attack pass is cheaper than a training pass, as it has no weight
+gradients, so less than that count is to be expected; more would be overhead.  Repetitions of all
+methods are interleaved, so that a busy machine slows all alike, and medians are compared.  Writes
+one JSON line a method to benchmarks/results/train_step.json:
   passes        the bound
   time_ratio    wall time of one step, that of `standard` being 1
   cpu_ratio     likewise its processor time
@@ -19,6 +19,7 @@ import pathlib
 import platform
 import statistics
 import time
+from typing import Any, Dict, NamedTuple
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -28,21 +29,34 @@ import tensorflow as tf  # noqa: E402
 
 RESULTS = pathlib.Path(__file__).resolve().parent / "results" / "train_step.json"
 ATTACK = dict(epsilon=0.2)
-METHODS = {  # label -> (passes, method)
-    "standard": (1, lambda: training.create("standard")),
-    "fast": (2, lambda: training.create("fast", **ATTACK)),
-    "pgd-1": (2, lambda: training.create("pgd", num_steps=1, **ATTACK)),
-    "pgd-3": (4, lambda: training.create("pgd", num_steps=3, **ATTACK)),
-    "pgd-10": (11, lambda: training.create("pgd", num_steps=10, **ATTACK)),
-    "pgd-3 with average": (4, lambda: training.create("pgd", num_steps=3, **ATTACK)),
+
+
+class Row(NamedTuple):
+    """What is timed: the bound in passes, the method, and further arguments of AdversarialModel."""
+    passes: int
+    method: str
+    settings: Dict[str, Any] = {}
+    model: Dict[str, Any] = {}
+
+
+METHODS = {
+    "standard": Row(1, "standard"),
+    "fast": Row(2, "fast", ATTACK),
+    "pgd-1": Row(2, "pgd", dict(num_steps=1, **ATTACK)),
+    "pgd-3": Row(4, "pgd", dict(num_steps=3, **ATTACK)),
+    "pgd-10": Row(11, "pgd", dict(num_steps=10, **ATTACK)),
+    "pgd-3 with average": Row(4, "pgd", dict(num_steps=3, **ATTACK), dict(ema_decay=0.999)),
+    "standard + SAM": Row(2, "standard", {}, dict(sam=training.SAM(0.05))),
+    "pgd-3 + SAM": Row(5, "pgd", dict(num_steps=3, **ATTACK), dict(sam=training.SAM(0.05))),
 }
 
 
 def make_model(label, arguments):
+    row = METHODS[label]
     classifier = models.create(arguments.model, activation=arguments.activation, num_classes=10,
                                image_size=arguments.image_size)
-    model = training.AdversarialModel(classifier, METHODS[label][1](), weight_decay=5e-4,
-                                      ema_decay=0.999 if "average" in label else 0.0)
+    model = training.AdversarialModel(
+        classifier, training.create(row.method, **row.settings), weight_decay=5e-4, **row.model)
     model.compile(training.create_optimizer("sgd", 0.1))
     return model
 
@@ -78,7 +92,7 @@ def main():
     lines = []
     for label, (wall, cpu) in medians.items():
         lines.append(json.dumps({
-            "method": label, "passes": METHODS[label][0],
+            "method": label, "passes": METHODS[label].passes,
             "time_ratio": round(wall / medians["standard"][0], 2),
             "cpu_ratio": round(cpu / medians["standard"][1], 2),
             "model": arguments.model, "image_size": arguments.image_size,

@@ -17,8 +17,10 @@ from sat_tf.training import converge_smooth, methods, optimization
 from sat_tf.training.methods import Method
 from sat_tf.training.model import AdversarialModel
 from sat_tf.training.optimization import Schedule, create_optimizer
+from sat_tf.training.sam import SAM
 
-__all__ = ["AdversarialModel", "METHODS", "Method", "Row", "build", "build_method", "create", "row"]
+__all__ = ["AdversarialModel", "METHODS", "Method", "Row", "SAM", "build", "build_method", "create",
+           "row"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,10 +113,18 @@ def _build_optimizer(config: Config) -> tf.keras.optimizers.Optimizer:
     optimizer = create_optimizer(settings.name, Schedule(
         settings.schedule, learning_rate=settings.learning_rate,
         total_steps=settings.train_steps, steps_per_epoch=settings.steps_per_epoch,
-        drops=_drops(settings), warmup_steps=settings.warmup_steps, warmup_learning_rate=settings.warmup_learning_rate))
+        drops=_drops(settings), warmup_steps=settings.warmup_steps,
+        warmup_learning_rate=settings.warmup_learning_rate))
     if config.distribution.precision == "float16":  # its gradients would underflow unscaled
         optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
     return optimizer
+
+
+def _build_sam(config: Config) -> Optional[SAM]:
+    settings = config.optimizer
+    if not settings.sam_rho:
+        return None
+    return SAM(settings.sam_rho, adaptive=settings.sam_adaptive, norm=settings.sam_norm)
 
 
 def build(config: Config, classifier: tf.keras.Model, method: Method) -> AdversarialModel:
@@ -122,7 +132,7 @@ def build(config: Config, classifier: tf.keras.Model, method: Method) -> Adversa
     model = AdversarialModel(
         classifier, method, seed=config.seed, weight_decay=config.optimizer.weight_decay,
         weight_decay_on=config.optimizer.weight_decay_on, ema_decay=config.optimizer.ema_decay,
-        clean_epochs=config.method.clean_epochs,
+        clean_epochs=config.method.clean_epochs, sam=_build_sam(config),
         attack_gradient=config.attack.attack_gradient,
         update_gradient=config.method.update_gradient)
     model.compile(_build_optimizer(config),

@@ -107,8 +107,9 @@ def converge_smooth(*, epsilon, step_size=None, threshold=0.03, ratio=1.0, weigh
 
     The loss is the cross-entropy on the perturbed images, plus `weight` times the benign loss where
     that of the batch is over the last epoch's mean by more than the threshold, minus it where it is
-    under.  The benign loss is that of the clean images (the authors' default); it costs a training pass
-    also while it is not in use, since its mean is needed.  Clean images go first through the network,
+    under.  The benign loss is that of the clean images, as the paper's name for it says (the authors'
+    script takes it at the noisy start of the attack); it costs a training pass also while it is not
+    in use, since its mean is needed.  Clean images go first through the network,
     then perturbed ones, and both move the batch-norm statistics.  As in all methods here, batch norm is in
     inference mode while attacking; in the authors' code in training mode.
 

@@ -33,7 +33,8 @@ class Method:
     Attributes:
       perturb: an Attack: (logits_fn, images, labels, seed) -> images, no gradient through it.
       loss: (train_logits_fn, images, adversarial, labels) -> (float32 [batch] to average and
-        descend, {metric name: float32 [batch]}).  It changes nothing: a step may ask twice.
+        descend, {metric name: float32 [batch]}).  It changes nothing besides what
+        `train_logits_fn` changes: sharpness-aware updates call it twice a step on the same tensors.
       metrics: the names `loss` reports.
       bounds: the pixel range of the images; epsilon is in its units.
       state: what the method remembers from step to step, or None; see `converge_smooth.State`.

@@ -11,7 +11,7 @@ import contextlib
 import tensorflow as tf
 
 from sat_tf import activations, attacks, seeds
-from sat_tf.training import classifiers, methods, optimization, step
+from sat_tf.training import classifiers, methods, optimization, sam as sharpness, step
 
 
 class _Epochs(tf.keras.callbacks.Callback):
@@ -56,6 +56,7 @@ class AdversarialModel(tf.keras.Model):
       weight_decay, weight_decay_on: see `optimization.weight_decay_loss`, `decayed_variables`.
       ema_decay: 0 for none; else `evaluate`, `save` and `save_weights` use the averaged weights.
       clean_epochs: epochs of `fit` before the attack begins.
+      sam: a `sam.SAM` for sharpness-aware updates, or None.
       from_logits: False where the classifier gives probabilities; ValueError where that is plain
         to see and True was given.  See `classifiers.logits_of` for what is then attacked.
       attack_gradient, update_gradient: None, or the row of `ACTIVATIONS` whose derivative replaces
@@ -65,7 +66,7 @@ class AdversarialModel(tf.keras.Model):
     """
 
     def __init__(self, classifier, method, *, seed=0, weight_decay=0.0, weight_decay_on="kernels",
-                 ema_decay=0.0, clean_epochs=0, from_logits=True, attack_gradient=None,
+                 ema_decay=0.0, clean_epochs=0, sam=None, from_logits=True, attack_gradient=None,
                  update_gradient=None):
         super().__init__(name="adversarial_" + classifier.name)
         classifiers.check(classifier, from_logits)
@@ -85,6 +86,7 @@ class AdversarialModel(tf.keras.Model):
         if method.state is not None:
             method.state.build()
         self._seed = seed
+        self.sam = sam
         self._to_logits = classifier if from_logits else classifiers.logits_of(classifier)
         self._weight_decay = weight_decay
         self._decayed = optimization.decayed_variables(
@@ -158,14 +160,12 @@ class AdversarialModel(tf.keras.Model):
                 self._update_logits, images, adversarial, labels)
             if sample_weight is not None:
                 per_example *= tf.cast(sample_weight, per_example.dtype)
-            decay_loss = optimization.weight_decay_loss(self._decayed, self._weight_decay)
-            return tf.reduce_mean(per_example) + decay_loss, measured
+            return tf.reduce_mean(per_example), measured
 
         clean = {}
         if "clean_accuracy" not in self.method.metrics:
             clean["clean_accuracy"] = self._sampled_clean_accuracy(images, labels)
-        loss, measured = step.apply_gradients(
-            self.optimizer, self.classifier.trainable_variables, compute_loss)
+        loss, measured = self._descend(compute_loss)
         if self.method.state is not None:
             self.method.state.update(measured)
         if self.average is not None:
@@ -174,6 +174,21 @@ class AdversarialModel(tf.keras.Model):
         mean, largest = step.perturbation_size(images, adversarial)
         return self._report(
             None, loss=loss, **clean, **measured, perturbation_mean=mean, perturbation_max=largest)
+
+    def _descend(self, compute_loss):
+        """Moves the weights by one step, plain or sharpness-aware, on the loss and the decay."""
+        def decay_loss():
+            return optimization.weight_decay_loss(self._decayed, self._weight_decay)
+
+        def compute_both():
+            loss, measured = compute_loss()
+            return loss + decay_loss(), measured
+
+        if self.sam is not None:
+            return sharpness.apply_gradients(
+                self.sam, self.optimizer, self.classifier, compute_loss, decay_loss)
+        return step.apply_gradients(
+            self.optimizer, self.classifier.trainable_variables, compute_both)
 
     def test_step(self, data):
         images, labels, sample_weight = self._unpack(data)

@@ -19,14 +19,15 @@ def perturb(method, logits_fn, images, labels, seed, *, attacking=None):
     return tf.cond(attacking, attack, lambda: tf.identity(images))
 
 
-def apply_gradients(optimizer, variables, compute_loss):
-    """Descends `compute_loss()` by one optimizer step, summing gradients over replicas.
+def gradients(optimizer, variables, compute_loss):
+    """Differentiates this replica's share of the loss; over the replicas the gradients are summed.
 
     Args:
-      optimizer: a Keras optimizer, or a LossScaleOptimizer around one.
+      optimizer: a LossScaleOptimizer scales the loss, and its gradients back; any other, or
+        None, does nothing.
       variables: the trainable variables.
       compute_loss: () -> (float32 scalar mean loss of this replica, anything).
-    Returns: (loss, anything).
+    Returns: (loss, anything, [gradient of loss / num_replicas, or None where it has none]).
     """
     scales_loss = isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -35,10 +36,18 @@ def apply_gradients(optimizer, variables, compute_loss):
         scaled_loss = loss / tf.distribute.get_strategy().num_replicas_in_sync
         if scales_loss:
             scaled_loss = optimizer.get_scaled_loss(scaled_loss)
-    gradients = tape.gradient(scaled_loss, variables)
-    if scales_loss:
-        gradients = optimizer.get_unscaled_gradients(gradients)
-    optimizer.apply_gradients(zip(gradients, variables))
+    values = tape.gradient(scaled_loss, variables)
+    return loss, extra, optimizer.get_unscaled_gradients(values) if scales_loss else values
+
+
+def apply_gradients(optimizer, variables, compute_loss):
+    """Descends `compute_loss()` by one optimizer step, summing gradients over replicas.
+
+    Args: those of `gradients`, with an optimizer.
+    Returns: (loss, anything).
+    """
+    loss, extra, values = gradients(optimizer, variables, compute_loss)
+    optimizer.apply_gradients(zip(values, variables))
     return loss, extra
 
 
