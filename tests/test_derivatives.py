@@ -133,7 +133,7 @@ def _slope_at_zero(layer=activations.create("relu")()):
     with tf.GradientTape() as tape:
         tape.watch(zero)
         outputs = layer(zero)
-    return float(tape.gradient(outputs, zero))
+    return tape.gradient(outputs, zero).numpy()[0]
 
 
 def test_the_innermost_context_counts_and_errors_leave_none_behind():
