@@ -6,8 +6,9 @@ lines that begin with `#   `.  Entries with results read
     # Published: clean 69.7, PGD-10 43.0, PGD-20 42.2 (release README)
     # Published: nothing (why)
 
-that is accuracies in per cent with the attack each was measured under, `robust` where the attack is
-not known, and in parentheses where they are from and how certain they are.
+that is accuracies in per cent with the attack each was measured under (PGD-50x10 with ten restarts,
+AutoAttack), `robust` where the attack is not known, and in parentheses where they are from and how
+certain they are.
 """
 
 import pathlib
@@ -23,7 +24,7 @@ OPTIONAL = ("Measured", "Not reproduced")
 NOTHING = "–"  # in the table, where there is no number
 
 _NUMBER = r"[0-9]+\.[0-9]+(?: ± [0-9]+\.[0-9]+)?"
-_ACCURACY = rf"(?:clean|robust|PGD-[0-9]+) {_NUMBER}"
+_ACCURACY = rf"(?:clean|robust|AutoAttack|PGD-[0-9]+(?:x[0-9]+)?) {_NUMBER}"
 _RESULT = re.compile(rf"(?P<values>nothing|{_ACCURACY}(?:, {_ACCURACY})*) \((?P<origin>.+)\)")
 
 

@@ -1,4 +1,4 @@
-"""The README's code runs and its commands parse."""
+"""The README's code runs; commands there and in docs/methods.md parse, and its tables are true."""
 
 import pathlib
 import re
@@ -8,11 +8,13 @@ import pytest
 import tensorflow as tf
 
 from flags import definitions, to_config
-from sat_tf import data, export, models
+from sat_tf import data, export, models, training
 
-README = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
+ROOT = pathlib.Path(__file__).parents[1]
+README, METHODS = ((ROOT / page).read_text() for page in ("README.md", "docs/methods.md"))
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-COMMANDS = [line.split("#")[0].strip() for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+COMMANDS = [line.split("#")[0].strip() for page in (README, METHODS)
+            for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
             for line in block.splitlines()]
 ON_DISK = ("--dataset=tfrecord:", "--dataset=folder:", "--init_checkpoint=")  # not here
 
@@ -47,7 +49,7 @@ def test_examples_are_under_ten_lines():
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python main.py")])
 def test_the_commands_parse(command, monkeypatch):
-    monkeypatch.chdir(pathlib.Path(__file__).parents[1])
+    monkeypatch.chdir(ROOT)
     flags = definitions.define()
     arguments = shlex.split(command)[1:]
     if "--help" in arguments:
@@ -56,3 +58,26 @@ def test_the_commands_parse(command, monkeypatch):
     definitions.parse(flags, arguments)
     if not any(argument.startswith(ON_DISK) for argument in arguments):
         assert to_config.to_config(flags)
+
+
+def test_the_page_of_methods_lists_each_with_its_passes():
+    rows = dict(re.findall(r"^\|[^|]*\| `--method=(\w+)` \| ([^|]+) \|", METHODS, re.MULTILINE))
+    assert {name: row.passes(7) for name, row in training.METHODS.items()} == {
+        name: 7 * ("K + " in passes) + float(passes.replace("K + ", ""))
+        for name, passes in rows.items()}
+
+
+def test_every_method_has_a_command():
+    commands = " ".join(c for c in COMMANDS if c in METHODS)
+    assert all(f"--method={name} " in commands + " " for name in training.METHODS)
+
+
+def test_the_page_of_methods_names_flags_and_their_defaults():
+    flags = definitions.define()
+    names = re.findall(r"`--(\w+)", METHODS)
+    assert len(names) > 30 and set(names) <= set(flags)
+    defaults = re.findall(r"^\| `--(\w+)` \| (true|false|[\w.-]+) \|", METHODS, re.MULTILINE)
+    assert len(defaults) > 15
+    for name, stated in defaults:
+        if flags[name].default is not None:
+            assert str(flags[name].default).lower() in (stated, f"{stated}.0"), name

@@ -9,19 +9,23 @@ import tensorflow as tf
 
 from sat_tf import config as configs
 from sat_tf import models
+from sat_tf.config import MethodConfig
 from sat_tf.training.optimization import Schedule
 
 every_recipe = pytest.mark.parametrize("name", recipes.RECIPES)
 IMAGENET_RESNETS = [name for name in recipes.RECIPES if name.startswith("imagenet-resne")]
 EFFICIENTNETS = [name for name in recipes.RECIPES if "efficientnet" in name]
-CIFAR = [name for name in recipes.RECIPES if name.startswith("cifar10-")]
+ACTIVATIONS_ON_CIFAR = ("relu", "softplus", "gelu", "smoothrelu", "elu", "celu", "swish")
+CIFAR = [f"cifar10-resnet18-{activation}" for activation in ACTIVATIONS_ON_CIFAR]
+GRADIENTS = {"attack_gradient": ("attack",), "update_gradient": ("update",),
+             "both_gradients": ("attack", "update")}
 RELEASE_ATTACKS = ("clean", "pgd-10", "pgd-20", "pgd-50")
 # Their graphs take over three seconds each.
 LARGE = ("resnet152", "resnext152-32x8d", *(f"efficientnet-{v}" for v in (
     "b4", "b5", "b6", "b7", "l1")))
 
 
-def test_every_table_of_the_paper_has_its_recipes():
+def test_every_table_and_every_method_has_its_recipes():
     assert {name for name in recipes.RECIPES if not name.startswith("digits")} == {
         *(f"imagenet-resnet50-{activation}" for activation in (
             "relu", "parametric_softplus", "softplus", "smoothrelu", "gelu", "elu", "swish")),
@@ -31,8 +35,11 @@ def test_every_table_of_the_paper_has_its_recipes():
         "imagenet-resnext152-32x8d-swish-380",
         *(f"imagenet-efficientnet-{variant}" for variant in (
             "b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7", "l1", "l1-enhanced")),
-        *(f"cifar10-resnet18-{activation}" for activation in (
-            "relu", "softplus", "gelu", "smoothrelu", "elu", "celu", "swish"))}
+        *CIFAR, *(f"imagenet-resnet50-relu-{gradients}" for gradients in GRADIENTS),
+        "cifar10-wide-resnet-34-10-trades", "cifar10-preact-resnet18-fast",
+        "cifar10-resnet18-backward_smoothing", "cifar10-wide-resnet-34-10-backward_smoothing",
+        "cifar10-resnet18-converge_smooth", "cifar10-preact-resnet18-sam",
+        "cifar10-preact-resnet18-pgd-sam"}
 
 
 @every_recipe
@@ -44,8 +51,8 @@ def test_headers_are_complete(name):
         assert label == "Published" or len(header.entries[label]) == 1, label
     assert header.results("Published")
     if not name.startswith("digits"):
-        assert "not stated by the paper" in header.entries["Hardware"][0]
-        assert "arXiv 2006.14536" in header.entries["Source"][0]
+        assert re.match("not (stated by the paper|known here)", header.entries["Hardware"][0])
+        assert re.search(r"arXiv [0-9]{4}\.[0-9]{5}\b", header.entries["Source"][0])
 
 
 @every_recipe
@@ -70,7 +77,13 @@ def test_names_say_what_is_trained(name):
         if config.model.name.startswith("efficientnet"):
             assert extra in ("", "enhanced") and config.model.activation == "swish"
         else:
-            assert re.fullmatch(rf"{config.model.activation}(-{config.model.image_size})?", extra)
+            assert extra == _methods_name(config) or re.fullmatch(
+                rf"{config.model.activation}(-{config.model.image_size}|-.*_gradients?)?", extra)
+
+
+def _methods_name(config):
+    return "-".join([config.method.name] * (config.method.name != "standard")
+                    + ["sam"] * (config.optimizer.sam_rho > 0))
 
 
 def _optimizer(config):
@@ -82,10 +95,14 @@ def _optimizer(config):
 @pytest.mark.parametrize("name", IMAGENET_RESNETS)
 def test_resnets_on_imagenet(name):
     config = recipes.config(name)
+    replaced = GRADIENTS.get(name.split("-")[-1], ())
+    attack, update = ("parametric_softplus" if pass_ in replaced else None
+                      for pass_ in ("attack", "update"))
     assert config.attack == configs.AttackConfig(
         epsilon=4 / 255, step_size=4 / 255, num_steps=1, random_start=True,
-        clean_start_probability=0.2)
-    assert config.method == configs.MethodConfig("pgd", clean_epochs=0, label_smoothing=0.1)
+        clean_start_probability=0.2, attack_gradient=attack)
+    assert config.method == MethodConfig(
+        "pgd", clean_epochs=0, label_smoothing=0.1, update_gradient=update)
     assert (config.data.batch_size, config.data.augment) == (256, "basic")
     assert _optimizer(config) == ("sgd", "step", 1e-4, "kernels", 0.0)
     # 1,281,167 images; a warm-up from 0.1 to 0.1 is none.
@@ -130,7 +147,7 @@ def test_cifar(name):
     assert config.attack == configs.AttackConfig(
         epsilon=8 / 255, step_size=2 / 255, num_steps=10, random_start=True,
         clean_start_probability=0.0)
-    assert config.method == configs.MethodConfig("pgd", clean_epochs=0, label_smoothing=0.0)
+    assert config.method == MethodConfig("pgd", clean_epochs=0, label_smoothing=0.0)
     assert (config.data.batch_size, config.data.augment) == (128, "basic")
     assert _optimizer(config) == ("sgd", "late_step", 5e-4, "kernels", 0.0)
     assert config.optimizer.train_steps == 110 * (50_000 // 128)
@@ -189,13 +206,15 @@ def test_the_readme_repeats_the_headers():
 @pytest.mark.parametrize("text, accuracies", [
     ("nothing (why)", {}), ("clean 69.7 (here (twice))", {"clean": "69.7"}),
     ("clean 99.7 ± 0.3, PGD-20 85.1 ± 0.7 (x)", {"clean": "99.7 ± 0.3", "PGD-20": "85.1 ± 0.7"}),
-    ("robust 58.6 (x)", {"robust": "58.6"})])
+    ("robust 58.6 (x)", {"robust": "58.6"}),
+    ("AutoAttack 43.2, PGD-50x10 46.1 (x)", {"AutoAttack": "43.2", "PGD-50x10": "46.1"})])
 def test_results_are_read(text, accuracies):
     assert recipes.Header("", {"Published": [text]}).results("Published")[0][0] == accuracies
 
 
 @pytest.mark.parametrize("text", [
-    "clean 69.7", "69.7 (x)", "clean 69 (x)", "clean 69.7; PGD-10 43.0 (x)", "nothing", "pgd 3.0 (x)"])
+    "clean 69.7", "69.7 (x)", "clean 69 (x)", "clean 69.7; PGD-10 43.0 (x)", "nothing",
+    "pgd 3.0 (x)", "PGD-50x 3.0 (x)"])
 def test_other_forms_of_results_are_refused(text):
     with pytest.raises(AssertionError, match="not of the form"):
         recipes.Header("", {"Published": [text]}).results("Published")
