@@ -15,10 +15,11 @@ input is float16 or bfloat16, and rounded once at the end.
 
 import functools
 import math
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional, Tuple
 
 import tensorflow as tf
 
+from sat_tf import sparta
 from sat_tf.errors import look_up
 
 Activation = Callable[..., tf.keras.layers.Layer]  # called as factory(name="conv0_activation")
@@ -225,10 +226,15 @@ class SmoothReLU(tf.keras.layers.Layer):
 
 
 class Row(NamedTuple):
-    """How to make an activation.  `alpha` is the default of those that have such a constant."""
+    """How to make an activation.
+
+    `alpha` is the default of those that have such a constant; `options` names the further
+    arguments of the layer that a caller may choose, which its `check_options` judges.
+    """
     function: Callable
     alpha: Optional[float] = None
     layer: Callable = ElementwiseActivation
+    options: Tuple[str, ...] = ()
 
 
 # TensorFlow's own kernels are used where they are safe and precise in every precision (those of elu
@@ -249,6 +255,8 @@ ACTIVATIONS = {
     "selu": Row(_with_slope(_selu, _selu_slope)),
     "mish": Row(_with_slope(_mish, _mish_slope)),
     "smoothrelu": Row(smoothrelu, alpha=400.0, layer=SmoothReLU),
+    "sparta": Row(sparta.sparta, layer=sparta.Sparta,  # our reading of arXiv 2105.08269
+                  options=("kernel_size", "shared", "gain")),
     "softsign": Row(_with_slope(_softsign, _softsign_slope)),
     "tanh": Row(tf.nn.tanh),
     "sigmoid": Row(tf.nn.sigmoid),
@@ -256,14 +264,21 @@ ACTIVATIONS = {
 }
 
 
-def create(name: str, alpha: Optional[float] = None) -> Activation:
+def is_learnt(name: str) -> bool:
+    """Whether the layers of the row `name` have weights."""
+    return look_up(ACTIVATIONS, "activation", name).layer is not ElementwiseActivation
+
+
+def create(name: str, alpha: Optional[float] = None, **options) -> Activation:
     """Returns the factory of an activation's layers.
 
     Args:
       name: a row of `ACTIVATIONS`.
       alpha: the constant of parametric_softplus, elu and celu, or the initial one of smoothrelu;
         above 0, None for the default.
-    Raises: ValueError for an unknown name, or an alpha that is not positive or not understood.
+      **options: kernel_size, shared and gain of sparta, see `sat_tf.sparta.Sparta`.
+    Raises: ValueError for an unknown name, for an alpha that is not positive, and for an alpha or
+      an option that the activation does not have.
     """
     row = look_up(ACTIVATIONS, "activation", name)
     if alpha is not None and row.alpha is None:
@@ -271,5 +286,13 @@ def create(name: str, alpha: Optional[float] = None) -> Activation:
         raise ValueError(f"{name} has no alpha, only {takers} do")
     if alpha is not None and not 0 < alpha < math.inf:
         raise ValueError(f"alpha is {alpha}: give a number above 0")
-    return functools.partial(
-        row.layer, activation_name=name, alpha=row.alpha if alpha is None else float(alpha))
+    for option in options:
+        if option not in row.options:
+            takers = [n for n, r in ACTIVATIONS.items() if option in r.options]
+            raise ValueError(f"{name} has no {option}" + (
+                f", only {', '.join(takers)} does" if takers else ""))
+    if options:
+        row.layer.check_options(**options)
+    if row.alpha is not None:
+        options["alpha"] = row.alpha if alpha is None else float(alpha)
+    return functools.partial(row.layer, activation_name=name, **options)
