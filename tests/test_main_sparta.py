@@ -59,14 +59,6 @@ def test_a_deeper_network_keeps_the_activations_of_another(learnt, tmp_path, cap
     assert json.loads((folder / "results.json").read_text())["step"] == 4
 
 
-def test_what_is_not_frozen_goes_on_learning(learnt, tmp_path):
-    assert run(*SHORT, "--mode=train", f"--sparta_from={learnt}", "--learning_rate=1",
-               "--schedule=constant", "--train_steps=1", f"--model_dir={tmp_path}/run") == 0
-    before, after = _activations(learnt), _activations(tmp_path / "run")
-    assert any(not np.array_equal(a, b) for name in before
-               for a, b in zip(before[name], after[name]))
-
-
 def test_frozen_smoothrelu_of_a_checkpoint_stays(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     command = (*SHORT, "--mode=train", "--activation=smoothrelu", "--learning_rate=1",

@@ -219,7 +219,7 @@ def _randomized(name, image_size=16, batch=3, **kwargs):
 
 
 @every_family
-@pytest.mark.parametrize("activation", ["smoothrelu", "sparta"])
+@pytest.mark.parametrize("activation", ["smoothrelu"])
 def test_saved_networks_answer_the_same(name, activation, tmp_path):
     model, images = _randomized(name, activation=activation)
     logits = model(images)
@@ -239,7 +239,7 @@ def test_a_config_is_plain_json():
 
 @every_family
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-@pytest.mark.parametrize("activation", ["swish", "smoothrelu", "sparta"])
+@pytest.mark.parametrize("activation", ["swish", "smoothrelu"])
 def test_logits_and_weights_are_float32_under_mixed_precision(name, policy, activation):
     tf.keras.mixed_precision.set_global_policy(policy)
     model, images = _randomized(name, activation=activation)
