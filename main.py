@@ -141,7 +141,7 @@ def _run(flags, interruption):
     if flags.mode == "predict" and not flags.images:
         raise errors.UserError("--images=: nothing to classify; give a glob, such as "
                                "--images='photos/*.png'")
-    for path in ("model_dir", "init_checkpoint"):  # a shell expands no ~ after =
+    for path in ("model_dir", "init_checkpoint", "sparta_from"):  # a shell expands no ~ after =
         if flags[path].value:
             flags[path].value = os.path.expanduser(flags[path].value)
     imported = _imported_network(flags)

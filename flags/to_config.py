@@ -1,15 +1,16 @@
 """The only place that reads flag values: from absl flags to one `Config`.
 
 A flag that is not given takes its value from the run it continues, where there is one (but not
-the hardware, which is this command's), or from what an imported checkpoint says of its network,
-then from its own default, then from `flags/defaults.py`.
+the hardware, which is this command's), or from what an imported checkpoint says of its network, or
+(sparta's options) from the run whose activations it takes, then from its own default, then from
+`flags/defaults.py`.
 """
 
 import functools
 import os
 import re
 
-from flags import defaults
+from flags import defaults, learnt_activation
 from sat_tf import activations, attacks, data, distribution, models, training
 from sat_tf import config as configs
 from sat_tf.errors import UserError, look_up
@@ -25,6 +26,7 @@ class _Values:
 
     def __init__(self, flags, stored=None, imported=None):
         self._flags = flags
+        self.continues = stored is not None  # or evaluates, exports, predicts with
         self._stored = configs.flag_values(stored) if stored else _facts(imported)
         for name in _HARDWARE:
             self._stored.pop(name, None)
@@ -76,7 +78,8 @@ def default_model_dir(flags, imported=None) -> str:
 
 def notes(flags, config, imported=None) -> list:
     """Returns what a user should know who gave flags without a use, or imports a network."""
-    return [*(_notes_on_training(flags, config) if trains(flags) else ()),
+    return [*(_notes_on_training(flags, config) if trains(flags) else
+              learnt_activation.notes_on_applying(flags)),
             *(_notes_on_gradients(flags, config) if _reads_data(flags) else ()),
             *(_notes_on_import(flags, imported) if imported else ())]
 
@@ -117,7 +120,8 @@ def _notes_on_training(flags, config):
                   if flags[name].present and config.data.augment != "randaugment"]
     return [*(f"--{name} is not used by --method={config.method.name}" for name in by_method),
             *(f"--{name} is not used by --augment={config.data.augment}" for name in by_augment),
-            *([f"--drops is not used by --schedule={config.optimizer.schedule}"] * gradual)]
+            *([f"--drops is not used by --schedule={config.optimizer.schedule}"] * gradual),
+            *learnt_activation.notes(flags, config)]
 
 
 def describe(flags, stored=None, imported=None, recorded=None):
@@ -246,9 +250,7 @@ def _model(values, description, row):
         survival_probability=values.get("survival_probability", row.survival_probability),
         batch_norm_momentum=values.get("batch_norm_momentum", row.batch_norm_momentum),
         batch_norm_epsilon=values.get("batch_norm_epsilon", row.batch_norm_epsilon),
-        **{name: values.get(name) for name in (
-            "sparta_kernel_size", "sparta_shared", "sparta_gain", "sparta_from",
-            "freeze_activation")})
+        **learnt_activation.settings(values, activation))
 
 
 def _attack(values, otherwise):

@@ -14,38 +14,29 @@ at each place.  The layers carry their table name as `activation_name`.
 import contextlib
 import functools
 import math
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional, Tuple
 
 import tensorflow as tf
 
-from sat_tf import derivatives, elementwise
+from sat_tf import derivatives, elementwise, sparta
 from sat_tf.errors import look_up
 
 Activation = Callable[..., tf.keras.layers.Layer]  # called as factory(name="conv0_activation")
 
 
-class ActivationLayer(tf.keras.layers.Layer):
-    """What all activations are as layers: any floating-point tensor -> same shape and dtype.
-
-    A subclass has `value(inputs)`; its derivative is that of `derivative_of` where one is asked for.
-    """
+class _WithAlpha(derivatives.ActivationLayer):
+    """An activation that has a constant, which is None for those without."""
 
     def __init__(self, activation_name, alpha=None, **kwargs):
-        super().__init__(**kwargs)
-        self.activation_name, self.alpha = activation_name, alpha
-
-    def call(self, inputs):
-        return derivatives.apply(self.value, inputs)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
+        super().__init__(activation_name, **kwargs)
+        self.alpha = alpha
 
     def get_config(self):
-        return {**super().get_config(), "activation_name": self.activation_name, "alpha": self.alpha}
+        return {**super().get_config(), "alpha": self.alpha}
 
 
 @tf.keras.utils.register_keras_serializable(package="sat_tf")
-class ElementwiseActivation(ActivationLayer):
+class ElementwiseActivation(_WithAlpha):
     """A row of `ACTIVATIONS` without weights."""
 
     def value(self, inputs):
@@ -54,7 +45,7 @@ class ElementwiseActivation(ActivationLayer):
 
 
 @tf.keras.utils.register_keras_serializable(package="sat_tf")
-class SmoothReLU(ActivationLayer):
+class SmoothReLU(_WithAlpha):
     """`smoothrelu` with one learned scalar a layer, shared by all channels.
 
     The weight `raw_alpha`, shape [1], holds the square root of alpha, as in the original release
@@ -79,12 +70,14 @@ class Row(NamedTuple):
     """How to make an activation.
 
     `alpha` is the default of those that have such a constant; `is_smooth` tells from it whether the
-    slope is free of jumps.
+    slope is free of jumps; `options` names the further arguments of the layer that a caller may
+    choose, which its `check_options` judges.
     """
     function: Callable
     alpha: Optional[float] = None
     layer: Callable = ElementwiseActivation
     is_smooth: Callable = lambda alpha: True
+    options: Tuple[str, ...] = ()
 
 
 def _never(alpha):
@@ -108,6 +101,8 @@ ACTIVATIONS = {
     "selu": Row(elementwise.selu, is_smooth=_never),
     "mish": Row(elementwise.mish),
     "smoothrelu": Row(elementwise.smoothrelu, alpha=400.0, layer=SmoothReLU),
+    "sparta": Row(sparta.sparta, layer=sparta.Sparta,  # our reading of arXiv 2105.08269
+                  options=("kernel_size", "shared", "gain")),
     "softsign": Row(elementwise.softsign),
     "tanh": Row(tf.nn.tanh),
     "sigmoid": Row(tf.nn.sigmoid),
@@ -115,14 +110,21 @@ ACTIVATIONS = {
 }
 
 
-def create(name: str, alpha: Optional[float] = None) -> Activation:
+def is_learnt(name: str) -> bool:
+    """Whether the layers of the row `name` have weights."""
+    return look_up(ACTIVATIONS, "activation", name).layer is not ElementwiseActivation
+
+
+def create(name: str, alpha: Optional[float] = None, **options) -> Activation:
     """Returns the factory of an activation's layers.
 
     Args:
       name: a row of `ACTIVATIONS`.
       alpha: the constant of parametric_softplus, elu and celu, or the initial one of smoothrelu;
         above 0, None for the default.
-    Raises: ValueError for an unknown name, or an alpha that is not positive or not understood.
+      **options: kernel_size, shared and gain of sparta, see `sat_tf.sparta.Sparta`.
+    Raises: ValueError for an unknown name, for an alpha that is not positive, and for an alpha or
+      an option that the activation does not have.
     """
     row = look_up(ACTIVATIONS, "activation", name)
     if alpha is not None and row.alpha is None:
@@ -130,8 +132,16 @@ def create(name: str, alpha: Optional[float] = None) -> Activation:
         raise ValueError(f"{name} has no alpha, only {takers} do")
     if alpha is not None and not 0 < alpha < math.inf:
         raise ValueError(f"alpha is {alpha}: give a number above 0")
-    return functools.partial(
-        row.layer, activation_name=name, alpha=row.alpha if alpha is None else float(alpha))
+    for option in options:
+        if option not in row.options:
+            takers = [n for n, r in ACTIVATIONS.items() if option in r.options]
+            raise ValueError(f"{name} has no {option}" + (
+                f", only {', '.join(takers)} does" if takers else ""))
+    if options:
+        row.layer.check_options(**options)
+    if row.alpha is not None:
+        options["alpha"] = row.alpha if alpha is None else float(alpha)
+    return functools.partial(row.layer, activation_name=name, **options)
 
 
 def is_smooth(name: str, alpha: Optional[float] = None) -> bool:

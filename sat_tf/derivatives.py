@@ -56,3 +56,23 @@ def apply(value, inputs):
         return tf.identity(outputs), backward
 
     return substituted(inputs, value(tf.stop_gradient(inputs)))
+
+
+class ActivationLayer(tf.keras.layers.Layer):
+    """What all activations are as layers: any floating-point tensor -> same shape and dtype.
+
+    A subclass has `value(inputs)`; its derivative is the one that stands in, where there is one.
+    """
+
+    def __init__(self, activation_name, **kwargs):
+        super().__init__(**kwargs)
+        self.activation_name = activation_name
+
+    def call(self, inputs):
+        return apply(self.value, inputs)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "activation_name": self.activation_name}

@@ -17,7 +17,8 @@ from typing import Optional
 
 import tensorflow as tf
 
-from sat_tf import attacks, data, distribution, export, models, predict, summaries, training
+from sat_tf import activation_transfer, attacks, data, distribution, export, models, predict
+from sat_tf import summaries, training
 from sat_tf.config import Config
 from sat_tf.errors import UnreadableData, UserError
 from sat_tf.interruption import Interrupted
@@ -113,9 +114,8 @@ class Run:
         if initial and goes_on:
             print("note: the run goes on from its own checkpoint; --init_checkpoint is not read",
                   file=sys.stderr)
-        elif initial:
-            self.load_weights(initial)
-            self._model.restart_average()
+        elif not goes_on:
+            self._begin_with(initial)
         if not resume:
             self.folder.clear()
         saved = checkpoints.Checkpoints(self._model.training_state, self.folder.checkpoints)
@@ -131,6 +131,19 @@ class Run:
         with self._writer("train") as writer:
             self._fit(saved, writer, interruption, then_evaluates)
         self._checkpoint = saved.latest
+
+    def _begin_with(self, initial):
+        """Fills a new run's weights from the checkpoint and the activations that were named."""
+        learnt = self.config.model.sparta_from
+        if initial:
+            self.load_weights(initial)
+        if learnt:
+            names = activation_transfer.transfer(self.classifier, learnt)
+            repeated = sum(name != there for name, there in names.items())
+            print(f"took {len(names)} activations from {learnt}, {repeated} of them from the last "
+                  "block of a group", flush=True)
+        if initial or learnt:
+            self._model.restart_average()
 
     def _fit(self, saved, writer, interruption, then_evaluates):
         settings = self.config.optimizer

@@ -78,9 +78,12 @@ class RunFolder:
             raise UserError(f"--model_dir={self.path}: cannot write {what}: {reason}; free some "
                             "space there or give another folder") from error
 
-    def stored_config(self):
-        """Returns the Config of the run in this folder, or None if there is none."""
-        return self._stored(Config.from_dict)
+    def stored_config(self, flag="model_dir"):
+        """Returns the Config of the run in this folder, or None if there is none.
+
+        Raises: UserError, naming `flag`, where it cannot be read.
+        """
+        return self._stored(Config.from_dict, flag)
 
     def stored_description(self):
         """Returns the Description of the data that the run was trained with, or None."""
@@ -90,7 +93,7 @@ class RunFolder:
 
         return self._stored(read)
 
-    def _stored(self, read):
+    def _stored(self, read, flag="model_dir"):
         """Returns read(what config.json holds), or None if there is none."""
         if not os.path.exists(self.config):
             return None
@@ -98,7 +101,7 @@ class RunFolder:
             with open(self.config, encoding="utf-8") as file:
                 return read(json.load(file))
         except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise UserError(f"--model_dir={self.path}: config.json cannot be read "
+            raise UserError(f"--{flag}={self.path}: config.json cannot be read "
                             f"({one_line(error)}); give another folder") from error
 
     def check_import(self, about: dict):

@@ -48,6 +48,7 @@ TWINS = {
         x >= 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0.0))),
     "mish": lambda x: x * np.tanh(_softplus(x)),
     "smoothrelu": _smoothrelu,
+    "sparta": lambda x: x * _sigmoid(x),  # as it starts; test_sparta.py has the rest
     "softsign": lambda x: x / (1 + np.abs(x)),
     "tanh": np.tanh,
     "sigmoid": _sigmoid,
@@ -65,10 +66,15 @@ TOLERANCES = {"float32": (2e-6, 1e-6), "float16": (4e-3, 1e-3), "bfloat16": (2e-
 every_activation = pytest.mark.parametrize("name", activations.ACTIVATIONS)
 
 
+def _as_input(name, points):
+    """The points as what the layer takes: sparta needs feature maps, and one channel will do."""
+    return tf.reshape(points, [1, 1, -1, 1]) if name == "sparta" else points
+
+
 def _apply(name, points, dtype="float32", alpha=None, **kwargs):
     """Returns value and slope at `points` (rounded to dtype), all three as float64."""
     layer = activations.create(name, alpha)(dtype=dtype)
-    inputs = tf.cast(tf.constant(points, tf.float64), dtype)
+    inputs = _as_input(name, tf.cast(tf.constant(points, tf.float64), dtype))
     layer.build(inputs.shape)
 
     @tf.function(**kwargs)
@@ -80,7 +86,7 @@ def _apply(name, points, dtype="float32", alpha=None, **kwargs):
 
     outputs, slope = run(inputs)
     assert outputs.dtype == slope.dtype == inputs.dtype
-    return (tf.cast(t, tf.float64).numpy() for t in (inputs, outputs, slope))
+    return (tf.cast(t, tf.float64).numpy().ravel() for t in (inputs, outputs, slope))
 
 
 def _differences(twin, x):
@@ -137,7 +143,7 @@ def test_compiled_equals_graph(name):
 
 @every_activation
 def test_second_derivative_is_finite(name):
-    layer, x = activations.create(name)(), tf.constant(POINTS, tf.float32)
+    layer, x = activations.create(name)(), _as_input(name, tf.constant(POINTS, tf.float32))
     with tf.GradientTape() as outer:
         outer.watch(x)
         with tf.GradientTape() as inner:
@@ -201,7 +207,7 @@ def test_layers_go_through_their_configuration(name):
     layer = activations.create(name, alpha=2.5 if name in TAKES_ALPHA else None)(name="site")
     copy = tf.keras.layers.deserialize(tf.keras.layers.serialize(layer))
     assert type(copy) is type(layer) and copy.get_config() == layer.get_config()
-    x = tf.constant(POINTS, tf.float32)
+    x = _as_input(name, tf.constant(POINTS, tf.float32))
     np.testing.assert_array_equal(copy(x), layer(x))
 
 
@@ -210,6 +216,12 @@ def test_unknown_names_and_alphas_are_refused():
         activations.create("swoosh")
     with pytest.raises(ValueError, match="swish has no alpha.*celu"):
         activations.create("swish", alpha=1.0)
+    with pytest.raises(ValueError, match="sparta has no alpha"):
+        activations.create("sparta", alpha=1.0)
+    with pytest.raises(ValueError, match="swish has no gain, only sparta does"):
+        activations.create("swish", gain=1.0)
+    with pytest.raises(ValueError, match="sparta has no slope$"):
+        activations.create("sparta", slope=1.0)
     for alpha in (0.0, -1.0, math.inf, math.nan):
         with pytest.raises(ValueError, match="above 0"):
             activations.create("celu", alpha=alpha)

@@ -99,7 +99,7 @@ def test_a_learnable_activation_learns_by_its_exact_gradient(dtype):
     assert np.abs(slope - replaced_slope).max() > 0.1
 
 
-class _Scaled(activations.ActivationLayer):
+class _Scaled(derivatives.ActivationLayer):
     """An activation with a weight that its derivative depends on."""
 
     def build(self, input_shape):

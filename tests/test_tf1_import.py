@@ -40,7 +40,8 @@ def _weights(model):
 
 def test_the_tables_cover_both_families():
     # The release has no network of basic blocks, nor of pre-activated ones.
-    others = {"resnet18", "resnet20", "preact-resnet18", "wide-resnet-34-10"}
+    others = {"resnet18", "resnet20", "resnet32", "resnet34", "preact-resnet18",
+              "wide-resnet-34-10"}
     families = ("resnet", "efficientnet")
     assert {*RESNETS, *EFFICIENTNETS} == {
         name for name, row in models.MODELS.items() if row.family in families} - others

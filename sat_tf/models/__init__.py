@@ -48,8 +48,10 @@ def _efficientnet(width, depth, image_size, dropout_rate):
 _bottleneck = resnet.bottleneck_resnet
 
 MODELS = {
-    "resnet20": _resnet(resnet.resnet20, 32),
-    "resnet18": _resnet(resnet.resnet18),
+    "resnet20": _resnet(resnet.cifar_resnet, 32, depth=20),
+    "resnet32": _resnet(resnet.cifar_resnet, 32, depth=32),
+    "resnet18": _resnet(resnet.basic_resnet, blocks=(2, 2, 2, 2)),
+    "resnet34": _resnet(resnet.basic_resnet, blocks=(3, 4, 6, 3)),
     "preact-resnet18": _resnet(preact_resnet.preact_resnet18, 32),
     "wide-resnet-34-10": _resnet(preact_resnet.wide_resnet, 32, depth=34, width=10),
     "resnet50": _resnet(_bottleneck, blocks=(3, 4, 6, 3)),
@@ -87,12 +89,13 @@ def create(name: str, *, activation: str = "swish", num_classes: int = 1000,
            image_size: int = 224, activation_alpha: Optional[float] = None,
            dropout_rate: Optional[float] = None, survival_probability: Optional[float] = None,
            batch_norm_momentum: Optional[float] = None,
-           batch_norm_epsilon: Optional[float] = None, seed: int = 0) -> tf.keras.Model:
+           batch_norm_epsilon: Optional[float] = None, seed: int = 0,
+           activation_options: Optional[dict] = None) -> tf.keras.Model:
     """Returns a freshly initialised classifier.
 
     Args:
       name: a row of `MODELS`, or the release's spelling of one.
-      activation, activation_alpha: as in `sat_tf.activations.create`.
+      activation, activation_alpha, activation_options: as in `sat_tf.activations.create`.
       num_classes: the number of logits.   image_size: the side of the images, from 8 pixels.
       dropout_rate: share of the pooled features dropped in training, in [0, 1).
       survival_probability: of the last residual block in training, in (0, 1].
@@ -111,7 +114,8 @@ def create(name: str, *, activation: str = "swish", num_classes: int = 1000,
 
     return row.builder(
         name=name, num_classes=num_classes, image_size=image_size, seed=seed,
-        activation=activations.create(activation, activation_alpha),
+        activation=activations.create(
+            activation, activation_alpha, **default(activation_options, {})),
         batch_norm=functools.partial(
             layers.batch_norm, default(batch_norm_momentum, row.batch_norm_momentum),
             default(batch_norm_epsilon, row.batch_norm_epsilon)),
@@ -120,10 +124,21 @@ def create(name: str, *, activation: str = "swish", num_classes: int = 1000,
 
 
 def build(config: ModelConfig, seed: int = 0) -> tf.keras.Model:
-    """Returns the network that `config` describes."""
-    return create(
+    """Returns the network that `config` describes; its activations may be frozen."""
+    options = look_up(activations.ACTIVATIONS, "activation", config.activation).options
+    network = create(
         config.name, activation=config.activation, num_classes=config.num_classes,
         image_size=config.image_size, activation_alpha=config.activation_alpha,
         dropout_rate=config.dropout_rate, survival_probability=config.survival_probability,
         batch_norm_momentum=config.batch_norm_momentum,
-        batch_norm_epsilon=config.batch_norm_epsilon, seed=seed)
+        batch_norm_epsilon=config.batch_norm_epsilon, seed=seed,
+        activation_options={name: getattr(config, f"sparta_{name}") for name in options})
+    if config.freeze_activation:
+        for layer in activation_layers(network).values():
+            layer.trainable = False
+    return network
+
+
+def activation_layers(network: tf.keras.Model) -> dict:
+    """Returns {name: layer} of the activations of a network of ours, in its order."""
+    return {layer.name: layer for layer in network.layers if hasattr(layer, "activation_name")}

@@ -1,4 +1,4 @@
-"""ResNet and ResNeXt as the original release builds them, and two small ResNets.
+"""ResNet and ResNeXt as the original release builds them, and the ResNets of basic blocks.
 
     model = resnet.bottleneck_resnet(
         blocks=(3, 4, 6, 3), group=32, bottleneck_width=4, name="resnext50-32x4d",
@@ -142,17 +142,21 @@ def bottleneck_resnet(*, blocks, group=1, bottleneck_width=64, **kwargs):
     return residual_network(_imagenet_stem, block, (64, 128, 256, 512), blocks, **kwargs)
 
 
-def resnet18(*, image_size, **kwargs):
-    """Returns a ResNet-18.  Below 64 pixels its stem is one 3x3 of stride 1 and no pooling."""
+def basic_resnet(*, blocks, image_size, **kwargs):
+    """Returns a ResNet-18 or -34 (`blocks` a group).
+
+    Below 64 pixels the stem is one 3x3 of stride 1 and no pooling.
+    """
     stem = _imagenet_stem if image_size >= 64 else _small_stem(64)
-    return residual_network(stem, _basic_block, (64, 128, 256, 512), (2, 2, 2, 2),
+    return residual_network(stem, _basic_block, (64, 128, 256, 512), blocks,
                             image_size=image_size, **kwargs)
 
 
-def resnet20(**kwargs):
-    """Returns He et al.'s CIFAR network of 20 layers (section 4.2).
+def cifar_resnet(*, depth, **kwargs):
+    """Returns He et al.'s CIFAR network of `depth` layers, 6 n + 2 (section 4.2).
 
     Where the channels change, the shortcut is a projection as everywhere here; the paper's
     pads with zero channels.
     """
-    return residual_network(_small_stem(16), _basic_block, (16, 32, 64), (3, 3, 3), **kwargs)
+    return residual_network(
+        _small_stem(16), _basic_block, (16, 32, 64), 3 * ((depth - 2) // 6,), **kwargs)

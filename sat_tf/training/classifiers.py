@@ -4,7 +4,7 @@ from typing import Optional
 
 import tensorflow as tf
 
-from sat_tf import activations
+from sat_tf import activations, derivatives
 
 
 def check(classifier: tf.keras.Model, from_logits: bool):
@@ -27,7 +27,7 @@ def check_derivative(classifier: tf.keras.Model, name: Optional[str]):
     if name is None:
         return
     activations.check_derivative(name)
-    if not any(isinstance(part, activations.ActivationLayer) for part in classifier.submodules):
+    if not any(isinstance(part, derivatives.ActivationLayer) for part in classifier.submodules):
         raise ValueError(f"classifier {classifier.name!r} has no layer of `sat_tf.activations`, so "
                          f"the derivative of {name} would replace nothing: make its activations by "
                          "`sat_tf.activations.create`")

@@ -138,10 +138,11 @@ def _last_part(variable):
 
 
 # Which variables decay: the release's ResNet names only kernels, its EfficientNet all but batch
-# normalisation (so biases too).  A learnable activation's parameter is never decayed.
+# normalisation (so biases too).  A learnable activation's parameters are never decayed.
+_OF_ACTIVATIONS = ("raw_alpha", "attention_taps", "attention_bias")
 WEIGHT_DECAY_ON = {
     "kernels": lambda name: name.endswith("kernel"),
-    "all_but_batch_norm": lambda name: name not in ("gamma", "beta", "raw_alpha"),
+    "all_but_batch_norm": lambda name: name not in ("gamma", "beta", *_OF_ACTIVATIONS),
 }
 
 

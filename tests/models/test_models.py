@@ -16,7 +16,9 @@ from sat_tf.models import efficientnet, layers
 # test_preact_resnet.py.
 EXPECTED = {
     "resnet20": (336_824, 19),
+    "resnet32": (531_256, 31),
     "resnet18": (11_689_512, 17),
+    "resnet34": (21_797_672, 33),
     "preact-resnet18": (11_680_040, 17),
     "wide-resnet-34-10": (46_795_064, 31),
     "resnet50": (25_557_032, 49),
@@ -105,8 +107,9 @@ def _smallest_efficientnet(activation):
 def test_only_the_requested_activation_and_the_gates(build, sites, blocks, activation):
     model = build(activation)
     _check_activations(model, activation, sites)
-    learned = [weight for weight in model.trainable_weights if "raw_alpha" in weight.name]
-    assert len(learned) == sites * (activation == "smoothrelu")
+    learned = [weight for weight in model.trainable_weights if weight.name.endswith((
+        "raw_alpha:0", "attention_taps:0", "attention_bias:0"))]
+    assert len(learned) == sites * {"smoothrelu": 1, "sparta": 2}.get(activation, 0)
     gates = [layer.name for layer in model.layers if isinstance(layer, layers.SigmoidGate)]
     assert gates == [f"blocks_{block}_se_gate" for block in range(blocks)]
 
@@ -131,6 +134,7 @@ def test_too_small_images_are_refused():
 
 @pytest.mark.parametrize("name, epsilon, size, dropout, survival", [
     ("resnet20", 1e-5, 32, 0.0, 1.0), ("resnet18", 1e-5, 224, 0.0, 1.0),
+    ("resnet32", 1e-5, 32, 0.0, 1.0), ("resnet34", 1e-5, 224, 0.0, 1.0),
     ("preact-resnet18", 1e-5, 32, 0.0, 1.0), ("wide-resnet-34-10", 1e-5, 32, 0.0, 1.0),
     ("resnet50", 1e-5, 224, 0.0, 1.0), ("efficientnet-b0", 1e-5, 224, 0.2, 0.8),
     ("efficientnet-l1", 1e-5, 600, 0.5, 0.8)])
@@ -158,6 +162,34 @@ def test_settings_reach_the_layers(name):
     shares = [layer.survival for layer in by_class["StochasticDepth"]]
     assert shares[-1] == pytest.approx(1 - 0.4 * ((blocks - 1) if name == "resnet20" else 14) / blocks)
     assert shares == sorted(shares, reverse=True)
+
+
+def test_options_of_sparta_reach_the_layers():
+    settings = dict(name="resnet20", activation="sparta", activation_alpha=None, image_size=16,
+                    num_classes=7, dropout_rate=0.0, survival_probability=1.0,
+                    batch_norm_momentum=0.9, batch_norm_epsilon=1e-5)
+    with tf.Graph().as_default():
+        model = models.build(ModelConfig(
+            **settings, sparta_kernel_size=5, sparta_shared=True, sparta_gain=2.0))
+    sites = models.activation_layers(model).values()
+    assert {(s.kernel_size, s.shared, s.gain) for s in sites} == {(5, True, 2.0)}
+    assert all(site.trainable for site in sites) and len(sites) == 19
+    with pytest.raises(ValueError, match="swish has no gain"):
+        models.create("resnet20", activation_options={"gain": 2.0})
+
+
+@pytest.mark.parametrize("activation, weights", [("smoothrelu", 1), ("sparta", 2)])
+def test_frozen_activations_are_not_trained(activation, weights):
+    settings = dict(name="resnet20", activation=activation, activation_alpha=None, image_size=16,
+                    num_classes=7, dropout_rate=0.0, survival_probability=1.0,
+                    batch_norm_momentum=0.9, batch_norm_epsilon=1e-5)
+    with tf.Graph().as_default():
+        free, frozen = (models.build(ModelConfig(**settings, freeze_activation=freeze))
+                        for freeze in (False, True))
+    names = [[w.name for w in model.trainable_weights] for model in (free, frozen)]
+    assert len(names[0]) - len(names[1]) == 19 * weights
+    assert not any("activation" in name for name in names[1])
+    assert [w.shape for w in free.weights] == [w.shape for w in frozen.weights]
 
 
 @every_family_slowly
@@ -235,9 +267,10 @@ def test_training_mode_resumes_with_the_weights(name):
 
 
 @every_family
-def test_one_step_moves_every_weight(name):
+@pytest.mark.parametrize("activation", ["smoothrelu", "sparta"])
+def test_one_step_moves_every_weight(name, activation):
     """Nothing is built but left out: all gradients exist and are finite."""
-    model, images = _randomized(name, activation="smoothrelu")
+    model, images = _randomized(name, activation=activation)
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(tf.nn.log_softmax(model(images, training=True))[:, 0])
     for weight, gradient in zip(model.trainable_weights, tape.gradient(

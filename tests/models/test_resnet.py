@@ -6,6 +6,8 @@ import tensorflow as tf
 
 from sat_tf import models
 
+_WIDTHS = (64, 128, 256, 512)
+
 
 def _abstract(name, **kwargs):
     with tf.Graph().as_default():
@@ -16,10 +18,10 @@ def _conv(channels, filters, size=3):
     return size * size * channels * filters + 2 * filters  # with gamma and beta
 
 
-def _basic_parameters(stem, widths, depth, num_classes):
+def _basic_parameters(stem, widths, depths, num_classes):
     """Counts by hand: stem, two 3x3 a block, a projection where the channels change, classifier."""
     total, channels = stem, widths[0]
-    for width in widths:
+    for width, depth in zip(widths, depths):
         for _ in range(depth):
             total += _conv(channels, width) + _conv(width, width)
             total += _conv(channels, width, 1) if channels != width else 0
@@ -28,10 +30,13 @@ def _basic_parameters(stem, widths, depth, num_classes):
 
 
 @pytest.mark.parametrize("name, size, num_classes, expected", [
-    ("resnet20", 32, 10, _basic_parameters(_conv(3, 16), (16, 32, 64), 3, 10)),
-    ("resnet20", 8, 1000, _basic_parameters(_conv(3, 16), (16, 32, 64), 3, 1000)),
-    ("resnet18", 32, 10, _basic_parameters(_conv(3, 64), (64, 128, 256, 512), 2, 10)),
-    ("resnet18", 64, 1000, _basic_parameters(_conv(3, 64, 7), (64, 128, 256, 512), 2, 1000)),
+    ("resnet20", 32, 10, _basic_parameters(_conv(3, 16), (16, 32, 64), (3, 3, 3), 10)),
+    ("resnet20", 8, 1000, _basic_parameters(_conv(3, 16), (16, 32, 64), (3, 3, 3), 1000)),
+    ("resnet18", 32, 10, _basic_parameters(_conv(3, 64), _WIDTHS, (2, 2, 2, 2), 10)),
+    ("resnet18", 64, 1000, _basic_parameters(_conv(3, 64, 7), _WIDTHS, (2, 2, 2, 2), 1000)),
+    ("resnet32", 32, 10, _basic_parameters(_conv(3, 16), (16, 32, 64), (5, 5, 5), 10)),
+    ("resnet34", 32, 10, _basic_parameters(_conv(3, 64), _WIDTHS, (3, 4, 6, 3), 10)),
+    ("resnet34", 64, 1000, _basic_parameters(_conv(3, 64, 7), _WIDTHS, (3, 4, 6, 3), 1000)),
 ])
 def test_parameters_counted_by_hand(name, size, num_classes, expected):
     model = _abstract(name, image_size=size, num_classes=num_classes)
@@ -39,9 +44,11 @@ def test_parameters_counted_by_hand(name, size, num_classes, expected):
 
 
 def test_hand_counts_are_the_known_ones():
-    assert _basic_parameters(_conv(3, 16), (16, 32, 64), 3, 10) == 272_474
-    assert _basic_parameters(_conv(3, 64), (64, 128, 256, 512), 2, 10) == 11_173_962
-    assert _basic_parameters(_conv(3, 64, 7), (64, 128, 256, 512), 2, 1000) == 11_689_512
+    assert _basic_parameters(_conv(3, 16), (16, 32, 64), (3, 3, 3), 10) == 272_474
+    assert _basic_parameters(_conv(3, 64), _WIDTHS, (2, 2, 2, 2), 10) == 11_173_962
+    assert _basic_parameters(_conv(3, 64, 7), _WIDTHS, (2, 2, 2, 2), 1000) == 11_689_512
+    # torchvision's count
+    assert _basic_parameters(_conv(3, 64, 7), _WIDTHS, (3, 4, 6, 3), 1000) == 21_797_672
 
 
 def test_resnet18_changes_its_stem_at_64_pixels():

@@ -1,0 +1,55 @@
+"""A learnt activation's flags: its options, the run it comes from, whether it is kept as it is.
+
+A part of `flags/to_config.py`, which alone uses it.
+"""
+
+from sat_tf import activation_transfer, activations
+from sat_tf.errors import UserError
+
+_OPTIONS = tuple(f"sparta_{name}" for name in activations.ACTIVATIONS["sparta"].options)
+
+
+def settings(values, activation: str) -> dict:
+    """Returns the fields of `ModelConfig` that these flags decide on.
+
+    Args:
+      values: the `to_config._Values`.
+      activation: a row of ACTIVATIONS.
+    Raises: UserError where a new run is to take or to freeze what its activation does not have.
+    """
+    fields = {name: values.get(name) for name in (*_OPTIONS, "sparta_from", "freeze_activation")}
+    if values.continues:  # its activations are there already, and the one they came from may be gone
+        return fields
+    _check(fields["sparta_from"], fields["freeze_activation"], activation,
+           starts_learnt=values.given("init_checkpoint"))
+    if fields["sparta_from"] is not None:
+        source = activation_transfer.source_config(fields["sparta_from"])
+        fields.update({name: getattr(source, name) for name in _OPTIONS if not values.given(name)})
+    return fields
+
+
+def _check(source, frozen, activation, *, starts_learnt):
+    if source is not None and activation != "sparta":
+        raise UserError(f"--sparta_from={source}: --activation={activation} does not take what it "
+                        "holds; give --activation=sparta")
+    if not frozen:
+        return
+    if not activations.is_learnt(activation):
+        learnt = ", ".join(filter(activations.is_learnt, activations.ACTIVATIONS))
+        raise UserError(f"--freeze_activation=true: {activation} learns nothing; give an "
+                        f"--activation that does: {learnt}")
+    if source is None and not starts_learnt:
+        raise UserError("--freeze_activation=true: nothing is learnt yet; give --sparta_from or "
+                        "--init_checkpoint too")
+
+
+def notes(flags, config) -> list:
+    """Names the options of sparta that were given for another activation."""
+    activation = config.model.activation
+    return [f"--{name} is not used by --activation={activation}" for name in _OPTIONS
+            if flags[name].present and activation != "sparta"]
+
+
+def notes_on_applying(flags) -> list:
+    """Names what only a new run reads."""
+    return [f"--sparta_from is not read by --mode={flags.mode}"] if flags.sparta_from else []
