@@ -97,7 +97,7 @@ GROUPS = {
         (_switch, "sparta_shared", False, "One sparta kernel for all channels of a place."),
         (_number, "sparta_gain", 1, "Factor on sparta's attention, above 0; at 2 its slope at 0 is 1."),
         (_string, "sparta_from", None, "A run whose learnt sparta activations this one starts with, "
-         "each at its own place in the network."),
+         "each at its own place in the network; sparta's options are that run's where not given."),
         (_switch, "freeze_activation", False, "Keep the learnt activation as --sparta_from or "
          "--init_checkpoint gives it."),
         (_string, "init_checkpoint", None, "A run folder or checkpoint of this project, or a "

@@ -43,7 +43,7 @@ def test_namesakes_and_else_the_last_block_of_the_group(there, here):
 
 
 @pytest.mark.parametrize("there, here, message", [
-    ("preact-resnet18", "resnet18", "no counterpart of conv0_activation, group0_block0_conv1_activation"),
+    ("preact-resnet18", "resnet18", "no counterpart of conv0_activation, group0_block0_c"),
     ("resnet20", "resnet18", "no counterpart of group3_block0_conv1_activation"),
     ("resnet18", "resnet50", "no counterpart of group0_block0_conv2_activation"),
     ("efficientnet-b0", "resnet20", "no counterpart of conv0_activation"),
