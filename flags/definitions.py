@@ -36,6 +36,24 @@ class _FractionParser(absl_flags.ArgumentParser):
         return "fraction"
 
 
+class _FractionsParser(_FractionParser):
+    """Reads a comma list of such numbers as a tuple of floats."""
+
+    syntactic_help = "a comma list of numbers or fractions, such as 1/2,3/4"
+
+    def parse(self, argument):
+        if isinstance(argument, tuple):
+            return argument
+        return tuple(map(super().parse, argument.split(",")))
+
+    def flag_type(self):
+        return "fractions"
+
+
+def _numbers(name, default, help_text, flag_values):
+    absl_flags.DEFINE(_FractionsParser(), name, default, help_text, flag_values)
+
+
 def _number(name, default, help_text, flag_values):
     absl_flags.DEFINE(_FractionParser(), name, default, help_text, flag_values)
 
@@ -130,6 +148,8 @@ GROUPS = {
          "logits, 0 or more."),
         (_number, "converge_smooth_threshold", 0.03, "For converge_smooth: how far a batch's benign "
          "loss may be from the last epoch's mean, 0 or more."),
+        (_number, "converge_smooth_ratio", 1, "For converge_smooth: the threshold follows the change "
+         "of the epochs' means, from threshold/ratio to threshold; 1 or more, 1: constant."),
         (_number, "converge_smooth_weight", 1, "For converge_smooth: weight of the benign loss where "
          "it is further, 0 or more."),
         (_integer, "converge_smooth_stride", 1, "For converge_smooth: epochs without it at both ends "
@@ -148,6 +168,8 @@ GROUPS = {
         (_number, "learning_rate", None, "The full rate. Default: the model's, times "
          "batch_size/256."),
         (_choice, "schedule", None, tuple(SCHEDULES), "Of the learning rate. Default: the model's."),
+        (_numbers, "drops", None, "Shares of training, in (0, 1), after which the schedules step and "
+         "late_step drop to a tenth: 1/2,3/4. Default: 0.3,0.6,0.9 and 100/110,105/110."),
         (_number, "warmup_epochs", None, "Linear warm-up. Default: the model's."),
         (_number, "warmup_learning_rate", None, "Where the warm-up starts. Default: the model's."),
         (_number, "weight_decay", None, "Times half the squared weights, added to the loss. "

@@ -10,10 +10,10 @@ import os
 import re
 
 from flags import defaults
-from sat_tf import activations, attacks, data, distribution, models
+from sat_tf import activations, attacks, data, distribution, models, training
 from sat_tf import config as configs
 from sat_tf.errors import UserError, look_up
-from sat_tf.training import methods
+from sat_tf.training import optimization
 
 
 # The compute dtype is not among these: it is part of what a run computes.
@@ -77,6 +77,7 @@ def default_model_dir(flags, imported=None) -> str:
 def notes(flags, config, imported=None) -> list:
     """Returns what a user should know who gave flags without a use, or imports a network."""
     return [*(_notes_on_training(flags, config) if trains(flags) else ()),
+            *(_notes_on_gradients(flags, config) if _reads_data(flags) else ()),
             *(_notes_on_import(flags, imported) if imported else ())]
 
 
@@ -91,15 +92,32 @@ def _notes_on_import(flags, imported):
     return found
 
 
+def _notes_on_gradients(flags, config):
+    network = config.model
+    for flag in ("attack_gradient", "update_gradient"):
+        name = flags[flag].value if flags[flag].present else None
+        if name == network.activation:
+            yield f"--{flag}={name} names the network's own activation"
+        elif name and activations.is_smooth(network.activation, network.activation_alpha):
+            yield (f"--{flag}={name} replaces the derivative of {network.activation}, which is "
+                   "smooth already")
+    if trains(flags) and flags["attack_gradient"].present and config.method.name == "standard":
+        yield "--attack_gradient is not used by --method=standard, only to evaluate"
+
+
 def _notes_on_training(flags, config):
-    taken = methods.row(config.method.name).attack_settings
+    row = training.row(config.method.name)
+    taken = (*row.attack_settings, *row.constants.values())
     # Not epsilon: evaluation uses it whatever the method.
-    settings = ("step_size", "num_steps", "random_start", "clean_start_probability")
+    settings = ("step_size", "num_steps", "random_start", "clean_start_probability",
+                *(flag for other in training.METHODS.values() for flag in other.constants.values()))
     by_method = [name for name in settings if flags[name].present and name not in taken]
+    gradual = flags["drops"].present and not optimization.default_drops(config.optimizer.schedule)
     by_augment = [name for name in ("randaugment_layers", "randaugment_magnitude")
                   if flags[name].present and config.data.augment != "randaugment"]
     return [*(f"--{name} is not used by --method={config.method.name}" for name in by_method),
-            *(f"--{name} is not used by --augment={config.data.augment}" for name in by_augment)]
+            *(f"--{name} is not used by --augment={config.data.augment}" for name in by_augment),
+            *([f"--drops is not used by --schedule={config.optimizer.schedule}"] * gradual)]
 
 
 def describe(flags, stored=None, imported=None, recorded=None):
@@ -175,22 +193,20 @@ def _attack_name(text):
 
 
 def _method(values, clean_epochs, otherwise):
-    row = methods.row(values.get("method"))
+    row = training.row(values.get("method"))
     return configs.MethodConfig(
         name=values.get("method"), clean_epochs=values.get("clean_epochs", clean_epochs),
         label_smoothing=values.get("label_smoothing", otherwise["label_smoothing"]),
         update_gradient=_gradient(values, "update_gradient"),
         catastrophic_drop=values.get("catastrophic_drop", row.catastrophic_drop),
-        **{name: values.get(name) for name in (
-            "trades_beta", "backward_smoothing_beta", "backward_smoothing_gamma",
-            "converge_smooth_threshold", "converge_smooth_weight", "converge_smooth_stride",
-            "converge_smooth_project")})
+        **{flag: values.get(flag) for row in training.METHODS.values()
+           for flag in row.constants.values()})
 
 
 def _gradient(values, flag):
     name = values.get(flag)
     if name is not None:
-        _checked(flag, activations.create, name)
+        _checked(flag, activations.check_derivative, name)
     return name
 
 
@@ -236,9 +252,11 @@ def _model(values, description, row):
 
 
 def _attack(values, otherwise):
-    method = _checked("method", methods.row, values.get("method"))
+    method = _checked("method", training.row, values.get("method"))
     epsilon = values.get("epsilon", otherwise["epsilon"])
-    num_steps = method.num_steps or values.get("num_steps", otherwise["num_steps"])
+    num_steps = method.num_steps or otherwise["num_steps"]
+    if method.num_steps is None or "num_steps" in method.attack_settings:
+        num_steps = values.get("num_steps", num_steps)
     configs.check_attack_size(epsilon, num_steps)  # before they are divided
     return configs.AttackConfig(
         epsilon=epsilon, num_steps=num_steps,
@@ -287,7 +305,7 @@ def _optimizer(values, data_config, otherwise, stored):
             "warmup_learning_rate", min(otherwise["warmup_learning_rate"], learning_rate)),
         **{name: values.get(name, otherwise[name]) for name in (
             "schedule", "warmup_epochs", "weight_decay", "weight_decay_on", "ema_decay")},
-        **{name: values.get(name) for name in ("sam_rho", "sam_adaptive", "sam_norm")})
+        **{name: values.get(name) for name in ("sam_rho", "sam_adaptive", "sam_norm", "drops")})
 
 
 def _evaluation_batch(examples):

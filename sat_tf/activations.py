@@ -7,186 +7,35 @@
 An activation is a factory: every call makes a new layer, so a learnable one has its own weights
 at each place.  The layers carry their table name as `activation_name`.
 
-Most functions below come as a value and a slope.  The slope is given in closed form because
-automatic differentiation of the overflow-safe values is wrong or NaN at 0 and far out, and because
-only the input then has to be kept for the backward pass.  Both are evaluated in float32 where the
-input is float16 or bfloat16, and rounded once at the end.
+    with activations.derivative_of("parametric_softplus"):  # in the gradient; values stay
+        logits = classifier(images)
 """
 
+import contextlib
 import functools
 import math
 from typing import Callable, NamedTuple, Optional
 
 import tensorflow as tf
 
+from sat_tf import derivatives, elementwise
 from sat_tf.errors import look_up
 
 Activation = Callable[..., tf.keras.layers.Layer]  # called as factory(name="conv0_activation")
 
 
-def _widen(x):
-    return tf.cast(x, tf.float32) if x.dtype in (tf.float16, tf.bfloat16) else x
+class ActivationLayer(tf.keras.layers.Layer):
+    """What all activations are as layers: any floating-point tensor -> same shape and dtype.
 
-
-def _with_slope(value, slope):
-    """Joins value(x, ...) and its derivative slope(x, ...) into one differentiable function."""
-
-    def function(x, *constants):
-        @tf.custom_gradient
-        def differentiable(x):
-            def backward(upstream):
-                return upstream * tf.cast(slope(_widen(x), *constants), x.dtype)
-            return tf.cast(value(_widen(x), *constants), x.dtype), backward
-        return differentiable(tf.convert_to_tensor(x))
-
-    return function
-
-
-def _parametric_softplus(x, alpha):
-    """log(1 + exp(alpha x)) / alpha, Xie et al., 2020, section 4.1, arXiv 2006.14536."""
-    return tf.nn.relu(x) + tf.math.log1p(tf.exp(-alpha * tf.abs(x))) / alpha
-
-
-def _parametric_softplus_slope(x, alpha):
-    return tf.sigmoid(alpha * x)
-
-
-def _elu(x, alpha):
-    """x above 0, alpha (exp(x) - 1) below, Clevert et al., 2016, arXiv 1511.07289.
-
-    The slope jumps at 0 unless alpha is 1; there the side of positive x is taken.
+    A subclass has `value(inputs)`; its derivative is that of `derivative_of` where one is asked for.
     """
-    return tf.nn.relu(x) + alpha * tf.math.expm1(tf.minimum(x, 0.0))
-
-
-def _elu_slope(x, alpha):
-    return tf.where(x >= 0, tf.ones_like(x), alpha * tf.exp(tf.minimum(x, 0.0)))
-
-
-_SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
-
-
-def _selu(x):
-    """A scaled elu, Klambauer et al., 2017, arXiv 1706.02515.  The slope jumps at 0."""
-    return _SELU_SCALE * _elu(x, _SELU_ALPHA)
-
-
-def _selu_slope(x):
-    return _SELU_SCALE * _elu_slope(x, _SELU_ALPHA)
-
-
-def _celu(x, alpha):
-    """x above 0, alpha (exp(x / alpha) - 1) below, Barron, 2017, arXiv 1704.07483."""
-    return tf.nn.relu(x) + alpha * tf.math.expm1(tf.minimum(x, 0.0) / alpha)
-
-
-def _celu_slope(x, alpha):
-    return tf.exp(tf.minimum(x, 0.0) / alpha)
-
-
-_GELU_SCALE, _GELU_CUBIC = math.sqrt(2.0 / math.pi), 0.044715
-
-
-def _gelu_tanh(x):
-    # Beyond 10 the tangent is exactly +-1; clipping keeps the cube finite.
-    x = tf.clip_by_value(x, -10.0, 10.0)
-    return tf.tanh(_GELU_SCALE * (x + _GELU_CUBIC * x * x * x))
-
-
-def _gelu(x):
-    """The tanh form of x Phi(x), Hendrycks and Gimpel, 2016, section 2, arXiv 1606.08415."""
-    return 0.5 * x * (1.0 + _gelu_tanh(x))
-
-
-def _gelu_slope(x):
-    tangent, x = _gelu_tanh(x), tf.clip_by_value(x, -10.0, 10.0)
-    inner_slope = _GELU_SCALE * (1.0 + 3.0 * _GELU_CUBIC * x * x)
-    return 0.5 * (1.0 + tangent) + 0.5 * x * (1.0 - tangent * tangent) * inner_slope
-
-
-def _normal_cdf(x):
-    return 0.5 * tf.math.erfc(-x * math.sqrt(0.5))
-
-
-def _gelu_exact(x):
-    """x Phi(x), Phi the standard normal distribution function, arXiv 1606.08415."""
-    return x * _normal_cdf(x)
-
-
-def _gelu_exact_slope(x):
-    near = tf.clip_by_value(x, -20.0, 20.0)  # the density is 0 in float32 beyond
-    return _normal_cdf(x) + near * tf.exp(-0.5 * near * near) / math.sqrt(2.0 * math.pi)
-
-
-def _mish(x):
-    """x tanh(softplus(x)), Misra, 2019, arXiv 1908.08681."""
-    return x * tf.tanh(tf.nn.softplus(x))
-
-
-def _mish_slope(x):
-    tangent = tf.tanh(tf.nn.softplus(x))
-    return tangent + x * tf.sigmoid(x) * (1.0 - tangent * tangent)
-
-
-def _softsign(x):
-    """x / (1 + |x|), Glorot and Bengio, 2010, https://proceedings.mlr.press/v9/glorot10a.html."""
-    return x / (1.0 + tf.abs(x))
-
-
-def _softsign_slope(x):
-    return 1.0 / tf.square(1.0 + tf.abs(x))
-
-
-def _hard_sigmoid(x):
-    """0.2 x + 0.5 clipped to [0, 1], as Keras 2 has it, Courbariaux et al., arXiv 1511.00363."""
-    return tf.clip_by_value(0.2 * x + 0.5, 0.0, 1.0)
-
-
-def _hard_sigmoid_slope(x):
-    return tf.where(tf.abs(x) < 2.5, 0.2 * tf.ones_like(x), tf.zeros_like(x))
-
-
-def _scaled_relu(x, alpha):
-    """Returns alpha * relu(x), kept finite: log1p of an infinity would make NaNs."""
-    return tf.minimum(alpha * tf.nn.relu(x), x.dtype.max)
-
-
-@tf.custom_gradient
-def smoothrelu(x, alpha):
-    """x - log(alpha x + 1) / alpha above 0 and exactly 0 below.
-
-    Args:
-      x: floating-point tensor.
-      alpha: float32 [1], above 0; the larger, the closer to relu.
-    Returns: like x; gradients flow to both arguments.
-    Reference: Xie et al., 2020, section 4.1, https://arxiv.org/abs/2006.14536.
-    """
-    positive = tf.nn.relu(_widen(x))
-    alpha = tf.cast(alpha, positive.dtype)
-    # Rounding can leave the difference just below 0 for tiny inputs; the function never is.
-    value = tf.nn.relu(positive - tf.math.log1p(_scaled_relu(positive, alpha)) / alpha)
-
-    def backward(upstream):
-        scaled = _scaled_relu(_widen(x), alpha)
-        slope = scaled / (1.0 + scaled)
-        alpha_slope = (tf.math.log1p(scaled) - slope) / tf.square(alpha)
-        total = tf.reduce_sum(_widen(upstream) * alpha_slope)
-        return upstream * tf.cast(slope, x.dtype), tf.reshape(total, [1])
-
-    return tf.cast(value, x.dtype), backward
-
-
-@tf.keras.utils.register_keras_serializable(package="sat_tf")
-class ElementwiseActivation(tf.keras.layers.Layer):
-    """A row of `ACTIVATIONS` without weights.  Any floating-point tensor -> same shape and dtype."""
 
     def __init__(self, activation_name, alpha=None, **kwargs):
         super().__init__(**kwargs)
         self.activation_name, self.alpha = activation_name, alpha
 
     def call(self, inputs):
-        function = ACTIVATIONS[self.activation_name].function
-        return function(inputs) if self.alpha is None else function(inputs, self.alpha)
+        return derivatives.apply(self.value, inputs)
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -196,7 +45,16 @@ class ElementwiseActivation(tf.keras.layers.Layer):
 
 
 @tf.keras.utils.register_keras_serializable(package="sat_tf")
-class SmoothReLU(tf.keras.layers.Layer):
+class ElementwiseActivation(ActivationLayer):
+    """A row of `ACTIVATIONS` without weights."""
+
+    def value(self, inputs):
+        function = ACTIVATIONS[self.activation_name].function
+        return function(inputs) if self.alpha is None else function(inputs, self.alpha)
+
+
+@tf.keras.utils.register_keras_serializable(package="sat_tf")
+class SmoothReLU(ActivationLayer):
     """`smoothrelu` with one learned scalar a layer, shared by all channels.
 
     The weight `raw_alpha`, shape [1], holds the square root of alpha, as in the original release
@@ -205,8 +63,7 @@ class SmoothReLU(tf.keras.layers.Layer):
     """
 
     def __init__(self, activation_name="smoothrelu", alpha=400.0, **kwargs):
-        super().__init__(**kwargs)
-        self.activation_name, self.alpha = activation_name, alpha
+        super().__init__(activation_name, alpha, **kwargs)
 
     def build(self, input_shape):
         self.raw_alpha = self.add_weight(
@@ -214,45 +71,47 @@ class SmoothReLU(tf.keras.layers.Layer):
             initializer=tf.keras.initializers.Constant(math.sqrt(self.alpha)))
         super().build(input_shape)
 
-    def call(self, inputs):
-        return smoothrelu(inputs, tf.square(self.raw_alpha))
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        return {**super().get_config(), "activation_name": self.activation_name, "alpha": self.alpha}
+    def value(self, inputs):
+        return elementwise.smoothrelu(inputs, tf.square(self.raw_alpha))
 
 
 class Row(NamedTuple):
-    """How to make an activation.  `alpha` is the default of those that have such a constant."""
+    """How to make an activation.
+
+    `alpha` is the default of those that have such a constant; `is_smooth` tells from it whether the
+    slope is free of jumps.
+    """
     function: Callable
     alpha: Optional[float] = None
     layer: Callable = ElementwiseActivation
+    is_smooth: Callable = lambda alpha: True
+
+
+def _never(alpha):
+    return False
 
 
 # TensorFlow's own kernels are used where they are safe and precise in every precision (those of elu
 # and selu round exp(x) before they subtract 1).  The paper does not print the alpha of parametric
 # softplus; 10 is read off its plot.
 ACTIVATIONS = {
-    "relu": Row(tf.nn.relu),
-    "relu6": Row(tf.nn.relu6),
+    "relu": Row(tf.nn.relu, is_smooth=_never),
+    "relu6": Row(tf.nn.relu6, is_smooth=_never),
     "softplus": Row(tf.nn.softplus),
-    "parametric_softplus": Row(
-        _with_slope(_parametric_softplus, _parametric_softplus_slope), alpha=10.0),
+    "parametric_softplus": Row(elementwise.parametric_softplus, alpha=10.0),
     "swish": Row(tf.nn.silu),  # Ramachandran et al., 2017, arXiv 1710.05941
     "silu": Row(tf.nn.silu),
-    "gelu": Row(_with_slope(_gelu, _gelu_slope)),
-    "gelu_exact": Row(_with_slope(_gelu_exact, _gelu_exact_slope)),
-    "elu": Row(_with_slope(_elu, _elu_slope), alpha=1.0),
-    "celu": Row(_with_slope(_celu, _celu_slope), alpha=1.0),
-    "selu": Row(_with_slope(_selu, _selu_slope)),
-    "mish": Row(_with_slope(_mish, _mish_slope)),
-    "smoothrelu": Row(smoothrelu, alpha=400.0, layer=SmoothReLU),
-    "softsign": Row(_with_slope(_softsign, _softsign_slope)),
+    "gelu": Row(elementwise.gelu),
+    "gelu_exact": Row(elementwise.gelu_exact),
+    "elu": Row(elementwise.elu, alpha=1.0, is_smooth=lambda alpha: alpha == 1),
+    "celu": Row(elementwise.celu, alpha=1.0),
+    "selu": Row(elementwise.selu, is_smooth=_never),
+    "mish": Row(elementwise.mish),
+    "smoothrelu": Row(elementwise.smoothrelu, alpha=400.0, layer=SmoothReLU),
+    "softsign": Row(elementwise.softsign),
     "tanh": Row(tf.nn.tanh),
     "sigmoid": Row(tf.nn.sigmoid),
-    "hard_sigmoid": Row(_with_slope(_hard_sigmoid, _hard_sigmoid_slope)),
+    "hard_sigmoid": Row(elementwise.hard_sigmoid, is_smooth=_never),
 }
 
 
@@ -273,3 +132,42 @@ def create(name: str, alpha: Optional[float] = None) -> Activation:
         raise ValueError(f"alpha is {alpha}: give a number above 0")
     return functools.partial(
         row.layer, activation_name=name, alpha=row.alpha if alpha is None else float(alpha))
+
+
+def is_smooth(name: str, alpha: Optional[float] = None) -> bool:
+    """Whether the slope is continuous; the arguments are those of `create`."""
+    row = look_up(ACTIVATIONS, "activation", name)
+    return row.is_smooth(row.alpha if alpha is None else alpha)
+
+
+def check_derivative(name: str):
+    """Raises ValueError unless `name` is a row whose default derivative is a function of x alone."""
+    if look_up(ACTIVATIONS, "activation", name).layer not in (ElementwiseActivation, SmoothReLU):
+        raise ValueError(f"the derivative of {name} depends on learnt weights; name an activation "
+                         "without, such as parametric_softplus")
+
+
+def derivative_of(name: Optional[str]):
+    """Returns a context in which all activations differentiate as the row `name` does.
+
+    Only the derivative with respect to the inputs changes, to that of `name` with its default
+    alpha: values stay bit for bit, and a learnable activation learns by its exact gradient.  See
+    `derivatives` for when and where the context is read; within nested ones the innermost counts.
+    None changes nothing.
+    Raises: ValueError for a name that `check_derivative` refuses.
+    Reference: Xie et al., 2020, table 1 of https://arxiv.org/abs/2006.14536v1.
+    """
+    if name is None:
+        return contextlib.nullcontext()
+    check_derivative(name)
+    return derivatives.replaced_by(functools.partial(_slope, ACTIVATIONS[name]))
+
+
+def _slope(row, inputs):
+    """Returns the derivative of a row's function at `inputs`, rounded once to their dtype."""
+    x = elementwise.widen(inputs)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(x)
+        # In a graph the values themselves are pruned wherever the slope does not need them.
+        outputs = row.function(x) if row.alpha is None else row.function(x, row.alpha)
+    return tf.cast(tape.gradient(outputs, x), inputs.dtype)

@@ -112,6 +112,7 @@ class MethodConfig:
     backward_smoothing_beta: float = _setting(default=10.0)
     backward_smoothing_gamma: float = _setting(default=1.0)
     converge_smooth_threshold: float = _setting(default=0.03)
+    converge_smooth_ratio: float = _setting(default=1.0)
     converge_smooth_weight: float = _setting(default=1.0)
     converge_smooth_stride: int = _setting(default=1)
     converge_smooth_project: bool = _setting(default=True)
@@ -124,6 +125,7 @@ class MethodConfig:
                      "converge_smooth_threshold", "converge_smooth_weight",
                      "converge_smooth_stride"):
             _check_range(name, getattr(self, name), low=0)
+        _check_range("converge_smooth_ratio", self.converge_smooth_ratio, low=1)
         _check_range("catastrophic_drop", self.catastrophic_drop, low=0, high=1)
 
 
@@ -143,6 +145,7 @@ class OptimizerConfig:
     sam_rho: float = _setting(default=0.0)
     sam_adaptive: bool = _setting(default=False)
     sam_norm: str = _setting(default="global")
+    drops: Optional[Tuple[float, ...]] = _setting(default=None)
 
     def __post_init__(self):
         _check_range("learning_rate", self.learning_rate, low=0)
@@ -151,9 +154,18 @@ class OptimizerConfig:
         _check_range("warmup_learning_rate", self.warmup_learning_rate, low=0)
         _check_range("weight_decay", self.weight_decay, low=0)
         _check_range("ema_decay", self.ema_decay, low=0, below=1)
+        if self.drops is not None:
+            self._check_drops()
         _check_range("sam_rho", self.sam_rho, low=0)
         if self.sam_adaptive and not self.sam_rho:
             _refuse("sam_adaptive", "true", "it is a form of SAM; give --sam_rho above 0 too")
+
+    def _check_drops(self):
+        object.__setattr__(self, "drops", tuple(self.drops))  # JSON brings a list
+        for share in self.drops:
+            _check_range("drops", share, above=0, below=1)
+        if list(self.drops) != sorted(set(self.drops)):
+            _refuse("drops", ",".join(f"{share:g}" for share in self.drops), "give rising shares")
 
     @property
     def warmup_steps(self) -> int:

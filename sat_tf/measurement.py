@@ -6,13 +6,18 @@ for another one.
 
 import tensorflow as tf
 
-from sat_tf import attacks, data, evaluation, seeds, summaries
+from sat_tf import activations, attacks, data, evaluation, seeds, summaries
 
 GALLERY_IMAGES = summaries.MAX_ROWS
 
 
 class Measurement:
     """Clean and robust accuracy on a source's evaluation part, and the gallery for TensorBoard.
+
+    Where the run replaces the activations' derivative in attack or update, every attack is measured
+    twice: with the exact derivative under its own name, and with the replaced one as in
+    `pgd-20:parametric_softplus`.  Either may be the stronger one; only the attack's own gradient
+    differs between them.
 
     Args:
       config: the run's Config.
@@ -31,8 +36,15 @@ class Measurement:
             name, epsilon=config.attack.epsilon, step_size=config.evaluation.step_size,
             compiled=compiled, loss_scale=loss_scale) for name in config.evaluation.attacks}
         self._evaluator = evaluation.Evaluator(
-            logits_fn, self._attacks, seed=config.seed, strategy=strategy)
+            logits_fn, {**self._attacks, **self._with_other_derivatives()}, seed=config.seed,
+            strategy=strategy)
         self._exhibit = tf.function(self._exhibit_on_replica)
+
+    def _with_other_derivatives(self):
+        asked = (self._config.attack.attack_gradient, self._config.method.update_gradient)
+        return {f"{name}:{gradient}": _under(gradient, attack)
+                for gradient in dict.fromkeys(filter(None, asked))
+                for name, attack in self._attacks.items() if attack is not None}
 
     def accuracies(self, *, on_batch=None) -> evaluation.Result:
         """Returns the counts over the evaluation examples in use."""
@@ -67,3 +79,14 @@ class Measurement:
         return data.evaluation_batches(
             self._source, batch_size=batch_size, image_size=self._config.model.image_size,
             num_examples=self._config.data.eval_examples)
+
+
+def _under(gradient, attack):
+    """Returns the attack with the activations differentiated as `gradient` is."""
+    def attack_under(logits_fn, images, labels, seed):
+        def logits(images):
+            with activations.derivative_of(gradient):
+                return logits_fn(images)
+        return attack(logits, images, labels, seed)
+
+    return attack_under

@@ -241,7 +241,8 @@ class Run:
     def _write_summaries(self, result, exhibits):
         scalars = {"eval/clean_accuracy": result.clean_accuracy}
         for name, accuracy in result.robust_accuracy.items():
-            scalars[f"eval/robust_accuracy/{name.replace('-', '_')}"] = accuracy
+            tag = name.replace("-", "_").replace(":", "/")
+            scalars[f"eval/robust_accuracy/{tag}"] = accuracy
         with self._writer("eval") as writer, self.folder.writing("tensorboard"):
             summaries.write_scalars(writer, scalars, self._step)
             if exhibits is not None:

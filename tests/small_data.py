@@ -51,8 +51,8 @@ def write_imagenet(folder, train=12, validation=5, shards=2, size=(60, 80)):
                           [records[i] for i in members])
 
 
-def write_folder(folder, classes=("cat", "dog"), train=3, val=2):
-    """Writes train/CLASS/ and val/CLASS/ of JPEG and PNG files."""
+def write_folder(folder, classes=("cat", "dog"), train=3, val=2, side=None):
+    """Writes train/CLASS/ and val/CLASS/ of JPEG and PNG files, all of one `side` where given."""
     for part, count in (("train", train), ("val", val)):
         for label, name in enumerate(classes):
             place = pathlib.Path(folder, part, name)
@@ -60,7 +60,7 @@ def write_folder(folder, classes=("cat", "dog"), train=3, val=2):
             for i in range(count):
                 kind = ("JPEG", "PNG")[i % 2]
                 (place / f"{i}.{kind.lower()}").write_bytes(
-                    encoded(pixels(30 + i, 40, label, i), kind))
+                    encoded(pixels(side or 30 + i, side or 40, label, i), kind))
 
 
 def prepare_tfds(name, data_dir, splits, size=40, num_shards=2):

@@ -61,14 +61,14 @@ def test_a_run_leaves_what_the_interface_says(finished):
     assert all({"step", "epoch", "seconds"} <= set(row) for row in _rows(finished))
 
 
+def _tags(folder, part):
+    return {value.tag for file in glob.glob(f"{folder}/tensorboard/{part}/*")
+            for event in tf.compat.v1.train.summary_iterator(file)
+            for value in event.summary.value}
+
+
 def test_tensorboard_has_scalars_images_and_the_configuration(finished):
-    tags = {}
-    for part in ("train", "eval"):
-        found = set()
-        for file in glob.glob(f"{finished}/tensorboard/{part}/*"):
-            for event in tf.compat.v1.train.summary_iterator(file):
-                found |= {value.tag for value in event.summary.value}
-        tags[part] = found
+    tags = {part: _tags(finished, part) for part in ("train", "eval")}
     assert {"train/loss", "train/clean_accuracy", "train/adversarial_accuracy",
             "train/learning_rate", "train/images_per_second", "train/perturbation_mean",
             "train/perturbation_max", "config"} <= tags["train"]
@@ -94,6 +94,20 @@ def test_eval_takes_the_runs_settings_and_other_attacks(finished, capsys):
     assert (finished / "config.json").read_bytes() == before
     assert "pgd-1x2" in capsys.readouterr().out
     assert run("--mode=eval", f"--model_dir={finished}") == 0  # the settings of the run again
+
+
+def test_another_derivative_is_measured_beside_the_exact_one(tmp_path, capsys):
+    assert run(*SHORT, f"--model_dir={tmp_path}", "--activation=relu", "--train_steps=1",
+               "--attack_gradient=softplus", "--mode=train") == 0
+    assert run("--mode=eval", f"--model_dir={tmp_path}", "--eval_attacks=fgsm",
+               "--attack_gradient=parametric_softplus") == 0
+    captured = capsys.readouterr()
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert list(results["robust_accuracy"]) == ["fgsm", "fgsm:parametric_softplus"]
+    assert _rows(tmp_path)[-1]["robust_accuracy"] == results["robust_accuracy"]
+    assert "\nfgsm:parametric_softplus  " in captured.out and not captured.err
+    assert {"eval/robust_accuracy/fgsm", "eval/robust_accuracy/fgsm/parametric_softplus"} <= (
+        _tags(tmp_path, "eval"))
 
 
 def test_export_again(finished):

@@ -1,5 +1,7 @@
 """The small network and images that tests share."""
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -7,14 +9,15 @@ CLASSES = 4
 SIZE = 8
 
 
-def network(*, batch_norm=True, name="tiny", synchronized=False):
-    """A convolutional classifier with swish, float32 [N, 8, 8, 3] -> logits [N, 4]."""
+def network(*, batch_norm=True, name="tiny", synchronized=False, activation=None):
+    """A convolutional classifier, float32 [N, 8, 8, 3] -> logits [N, 4]; Keras' swish if no other."""
+    activation = activation or functools.partial(tf.keras.layers.Activation, "swish")
     inputs = tf.keras.Input((SIZE, SIZE, 3))
     features = tf.keras.layers.Conv2D(8, 3, strides=2, padding="same")(inputs)
     if batch_norm:
         features = tf.keras.layers.BatchNormalization(
             momentum=0.9, synchronized=synchronized)(features)
-    features = tf.keras.layers.Activation("swish")(features)
+    features = activation()(features)
     features = tf.keras.layers.GlobalAveragePooling2D()(features)
     return tf.keras.Model(inputs, tf.keras.layers.Dense(CLASSES)(features), name=name)
 

@@ -9,14 +9,14 @@ An attack is a function of (logits_fn, images, labels, seed); see `pgd` for thei
 import functools
 import re
 
-from sat_tf.attacks.losses import class_indices, cross_entropy
+from sat_tf.attacks.losses import class_indices, cross_entropy, kl_divergence
 from sat_tf.attacks.pgd import (
-    COMPILED_FORMS, Attack, LogitsFn, compiled_form, default_step_size, fgsm, pgd)
+    COMPILED_FORMS, Attack, LogitsFn, as_seed, ascend, compiled_form, default_step_size, fgsm, pgd)
 from sat_tf.attacks.threat import ThreatModel, images_within
 
-__all__ = ["ATTACKS", "Attack", "COMPILED_FORMS", "LogitsFn", "ThreatModel", "class_indices",
-           "compiled_form", "create", "cross_entropy", "default_step_size", "fgsm", "images_within",
-           "parse_names", "pgd"]
+__all__ = ["ATTACKS", "Attack", "COMPILED_FORMS", "LogitsFn", "ThreatModel", "as_seed", "ascend",
+           "class_indices", "compiled_form", "create", "cross_entropy", "default_step_size", "fgsm",
+           "images_within", "kl_divergence", "parse_names", "pgd"]
 
 
 def _no_attack(*, epsilon, step_size, **settings):

@@ -1,6 +1,7 @@
 """What an attack ascends: one number per example, computed from its logits.
 
     per_example = cross_entropy(logits, labels)   # float32 [batch]
+    per_example = kl_divergence(clean_logits, logits)
 """
 
 import tensorflow as tf
@@ -41,3 +42,15 @@ def cross_entropy(logits, labels):
     true_logit = tf.reduce_sum(tf.where(is_true, logits, 0.0), axis=-1)
     others = tf.where(is_true, logits.dtype.min, logits)
     return tf.nn.softplus(tf.reduce_logsumexp(others, axis=-1) - true_logit)
+
+
+def kl_divergence(reference_logits, logits):
+    """Returns KL(softmax(reference_logits) || softmax(logits)) of each example.
+
+    Args:
+      reference_logits, logits: floating [batch, num_classes]; computed with in float32.
+    Returns: float32 [batch], >= 0 up to rounding; gradients flow to both.
+    """
+    reference, other = (tf.nn.log_softmax(tf.cast(values, tf.float32))
+                        for values in (reference_logits, logits))
+    return tf.reduce_sum(tf.exp(reference) * (reference - other), axis=-1)

@@ -3,6 +3,8 @@
     logits_fn = lambda images: model(images, training=False)
     adversarial = pgd(logits_fn, images, labels, seed=7, epsilon=4 / 255, num_steps=10)
 
+`ascend` is that loop alone, from a start and on a loss of one's own.
+
 Images are float32 in [0, 1]; epsilon and step_size are in the same units.  The attack sees
 `logits_fn` alone: whether batch normalisation uses its moving averages (it should) and the
 precision of the computation are decided there.  `logits_fn` must be ready to run (variables
@@ -93,27 +95,47 @@ def pgd(logits_fn, images, labels, seed, *, epsilon, num_steps, step_size=None,
       the release of Xie et al., 2020, https://arxiv.org/abs/2006.14536.
     """
     threat = ThreatModel(epsilon=epsilon, bounds=bounds)
-    _check_settings(num_steps, step_size, clean_start_probability, restarts, loss_scale, compiled)
-    step_size = default_step_size(epsilon, num_steps) if step_size is None else float(step_size)
-    images, labels, seed = images_within(images, bounds), class_indices(labels), _as_seed(seed)
-
-    def step(adversarial, images, labels):
-        gradient = _loss_gradient(logits_fn, adversarial, labels, loss, loss_scale)
-        moved = adversarial + step_size * threat.ascent_direction(gradient)
-        return tf.ensure_shape(threat.project(images, moved), images.shape)
-
-    climb = _climb(step, num_steps, compiled)
+    _check_settings(num_steps, step_size, loss_scale, compiled)
+    _check_starts(clean_start_probability, restarts)
+    images, labels, seed = images_within(images, bounds), class_indices(labels), as_seed(seed)
 
     def attack(restart):
         start = images
         if random_start:
             start += _start_noise(threat, images, tf.random.experimental.stateless_fold_in(
                 seed, tf.cast(restart, tf.int64)), clean_start_probability)
-        return climb(threat.project(images, start) if clip_start else start, images, labels)
+        return ascend(
+            logits_fn, threat.project(images, start) if clip_start else start, images, labels,
+            threat=threat, num_steps=num_steps, step_size=step_size, loss=loss,
+            loss_scale=loss_scale, compiled=compiled)
 
     if restarts == 1:
-        return tf.stop_gradient(attack(0))
+        return attack(0)
     return tf.stop_gradient(_strongest(logits_fn, attack, images, labels, loss, restarts))
+
+
+def ascend(logits_fn, start, images, labels, *, threat, num_steps, step_size=None,
+           loss=cross_entropy, loss_scale=1.0, compiled="none"):
+    """Returns where `num_steps` steps of `step_size` up the loss lead, projected after each.
+
+    Args:
+      start: float32 [batch, height, width, channels], where the steps begin; may lie outside.
+      images: float32, the same shape: centres of the balls.
+      threat: the ThreatModel that the steps are projected on.
+      loss: (logits, labels) -> float32 [batch], the loss to ascend.  It may close over tensors.
+      The others are those of `pgd`.
+    Returns: float32, the shape of `images`; gradients stop here.
+    Raises: as `pgd`.
+    """
+    _check_settings(num_steps, step_size, loss_scale, compiled)
+    size = default_step_size(threat.epsilon, num_steps) if step_size is None else float(step_size)
+
+    def step(adversarial, images, labels):
+        gradient = _loss_gradient(logits_fn, adversarial, labels, loss, loss_scale)
+        moved = adversarial + size * threat.ascent_direction(gradient)
+        return tf.ensure_shape(threat.project(images, moved), images.shape)
+
+    return tf.stop_gradient(_climb(step, num_steps, compiled)(start, images, labels))
 
 
 def fgsm(logits_fn, images, labels, seed=0, *, epsilon, bounds=(0.0, 1.0), loss=cross_entropy,
@@ -184,7 +206,11 @@ def _strongest(logits_fn, attack, images, labels, loss, restarts):
         parallel_iterations=1, maximum_iterations=restarts)[1]
 
 
-def _as_seed(seed):
+def as_seed(seed):
+    """Returns a seed of an attack, one integer or two, as an integer tensor [2].
+
+    Raises: ValueError for anything else.
+    """
     refusal = ValueError(f"seed={seed}: give an integer or two of them")
     try:
         seed = tf.convert_to_tensor(seed, None if tf.is_tensor(seed) else tf.int64)
@@ -195,14 +221,21 @@ def _as_seed(seed):
     return tf.stack([tf.zeros_like(seed), seed]) if seed.shape.rank == 0 else seed
 
 
-def _check_settings(num_steps, step_size, clean_start_probability, restarts, loss_scale, compiled):
-    for name, value in (("num_steps", num_steps), ("restarts", restarts)):
-        if not isinstance(value, numbers.Integral) or value < 1:
-            raise ValueError(f"{name}={value!r}: give an integer of at least 1")
-    if step_size is not None and not (math.isfinite(step_size) and step_size >= 0):
-        raise ValueError(f"step_size={step_size}: give a number of at least 0, such as 1/255")
+def _check_count(name, value):
+    if not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"{name}={value!r}: give an integer of at least 1")
+
+
+def _check_starts(clean_start_probability, restarts):
+    _check_count("restarts", restarts)
     if not 0 <= clean_start_probability <= 1:
         raise ValueError(f"clean_start_probability={clean_start_probability}: give 0 to 1")
+
+
+def _check_settings(num_steps, step_size, loss_scale, compiled):
+    _check_count("num_steps", num_steps)
+    if step_size is not None and not (math.isfinite(step_size) and step_size >= 0):
+        raise ValueError(f"step_size={step_size}: give a number of at least 0, such as 1/255")
     if not (math.isfinite(loss_scale) and loss_scale > 0):
         raise ValueError(f"loss_scale={loss_scale}: give a number above 0")
     if compiled not in COMPILED_FORMS:

@@ -7,6 +7,7 @@ import functools
 import os
 
 import numpy as np
+from PIL import Image
 import tensorflow as tf
 
 from sat_tf.data.description import BadExamples, Description, Source
@@ -71,14 +72,39 @@ def _examples(name, folder, classes, *, all_classes):
     return paths, np.array(labels, np.int32)
 
 
+_LOOKED_AT, _LARGEST_SMALL_SIDE = 32, 64
+
+
+def _side_of_small_images(paths):
+    """Returns the side in pixels of small square images of one size, or None for photographs.
+
+    The first few of the evaluation part stand for all.  Only headers are read, and not by TensorFlow,
+    since a strategy's devices are not set up yet; what cannot be read is reported when it is used.
+    """
+    sizes = set()
+    for path in paths[:_LOOKED_AT]:
+        try:
+            with Image.open(path) as image:
+                sizes.add(image.size)
+        except OSError:
+            continue
+    width, height = sizes.pop() if len(sizes) == 1 else (0, 1)
+    return width if width == height <= _LARGEST_SMALL_SIDE else None
+
+
 def describe(name: str, reading) -> Description:
-    """Returns the description of `folder:PATH`.  Raises: UserError where it is no such folder."""
+    """Returns the description of `folder:PATH`.  Raises: UserError where it is no such folder.
+
+    Small square images of one size, such as CIFAR's, keep it and are not cropped to their centre.
+    """
     classes, of_train, of_val = _scan(name, reading.eval_only)
     eval_examples = len(of_val[0])
+    side = _side_of_small_images(of_val[0])
     return Description(
-        name=name, num_classes=len(classes), image_size=None,
+        name=name, num_classes=len(classes), image_size=side,
         train_examples=len(of_train[0]) if of_train else eval_examples,
-        eval_examples=eval_examples, class_names=classes, crop_padding=32, flip=True)
+        eval_examples=eval_examples, class_names=classes,
+        crop_padding=32 if side is None else 0, flip=True)
 
 
 def load(name: str, reading) -> Source:

@@ -1,6 +1,10 @@
 """What adversarial training needs to know of somebody else's classifier."""
 
+from typing import Optional
+
 import tensorflow as tf
+
+from sat_tf import activations
 
 
 def check(classifier: tf.keras.Model, from_logits: bool):
@@ -11,6 +15,22 @@ def check(classifier: tf.keras.Model, from_logits: bool):
     if from_logits and _ends_in_softmax(classifier):
         raise ValueError(f"classifier {classifier.name!r} ends in a softmax: give "
                          "from_logits=False, or leave the softmax out")
+
+
+def check_derivative(classifier: tf.keras.Model, name: Optional[str]):
+    """Raises ValueError unless the derivative of `name` can replace that of the activations.
+
+    Args:
+      classifier: a Keras model; where it has no activation of ours, nothing would be replaced.
+      name: a row of `activations.ACTIVATIONS`, or None for no replacement.
+    """
+    if name is None:
+        return
+    activations.check_derivative(name)
+    if not any(isinstance(part, activations.ActivationLayer) for part in classifier.submodules):
+        raise ValueError(f"classifier {classifier.name!r} has no layer of `sat_tf.activations`, so "
+                         f"the derivative of {name} would replace nothing: make its activations by "
+                         "`sat_tf.activations.create`")
 
 
 def _ends_in_softmax(classifier):

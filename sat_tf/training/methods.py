@@ -1,24 +1,26 @@
 """Training methods: how images are perturbed, and which loss the weights then descend.
 
-    method = create("pgd", epsilon=8/255, num_steps=7)
+    method = create("trades", epsilon=8/255, num_steps=10, beta=6.0)
     adversarial = method.perturb(logits_fn, images, labels, seed)
     per_example, metrics = method.loss(train_logits_fn, images, adversarial, labels)
 
 A method is a pair of functions and knows neither the model nor the optimizer.  In every
 method here the attack sees the network in inference mode (moving batch-norm statistics, no dropout)
-and moves no statistics; the loss runs it in training mode, and that pass moves them.
-Cost, with a pass being one forward and one backward: `standard` 1, `fast` 2, `pgd` with K
-steps K + 1.
+and moves no statistics; the loss runs it in training mode, and each forward pass of the loss moves
+them once, with the statistics of the images it is given.
+
+Cost is counted in passes, one forward and one backward; a forward alone counts half of one.  With
+K attack steps: `standard` 1, `fast` 2, `pgd` K + 1, `trades` K + 2.5, `backward_smoothing` K + 3.5,
+`converge_smooth` 3.
 """
 
 import dataclasses
 import functools
-from typing import Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import tensorflow as tf
 
 from sat_tf import attacks
-from sat_tf.errors import look_up
 
 PerExample = tf.Tensor  # float32 [batch]
 Loss = Callable[..., Tuple[PerExample, Dict[str, PerExample]]]
@@ -31,14 +33,16 @@ class Method:
     Attributes:
       perturb: an Attack: (logits_fn, images, labels, seed) -> images, no gradient through it.
       loss: (train_logits_fn, images, adversarial, labels) -> (float32 [batch] to average and
-        descend, {metric name: float32 [batch]}).
+        descend, {metric name: float32 [batch]}).  It changes nothing: a step may ask twice.
       metrics: the names `loss` reports.
       bounds: the pixel range of the images; epsilon is in its units.
+      state: what the method remembers from step to step, or None; see `converge_smooth.State`.
     """
     perturb: attacks.Attack
     loss: Loss
     metrics: Tuple[str, ...]
     bounds: Tuple[float, float] = (0.0, 1.0)
+    state: Optional[Any] = None
 
 
 def cross_entropy(logits, labels, *, label_smoothing=0.0):
@@ -77,7 +81,7 @@ def _unperturbed(logits_fn, images, labels, seed):
 
 
 def standard(*, label_smoothing=0.0, bounds=(0.0, 1.0)) -> Method:
-    """Plain training on the images as they are: the baseline."""
+    """Plain training on the images as they are: the baseline.  One pass."""
     return Method(
         _unperturbed,
         functools.partial(
@@ -96,6 +100,8 @@ def _train_on(attack, label_smoothing, bounds):
 def pgd(*, epsilon, num_steps=1, step_size=None, random_start=True, clean_start_probability=0.0,
         label_smoothing=0.0, bounds=(0.0, 1.0), compiled="none", loss_scale=1.0) -> Method:
     """PGD adversarial training (Madry et al., 2018), the inner loop of SAT (arXiv 2006.14536).
+
+    num_steps + 1 passes.
 
     Args:
       epsilon, step_size: in the units of `bounds`; step_size None is the rule of `attacks.pgd`.
@@ -116,11 +122,12 @@ def fast(*, epsilon, step_size=None, label_smoothing=0.0, bounds=(0.0, 1.0), com
 
     The start is clipped to the pixel range and the step is 1.25 epsilon unless given.  A
     departure from the authors' code: batch norm is in inference mode while attacking, here as
-    in all methods; theirs leaves it in training mode.
+    in all methods; theirs leaves it in training mode.  Two passes.
     """
     attack = functools.partial(
         attacks.pgd, epsilon=epsilon,
-        step_size=fast_step_size(epsilon, 1) if step_size is None else step_size, num_steps=1, random_start=True, clip_start=True, bounds=bounds, compiled=compiled,
+        step_size=fast_step_size(epsilon, 1) if step_size is None else step_size, num_steps=1,
+        random_start=True, clip_start=True, bounds=bounds, compiled=compiled,
         loss_scale=loss_scale)
     return _train_on(attack, label_smoothing, bounds)
 
@@ -130,38 +137,99 @@ def fast_step_size(epsilon, unused_num_steps):
     return 1.25 * epsilon
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """How a method is made from settings.
+def _consistency_loss(logits_fn, images, adversarial, labels, *, beta, label_smoothing):
+    """CE(f(x), y) + beta KL(softmax f(x) || softmax f(x')), the outer loss of TRADES.
 
-    Attributes:
-      make: the function above.
-      attack_settings: the settings it takes besides the common ones, by their flag names.
-      step_size: (epsilon, num_steps) -> the step used where none is given.
-      num_steps: the number of attack steps where the method fixes it.
-      catastrophic_drop: the fall of robust accuracy that ends training, unless told otherwise.
+    The clean branch of the divergence is not detached.  The authors of TRADES run it as a forward
+    pass of its own; here it is that of the cross-entropy, which has the same values (but for
+    dropout) and saves a pass.  Clean images go first through the network, then perturbed ones, and
+    both move the batch-norm statistics.
     """
-    make: Callable[..., Method]
-    attack_settings: Tuple[str, ...] = ()
-    step_size: Callable[[float, int], float] = attacks.default_step_size
-    num_steps: Optional[int] = None
-    catastrophic_drop: float = 0.0
+    clean, attacked = logits_fn(images), logits_fn(adversarial)
+    loss = cross_entropy(clean, labels, label_smoothing=label_smoothing)
+    loss += beta * attacks.kl_divergence(clean, attacked)
+    return loss, {"clean_accuracy": is_correct(clean, labels),
+                  "adversarial_accuracy": is_correct(attacked, labels)}
 
 
-METHODS = {
-    "standard": Row(standard),
-    "pgd": Row(pgd, ("epsilon", "step_size", "num_steps", "random_start",
-                     "clean_start_probability")),
-    "fast": Row(fast, ("epsilon", "step_size"), step_size=fast_step_size, num_steps=1,
-                catastrophic_drop=0.2),
-}
+def _consistent(attack, beta, label_smoothing, bounds):
+    return Method(
+        attack,
+        functools.partial(_consistency_loss, beta=beta, label_smoothing=label_smoothing),
+        ("clean_accuracy", "adversarial_accuracy"), bounds)
 
 
-def row(name: str) -> Row:
-    """Returns the row of METHODS; ValueError lists the known names."""
-    return look_up(METHODS, "method", name)
+_TRADES_NOISE = 0.001  # standard deviation of the start, in the authors' pixels of [0, 1]
 
 
-def create(name: str, **settings) -> Method:
-    """Makes a method of METHODS by name, with the keywords of its own function above."""
-    return row(name).make(**settings)
+def trades(*, epsilon, num_steps=10, step_size=None, beta=6.0, label_smoothing=0.0,
+           bounds=(0.0, 1.0), compiled="none", loss_scale=1.0) -> Method:
+    """TRADES (Zhang et al., 2019, https://arxiv.org/abs/1901.08573), as the authors' code has it.
+
+    The attack starts at x + 0.001 N(0, 1), since the divergence from the clean prediction, which it
+    climbs, has no gradient at x itself; no label is used.  The clean logits are computed once, not at
+    every step as in the authors' code: they are the same each time.  One forward, num_steps attack
+    passes and two of training: num_steps + 2.5 passes.
+
+    Args:
+      epsilon, step_size: in the units of `bounds`; step_size None is the rule of `attacks.pgd`.
+      beta: weight of the divergence, >= 0, the inverse of the paper's lambda; 1 to 10 are useful,
+        and 6 is the authors' for CIFAR-10.
+      label_smoothing: of the cross-entropy; the authors have none.
+      bounds, compiled, loss_scale: see `attacks.pgd`.
+    """
+    threat = attacks.ThreatModel(epsilon=epsilon, bounds=bounds)
+    deviation = _TRADES_NOISE * (threat.bounds[1] - threat.bounds[0])
+
+    def perturb(logits_fn, images, labels, seed):
+        clean = logits_fn(images)
+        start = images + deviation * tf.random.stateless_normal(
+            tf.shape(images), attacks.as_seed(seed))
+        return attacks.ascend(
+            logits_fn, tf.ensure_shape(start, images.shape), images, labels, threat=threat,
+            num_steps=num_steps, step_size=step_size,
+            loss=lambda logits, unused_labels: attacks.kl_divergence(clean, logits),
+            compiled=compiled, loss_scale=loss_scale)
+
+    return _consistent(perturb, beta, label_smoothing, bounds)
+
+
+def backward_smoothing(*, epsilon, num_steps=1, step_size=None, beta=10.0, gamma=1.0,
+                       label_smoothing=0.0, bounds=(0.0, 1.0), compiled="none",
+                       loss_scale=1.0) -> Method:
+    """Backward Smoothing (Chen et al., 2022, https://arxiv.org/abs/2010.01278), after their code.
+
+    Noise is drawn around the logits, not around the image, and mapped back: from x, one step down
+    KL(softmax(f(x) + gamma v) || softmax f(.)), v uniform in [-1, 1] per logit, gives the start.
+    From there num_steps steps climb KL(softmax f(x) || softmax f(.)).  The outer loss is that of
+    TRADES.  One forward, num_steps + 1 attack passes and two of training: num_steps + 3.5 passes.
+
+    Args:
+      epsilon, step_size: in the units of `bounds`; step_size None means epsilon, as in their code.
+      beta: weight of the divergence in the loss, >= 0; 10 is their command for CIFAR-10.
+      gamma: size of the noise on the logits, >= 0.
+      label_smoothing: of the cross-entropy; the authors have none.
+      bounds, compiled, loss_scale: see `attacks.pgd`.
+    """
+    step_size = epsilon if step_size is None else step_size
+    ascend = functools.partial(
+        attacks.ascend, threat=attacks.ThreatModel(epsilon=epsilon, bounds=bounds),
+        step_size=step_size, compiled=compiled, loss_scale=loss_scale)
+
+    def perturb(logits_fn, images, labels, seed):
+        clean = tf.cast(logits_fn(images), tf.float32)
+        noise = tf.random.stateless_uniform(tf.shape(clean), attacks.as_seed(seed), -1.0, 1.0)
+        target = clean + gamma * noise
+        start = ascend(
+            logits_fn, images, images, labels, num_steps=1,
+            loss=lambda logits, unused_labels: -attacks.kl_divergence(target, logits))
+        return ascend(
+            logits_fn, start, images, labels, num_steps=num_steps,
+            loss=lambda logits, unused_labels: attacks.kl_divergence(clean, logits))
+
+    return _consistent(perturb, beta, label_smoothing, bounds)
+
+
+def step_of_epsilon(epsilon, unused_num_steps):
+    """Returns epsilon, the step of Backward Smoothing and ConvergeSmooth."""
+    return epsilon

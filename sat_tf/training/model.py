@@ -1,6 +1,6 @@
 """Adversarial training through Keras' own `compile` and `fit`.
 
-    model = AdversarialModel(classifier, methods.create("pgd", epsilon=8/255, num_steps=7))
+    model = AdversarialModel(classifier, training.create("pgd", epsilon=8/255, num_steps=7))
     model.compile("sgd")
     model.fit(images, labels, epochs=10, callbacks=[tf.keras.callbacks.CSVLogger("log.csv")])
     model.save("robust.keras")  # the bare classifier
@@ -10,12 +10,12 @@ import contextlib
 
 import tensorflow as tf
 
-from sat_tf import attacks, seeds
+from sat_tf import activations, attacks, seeds
 from sat_tf.training import classifiers, methods, optimization, step
 
 
-class _CleanEpochs(tf.keras.callbacks.Callback):
-    """Tells the model, at each epoch's start, whether the attack has begun.
+class _Epochs(tf.keras.callbacks.Callback):
+    """Tells the model and its method which epoch begins, and so whether the attack has begun.
 
     Until it has, `adversarial_accuracy` would be that of clean images; it becomes NaN in the logs.
     """
@@ -23,6 +23,8 @@ class _CleanEpochs(tf.keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self._attacking = epoch >= self.model.clean_epochs
         self.model.attacking.assign(self._attacking)
+        if self.model.method.state is not None:
+            self.model.method.state.begin_epoch(epoch)
 
     def on_train_batch_end(self, batch, logs=None):
         self._blank(logs)
@@ -56,13 +58,19 @@ class AdversarialModel(tf.keras.Model):
       clean_epochs: epochs of `fit` before the attack begins.
       from_logits: False where the classifier gives probabilities; ValueError where that is plain
         to see and True was given.  See `classifiers.logits_of` for what is then attacked.
-    Raises: ValueError for a classifier that is not built.
+      attack_gradient, update_gradient: None, or the row of `ACTIVATIONS` whose derivative replaces
+        the activations' own in what `method.perturb` and `method.loss` run; values stay.
+    Raises: ValueError for a classifier that is not built, and for one with none of our activations
+      where their derivative is to be replaced.
     """
 
     def __init__(self, classifier, method, *, seed=0, weight_decay=0.0, weight_decay_on="kernels",
-                 ema_decay=0.0, clean_epochs=0, from_logits=True):
+                 ema_decay=0.0, clean_epochs=0, from_logits=True, attack_gradient=None,
+                 update_gradient=None):
         super().__init__(name="adversarial_" + classifier.name)
         classifiers.check(classifier, from_logits)
+        for name in (attack_gradient, update_gradient):
+            classifiers.check_derivative(classifier, name)
         self.classifier = classifier
         self.method = method
         self.clean_epochs = clean_epochs
@@ -73,6 +81,9 @@ class AdversarialModel(tf.keras.Model):
             clean_epochs == 0, trainable=False, name="attacking",
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
         self.average = optimization.WeightAverage(classifier, ema_decay) if ema_decay else None
+        self._attack_gradient, self._update_gradient = attack_gradient, update_gradient
+        if method.state is not None:
+            method.state.build()
         self._seed = seed
         self._to_logits = classifier if from_logits else classifiers.logits_of(classifier)
         self._weight_decay = weight_decay
@@ -105,36 +116,46 @@ class AdversarialModel(tf.keras.Model):
         parts = dict(classifier=self.classifier, optimizer=self.optimizer, step=self.global_step)
         if self.average is not None:
             parts["average"] = self.average
+        if self.method.state is not None:
+            parts["method"] = self.method.state
         return tf.train.Checkpoint(**parts)
 
     def logits(self, images, training=False):
         """Returns float32 [batch, classes]."""
         return tf.cast(self._to_logits(images, training=training), tf.float32)
 
+    def _attack_logits(self, images):
+        with activations.derivative_of(self._attack_gradient):
+            return self.logits(images)
+
+    def _update_logits(self, images):
+        with activations.derivative_of(self._update_gradient):
+            return self.logits(images, training=True)
+
     def fit(self, *args, callbacks=None, **kwargs):
         """As Keras' `fit`; the attack begins after `clean_epochs` epochs."""
-        if self.clean_epochs:
-            callbacks = self._with_clean_epochs(callbacks)
+        if self.clean_epochs or self.method.state is not None:
+            callbacks = self._with_epochs(callbacks)
         return super().fit(*args, callbacks=callbacks, **kwargs)
 
-    def _with_clean_epochs(self, callbacks):
-        clean_epochs = _CleanEpochs()
+    def _with_epochs(self, callbacks):
+        epochs = _Epochs()
         if isinstance(callbacks, tf.keras.callbacks.CallbackList):  # made by the caller, in full
-            clean_epochs.set_model(self)
-            callbacks.callbacks.insert(0, clean_epochs)
+            epochs.set_model(self)
+            callbacks.callbacks.insert(0, epochs)
             return callbacks
-        return [clean_epochs, *tf.nest.flatten([] if callbacks is None else callbacks)]
+        return [epochs, *tf.nest.flatten([] if callbacks is None else callbacks)]
 
     def train_step(self, data):
         images, labels, sample_weight = self._unpack(data)
         seed = seeds.replica_seed(self._seed, seeds.TRAINING_ATTACK, self.global_step)
         adversarial = step.perturb(
-            self.method, self.logits, images, labels, seed,
+            self.method, self._attack_logits, images, labels, seed,
             attacking=self.attacking if self.clean_epochs else None)
 
         def compute_loss():
             per_example, measured = self.method.loss(
-                lambda x: self.logits(x, training=True), images, adversarial, labels)
+                self._update_logits, images, adversarial, labels)
             if sample_weight is not None:
                 per_example *= tf.cast(sample_weight, per_example.dtype)
             decay_loss = optimization.weight_decay_loss(self._decayed, self._weight_decay)
@@ -145,6 +166,8 @@ class AdversarialModel(tf.keras.Model):
             clean["clean_accuracy"] = self._sampled_clean_accuracy(images, labels)
         loss, measured = step.apply_gradients(
             self.optimizer, self.classifier.trainable_variables, compute_loss)
+        if self.method.state is not None:
+            self.method.state.update(measured)
         if self.average is not None:
             self.average.update(self.global_step)
         self.global_step.assign_add(1)
@@ -155,7 +178,7 @@ class AdversarialModel(tf.keras.Model):
     def test_step(self, data):
         images, labels, sample_weight = self._unpack(data)
         seed = seeds.replica_seed(self._seed, seeds.EVALUATION_ATTACK, self.global_step)
-        adversarial = self.method.perturb(self.logits, images, labels, seed)
+        adversarial = self.method.perturb(self._attack_logits, images, labels, seed)
         logits = self.logits(images)
         return self._report(
             sample_weight, loss=methods.cross_entropy(logits, labels),

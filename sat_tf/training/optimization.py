@@ -13,24 +13,20 @@ import tensorflow as tf
 from sat_tf.errors import look_up
 
 
-def _drops(step, after, total_steps):
-    """0.1 for each of the shares `after` of training that has passed."""
-    passed = [tf.cast(step >= share * total_steps, tf.float32) for share in after]
-    return 0.1 ** tf.add_n(passed)
+# After which shares of training the schedules with sudden drops have them: the release's epochs
+# 30, 60, 90 of 100, and epochs 100 and 105 of 110.
+_DROPS = {"step": (0.3, 0.6, 0.9), "late_step": (100 / 110, 105 / 110)}
 
 
-def _step_drops(step, *, total_steps, **unused):
-    """0.1 after each of 30, 60 and 90 % of training: the release's epochs 30, 60, 90 of 100."""
-    return _drops(step, (0.3, 0.6, 0.9), total_steps)
+def _dropping(step, *, total_steps, drops, **unused):
+    """A tenth more after each of the shares `drops` of training.
 
-
-def _late_step_drops(step, *, total_steps, **unused):
-    """0.1 after epochs 100 and 105 of 110, as adversarial training on CIFAR often has it.
-
-    Training on at a low rate overfits what robustness there is, so there is little of it
-    (Rice et al., 2020, https://arxiv.org/abs/2002.11569).
+    `late_step` has epochs 100 and 105 of 110, as adversarial training on CIFAR often does: training
+    on at a low rate overfits what robustness there is, so there is little of it (Rice et al., 2020,
+    https://arxiv.org/abs/2002.11569).
     """
-    return _drops(step, (100 / 110, 105 / 110), total_steps)
+    passed = [tf.cast(step >= share * total_steps, tf.float32) for share in drops]
+    return 0.1 ** tf.add_n(passed)
 
 
 def _exponential(step, *, steps_per_epoch, **unused):
@@ -56,12 +52,17 @@ def _constant(step, **unused):
 
 SCHEDULES = {
     "constant": _constant,
-    "step": _step_drops,
-    "late_step": _late_step_drops,
+    "step": _dropping,
+    "late_step": _dropping,
     "exponential": _exponential,
     "cosine": _cosine,
     "triangular": _triangular,
 }
+
+
+def default_drops(schedule: str) -> tuple:
+    """Returns the shares of training at which a row of SCHEDULES drops; () for the gradual ones."""
+    return _DROPS.get(schedule, ())
 
 
 @tf.keras.utils.register_keras_serializable(package="sat_tf")
@@ -73,16 +74,19 @@ class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
       learning_rate: the full rate.
       total_steps: length of training in optimizer steps.
       steps_per_epoch: for schedules that count in epochs.
+      drops: shares of training, in (0, 1), after which `step` and `late_step` drop to a tenth; None
+        for their own.
       warmup_steps: steps of linear rise from `warmup_learning_rate` to `learning_rate`.
     Called with a step, it returns a float32 scalar.
     """
 
-    def __init__(self, name, *, learning_rate, total_steps, steps_per_epoch, warmup_steps=0,
-                 warmup_learning_rate=0.0):
+    def __init__(self, name, *, learning_rate, total_steps, steps_per_epoch, drops=None,
+                 warmup_steps=0, warmup_learning_rate=0.0):
         self._factor = look_up(SCHEDULES, "schedule", name)
         self._config = dict(
             name=name, learning_rate=learning_rate, total_steps=total_steps,
-            steps_per_epoch=steps_per_epoch, warmup_steps=warmup_steps,
+            steps_per_epoch=steps_per_epoch,
+            drops=default_drops(name) if drops is None else tuple(drops), warmup_steps=warmup_steps,
             warmup_learning_rate=warmup_learning_rate)
 
     def __call__(self, step):
@@ -90,7 +94,7 @@ class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
         step = tf.cast(step, tf.float32)
         rate = c["learning_rate"] * self._factor(
             step, total_steps=c["total_steps"], steps_per_epoch=c["steps_per_epoch"],
-            warmup_steps=c["warmup_steps"])
+            drops=c["drops"], warmup_steps=c["warmup_steps"])
         if not c["warmup_steps"]:
             return rate
         rise = (c["learning_rate"] - c["warmup_learning_rate"]) * step / c["warmup_steps"]

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from sat_tf import attacks
-from sat_tf.attacks.losses import cross_entropy
+from sat_tf.attacks.losses import cross_entropy, kl_divergence
 
 
 def value_and_gradient(logits, labels):
@@ -59,3 +59,18 @@ def test_class_indices_are_flat_int32(dtype, shape):
 def test_labels_that_are_not_class_indices_are_refused(labels):
     with pytest.raises(ValueError, match="class indices"):
         attacks.class_indices(labels)
+
+
+def test_kl_divergence_by_hand():
+    first = np.array([[1.0, 2.0, 0.5], [0.0, 0.0, 9.0]])
+    second = np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
+    p, q = (np.exp(x) / np.exp(x).sum(-1, keepdims=True) for x in (first, second))
+    result = kl_divergence(tf.constant(first, tf.float32), tf.constant(second, tf.float32))
+    np.testing.assert_allclose(result, (p * np.log(p / q)).sum(-1), rtol=1e-5)
+
+
+def test_kl_divergence_is_finite_far_out_and_zero_for_equals():
+    logits = tf.constant([[200.0, 0.0, -200.0]])
+    assert float(kl_divergence(logits, logits)[0]) == 0.0
+    assert float(kl_divergence(logits, -logits)[0]) == 400.0
+    assert kl_divergence(tf.cast(logits, tf.float16), logits).dtype == tf.float32

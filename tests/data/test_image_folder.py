@@ -1,7 +1,9 @@
 """One sub-folder a class."""
 
+import numpy as np
 import pytest
 import small_data
+import tensorflow as tf
 
 from sat_tf import data
 from sat_tf.errors import UserError
@@ -85,3 +87,23 @@ def test_evaluating_needs_no_training_images(tmp_path):
 def test_a_missing_folder_is_refused():
     with pytest.raises(UserError, match="--dataset=folder:/.*nowhere: no folder /.*nowhere/train"):
         data.load("folder:nowhere")
+
+
+def test_small_images_of_one_size_keep_it_and_their_borders(tmp_path):
+    small_data.write_folder(tmp_path, side=24)
+    source = data.load(f"folder:{tmp_path}")
+    assert (source.description.image_size, source.description.crop_padding) == (24, 0)
+    (images, _, _), = data.evaluation_batches(source, batch_size=4, image_size=24)
+    first = tf.io.decode_image((tmp_path / "val/cat/0.jpeg").read_bytes())
+    np.testing.assert_array_equal(images[0], first.numpy().astype(np.float32) / 255)
+
+
+@pytest.mark.parametrize("side, name", [(65, "0.jpeg"), (24, "odd.png")])
+def test_other_images_are_photographs(tmp_path, side, name):
+    """Larger ones, and those of which one differs."""
+    small_data.write_folder(tmp_path, side=side)
+    odd = small_data.encoded(small_data.pixels(30, 40, 0, 0), "PNG")
+    (tmp_path / "val/cat" / name).write_bytes(odd if name == "odd.png" else (
+        tmp_path / "val/cat/0.jpeg").read_bytes())
+    description = data.describe(f"folder:{tmp_path}")
+    assert (description.image_size, description.crop_padding) == (None, 32)

@@ -156,6 +156,9 @@ REFUSALS = {
     "--learning_rate=-1": "--learning_rate=-1.0: ",
     "--learning_rate=nan": "--learning_rate=nan: ",
     "--schedule=linear": "--schedule=linear: .*cosine",
+    "--drops=1.5": "--drops=1.5: .* below 1",
+    "--drops=3/4,1/2": "--drops=0.75,0.5: give rising shares",
+    "--drops=late": "--drops=late: give a number or a fraction",
     "--warmup_epochs=-1": "--warmup_epochs=-1.0: ",
     "--warmup_learning_rate=-1": "--warmup_learning_rate=-1.0: ",
     "--weight_decay=-1": "--weight_decay=-1.0: ",
@@ -181,6 +184,7 @@ REFUSALS = {
     "--backward_smoothing_beta=-1": "--backward_smoothing_beta=-1.0: ",
     "--backward_smoothing_gamma=-1": "--backward_smoothing_gamma=-1.0: ",
     "--converge_smooth_threshold=-1": "--converge_smooth_threshold=-1.0: ",
+    "--converge_smooth_ratio=0.5": "--converge_smooth_ratio=0.5: .* at least 1",
     "--converge_smooth_weight=-1": "--converge_smooth_weight=-1.0: ",
     "--converge_smooth_stride=-1": "--converge_smooth_stride=-1: ",
     "--catastrophic_drop=2": "--catastrophic_drop=2.0: .* at most 1",
@@ -226,7 +230,18 @@ def test_every_flag_has_a_refusal():
      ["--num_steps is not used by --method=standard"]),
     (("--method=pgd", "--num_steps=3", "--randaugment_layers=1"),
      ["--randaugment_layers is not used by --augment=none"]),
-    (("--augment=randaugment", "--randaugment_layers=1"), [])])
+    (("--trades_beta=3", "--drops=1/2"),
+     ["--trades_beta is not used by --method=pgd", "--drops is not used by --schedule=triangular"]),
+    (("--method=trades", "--trades_beta=3", "--schedule=step", "--drops=1/2"), []),
+    (("--augment=randaugment", "--randaugment_layers=1"), []),
+    (("--activation=relu", "--attack_gradient=swish", "--update_gradient=smoothrelu"), []),
+    (("--activation=elu", "--activation_alpha=1.2", "--attack_gradient=swish"), []),
+    (("--activation=elu", "--attack_gradient=swish"),
+     ["--attack_gradient=swish replaces the derivative of elu, which is smooth already"]),
+    (("--activation=relu", "--update_gradient=relu", "--method=standard"),
+     ["--update_gradient=relu names the network's own activation"]),
+    (("--activation=relu", "--attack_gradient=swish", "--method=standard"),
+     ["--attack_gradient is not used by --method=standard, only to evaluate"])])
 def test_flags_that_a_run_has_no_use_for_are_named(arguments, notes):
     flags = parse(*arguments)
     assert to_config.notes(flags, to_config.to_config(flags)) == notes

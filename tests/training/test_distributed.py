@@ -1,11 +1,14 @@
 """The train step on two replicas against one, and what differs between replicas."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tiny
-from sat_tf.training import AdversarialModel, create, create_optimizer
+from sat_tf import seeds
+from sat_tf.training import METHODS, AdversarialModel, create, create_optimizer
 
 pytestmark = pytest.mark.smoke
 
@@ -84,3 +87,47 @@ def test_validation_on_two_replicas_counts_all(mirrored):
     expected = np.mean(np.argmax(model.predict(images, batch_size=14, verbose=0), -1) == labels)
     measured = model.evaluate(images, labels, batch_size=4, verbose=0, return_dict=True)
     np.testing.assert_allclose(measured["clean_accuracy"], expected, rtol=1e-6)
+
+
+def _in_halves(method, step):
+    """On one device, perturbs each half of the batch with the seed of its replica."""
+    def perturb(logits_fn, images, labels, unused_seed):
+        stream = seeds.stream_seed(0, seeds.TRAINING_ATTACK, step())
+        halves = zip(tf.split(images, 2), tf.split(labels, 2))
+        return tf.concat([
+            method.perturb(logits_fn, *half, tf.random.experimental.stateless_fold_in(
+                stream, tf.constant(replica, tf.int64)))
+            for replica, half in enumerate(halves)], 0)
+    return dataclasses.replace(method, perturb=perturb)
+
+
+SETTINGS = {
+    "standard": {},
+    "pgd": dict(epsilon=0.05, num_steps=2),
+    "fast": dict(epsilon=0.05),
+    "trades": dict(epsilon=0.05, num_steps=2),
+    "backward_smoothing": dict(epsilon=0.05),
+    # Active from its third epoch on, and then in every step.
+    "converge_smooth": dict(epsilon=0.05, threshold=1e-6, boundaries=(0, 9)),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_on_two_replicas_is_that_on_one(name, mirrored, one_device):
+    """Random starts included: a replica's seed is a function of the step and its number."""
+    models = []
+    for strategy in (mirrored, one_device):
+        tf.keras.utils.set_random_seed(0)
+        with strategy.scope():
+            method = create(name, **SETTINGS[name])
+            if strategy is one_device:
+                method = _in_halves(method, lambda: models[-1].global_step)
+            model = AdversarialModel(tiny.network(batch_norm=False), method)
+            models.append(model)
+            model.compile(create_optimizer("sgd", 0.05))
+        dataset = tf.data.Dataset.from_tensor_slices(tiny.examples(16)).batch(8)
+        history = model.fit(dataset, epochs=4 if method.state else 2, verbose=0).history
+        assert np.isfinite(history["loss"]).all()
+    two, one = models
+    for a, b in zip(one.classifier.weights, two.classifier.weights):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-5, err_msg=a.name)

@@ -130,3 +130,11 @@ def test_average_in_classifier_gives_the_live_weights_back_bitwise():
         raise RuntimeError("evaluation failed")
     np.testing.assert_array_equal(model.weights[0].numpy(), live)
     np.testing.assert_array_equal(average.averages[0].numpy(), averaged)
+
+
+def test_drops_of_ones_own():
+    schedule = optimization.Schedule("step", learning_rate=1.0, total_steps=100, steps_per_epoch=10,
+                                     drops=(0.5, 0.75))
+    assert [float(schedule(step)) for step in (49, 50, 74, 75)] == pytest.approx([1, 0.1, 0.1, 0.01])
+    restored = optimization.Schedule.from_config(schedule.get_config())
+    assert float(restored(75)) == pytest.approx(0.01)

@@ -1,0 +1,60 @@
+"""What is measured, and under which derivative, on a network that masks its gradient."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from flags import definitions, to_config
+from sat_tf import activations, data
+from sat_tf.data.in_memory import Examples
+from sat_tf.measurement import Measurement
+
+pytestmark = pytest.mark.smoke
+
+# An image is one grey level g, and class 0 where g < 0.5: relu is flat there, so that its
+# derivative shows the attack no way up, while the others do.
+GREYS = np.array([0.1, 0.2, 0.3, 0.44, 0.45, 0.46, 0.47, 0.48])
+
+
+def masked(images):
+    relu = activations.create("relu")()
+    score = relu(20.0 * (tf.reduce_mean(images, [1, 2, 3]) - 0.5))
+    return tf.stack([tf.fill(tf.shape(score), 1e-3), score], -1)
+
+
+def source():
+    pixels = np.rint(255 * GREYS).astype(np.uint8)[:, None, None, None]
+    images = np.broadcast_to(pixels, [len(GREYS), 8, 8, 3]).copy()
+    examples = Examples(images, np.zeros(len(GREYS), np.int32))
+    return data.Source(data.describe("digits"), None, examples)
+
+
+def measurement(*arguments):
+    flags = definitions.define()
+    definitions.parse(flags, ["main.py", "--epsilon=0.1", "--eval_examples=8", *arguments])
+    return Measurement(to_config.to_config(flags), tf.distribute.get_strategy(), source(), masked,
+                       compiled="none", loss_scale=1.0)
+
+
+def test_without_replacement_every_attack_is_measured_once():
+    result = measurement("--eval_attacks=clean,fgsm").accuracies()
+    assert result.correct == {"clean": 8, "fgsm": 8}
+
+
+def test_every_attack_is_measured_under_each_derivative_on_the_same_network():
+    measured = measurement("--eval_attacks=clean,fgsm,pgd-3x2", "--activation=relu",
+                           "--attack_gradient=parametric_softplus", "--update_gradient=swish")
+    correct = measured.accuracies().correct
+    assert list(correct) == ["clean", "fgsm", "pgd-3x2", "fgsm:parametric_softplus",
+                             "pgd-3x2:parametric_softplus", "fgsm:swish", "pgd-3x2:swish"]
+    assert correct["clean"] == correct["fgsm"] == 8
+    assert correct["fgsm:parametric_softplus"] == correct["pgd-3x2:parametric_softplus"] == 3
+    assert correct["pgd-3x2:swish"] == 3
+
+
+def test_a_derivative_that_both_use_is_measured_once_and_the_gallery_is_exact():
+    measured = measurement("--eval_attacks=fgsm", "--activation=relu",
+                           "--attack_gradient=sigmoid", "--update_gradient=sigmoid")
+    assert list(measured.accuracies().correct) == ["clean", "fgsm", "fgsm:sigmoid"]
+    images, adversarial, *_ = measured.exhibits()
+    np.testing.assert_array_equal(images, adversarial)
