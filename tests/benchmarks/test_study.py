@@ -185,6 +185,20 @@ def test_seconds_are_the_median_after_the_warm_up():
     assert cell_process.seconds_per_epoch(rows, first=5, images=300) is None
 
 
+def test_curves_are_of_training_and_of_the_examples_held_out():
+    part = types.SimpleNamespace
+    config = part(method=part(clean_epochs=1), optimizer=part(steps_per_epoch=2),
+                  data=part(batch_size=8))
+    measured = cell_process._of_training(config, [
+        {"kind": "train", "epoch": 1.0, "clean_accuracy": 0.5, "images_per_second": 9.0},
+        {"kind": "validation", "epoch": 1.0, "robust_accuracy": {"pgd-10": 0.2}},
+        {"kind": "train", "epoch": 2.0, "adversarial_accuracy": 0.4, "images_per_second": 9.0},
+        {"kind": "train", "epoch": 3.0, "adversarial_accuracy": 0.5, "images_per_second": 8.0},
+        {"kind": "eval", "epoch": 3.0, "robust_accuracy": {"pgd-20": 0.3}}])
+    assert measured == {"training_curve": [[2.0, 0.4], [3.0, 0.5]],
+                        "validation_curve": [[1.0, 0.2]], "seconds_per_epoch": 2.0}
+
+
 def test_a_spread_is_that_of_a_sample():
     assert spread([1.0, 3.0]) == pytest.approx((2.0, 2 ** 0.5, 2))
     assert spread([4.0, None, float("nan")]) == (4.0, None, 1)
