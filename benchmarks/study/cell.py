@@ -52,12 +52,16 @@ def run_cell(folder, about, interruption) -> dict:
     run = Run(config, strategy, where, description)
     run.train(interruption, then_evaluates=True)
     results = run.evaluate(interruption)
+    # A row that trains with another derivative is evaluated with it as well; here all rows are.
+    exact = {name: accuracy for name, accuracy in results["robust_accuracy"].items()
+             if name in config.evaluation.attacks}
     # The weights that a later --mode=eval would measure, averaged or the best where that is asked.
     trained = Run(config, strategy, where, description, trains=False)
     trained.load_weights()
     with open(where.metrics, encoding="utf-8") as file:
         metrics = [json.loads(line) for line in file]
-    return {**about, **results, **_of_training(config, metrics),
+    return {**about, **results, "robust_accuracy": exact,
+            **_of_training(config, metrics),
             **_measure(trained, about["asked"], interruption),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else
             os.cpu_count(), "load_average": round(os.getloadavg()[0], 2)}
@@ -67,16 +71,14 @@ def _of_training(config, metrics):
     """Returns what metrics.jsonl says: the curves by epoch, and the seconds of an epoch."""
     rows = [row for row in metrics if row["kind"] == "train"]
     return {
-        "training_curve": curve(rows, "adversarial_accuracy"),
-        "validation_curve": curve(metrics, "validation_robust_accuracy"),
+        "training_curve": [[row["epoch"], row["adversarial_accuracy"]] for row in rows
+                           if "adversarial_accuracy" in row],
+        "validation_curve": [[row["epoch"], accuracy] for row in metrics
+                             if row["kind"] == "validation"
+                             for accuracy in row["robust_accuracy"].values()],  # of one attack
         "seconds_per_epoch": seconds_per_epoch(
             rows, first=max(2, config.method.clean_epochs),
             images=config.optimizer.steps_per_epoch * config.data.batch_size)}
-
-
-def curve(rows, key):
-    """Returns [[epoch, value], ...] of the rows that have the key."""
-    return [[row["epoch"], row[key]] for row in rows if key in row]
 
 
 def seconds_per_epoch(rows, *, first, images):
