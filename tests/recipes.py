@@ -14,8 +14,10 @@ certain they are.
 import pathlib
 import re
 from typing import Dict, List, NamedTuple
+from unittest import mock
 
 from flags import definitions, to_config
+from sat_tf import activation_transfer
 
 ROOT = pathlib.Path(__file__).parents[1]
 RECIPES = {path.stem: path for path in sorted((ROOT / "flags" / "recipes").glob("*.flags"))}
@@ -65,11 +67,26 @@ def header(name: str) -> Header:
     return Header(title[2:], entries)
 
 
-def resolve(*arguments: str):
-    """Returns the Config of a command line; paths in it are relative to the working folder."""
+def _flags(*arguments):
     flags = definitions.define()
     definitions.parse(flags, ["main.py", *arguments])
-    return to_config.to_config(flags)
+    return flags
+
+
+def _network_in(folder):
+    """The network of the recipe whose run has `folder` by default: no recipe has been run here."""
+    [name] = [name for name, path in RECIPES.items()
+              if to_config.default_model_dir(_flags(f"--flagfile={path}")) == folder]
+    return config(name).model
+
+
+def resolve(*arguments: str):
+    """Returns the Config of a command line; paths in it are relative to the working folder.
+
+    A run that --sparta_from names is that of a recipe, and need not be there.
+    """
+    with mock.patch.object(activation_transfer, "source_config", _network_in):
+        return to_config.to_config(_flags(*arguments))
 
 
 def config(name: str):

@@ -16,7 +16,8 @@ PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 COMMANDS = [line.split("#")[0].strip() for page in (README, METHODS)
             for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
             for line in block.splitlines()]
-ON_DISK = ("--dataset=tfrecord:", "--dataset=folder:", "--init_checkpoint=")  # not here
+ON_DISK = ("--dataset=tfrecord:", "--dataset=folder:", "--init_checkpoint=",
+           "--sparta_from=")  # not here
 
 
 @pytest.mark.smoke

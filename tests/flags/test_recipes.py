@@ -15,8 +15,9 @@ from sat_tf.training.optimization import Schedule
 every_recipe = pytest.mark.parametrize("name", recipes.RECIPES)
 IMAGENET_RESNETS = [name for name in recipes.RECIPES if name.startswith("imagenet-resne")]
 EFFICIENTNETS = [name for name in recipes.RECIPES if "efficientnet" in name]
-ACTIVATIONS_ON_CIFAR = ("relu", "softplus", "gelu", "smoothrelu", "elu", "celu", "swish")
-CIFAR = [f"cifar10-resnet18-{activation}" for activation in ACTIVATIONS_ON_CIFAR]
+ACTIVATIONS_ON_CIFAR = ("relu", "softplus", "gelu", "smoothrelu", "elu", "celu", "swish", "sparta")
+CIFAR = [*(f"cifar10-resnet18-{activation}" for activation in ACTIVATIONS_ON_CIFAR),
+         "cifar10-resnet34-sparta-frozen"]
 GRADIENTS = {"attack_gradient": ("attack",), "update_gradient": ("update",),
              "both_gradients": ("attack", "update")}
 RELEASE_ATTACKS = ("clean", "pgd-10", "pgd-20", "pgd-50")
@@ -78,7 +79,8 @@ def test_names_say_what_is_trained(name):
             assert extra in ("", "enhanced") and config.model.activation == "swish"
         else:
             assert extra == _methods_name(config) or re.fullmatch(
-                rf"{config.model.activation}(-{config.model.image_size}|-.*_gradients?)?", extra)
+                rf"{config.model.activation}(-{config.model.image_size}|-.*_gradients?|-frozen)?",
+                extra)
 
 
 def _methods_name(config):
@@ -110,6 +112,14 @@ def test_resnets_on_imagenet(name):
     assert config.optimizer.learning_rate == config.optimizer.warmup_learning_rate == 0.1
     assert (config.model.batch_norm_momentum, config.model.batch_norm_epsilon) == (0.9, 1e-5)
     assert config.evaluation.attacks[:4] == RELEASE_ATTACKS
+
+
+def test_sparta_is_kept_as_the_other_recipe_has_learnt_it():
+    learnt, kept = (recipes.config(name).model for name in (
+        "cifar10-resnet18-sparta", "cifar10-resnet34-sparta-frozen"))
+    assert (learnt.sparta_from, learnt.freeze_activation) == (None, False)
+    assert (kept.sparta_from, kept.freeze_activation) == ("runs/resnet18-sparta-cifar10-pgd", True)
+    assert learnt.activation == kept.activation == "sparta"
 
 
 def test_drops_after_30_60_and_90_of_100_epochs():
