@@ -6,7 +6,7 @@ import tensorflow as tf
 
 import tiny
 from sat_tf import activations, export, sparta
-from sat_tf.training import AdversarialModel, methods, optimization
+from sat_tf.training import AdversarialModel, create, optimization
 
 pytestmark = pytest.mark.smoke
 
@@ -197,7 +197,7 @@ def test_two_replicas_learn_what_one_does(mirrored, one_device):
     for strategy in (one_device, mirrored):
         tf.keras.utils.set_random_seed(3)
         with strategy.scope():
-            model = AdversarialModel(_network(), methods.create(
+            model = AdversarialModel(_network(), create(
                 "pgd", epsilon=0.03, num_steps=1, random_start=False))
             model.compile(tf.keras.optimizers.SGD(0.5))
         model.fit(images, labels, batch_size=16, epochs=2, shuffle=False, verbose=0)
