@@ -109,11 +109,11 @@ class Run:
     def evaluate(self, interruption) -> dict:
         """Measures the classifier, the averaged one where training keeps it; returns the results.
 
-        Where the run keeps its best checkpoint, both that and the newest are measured, and the one
-        that is not chosen stands beside the other in the results.
+        Of a run that keeps its best checkpoint, both that and the newest are measured.  The results
+        are those of the one that is chosen, with both under "checkpoints".
 
-        Writes results.json, a row of metrics.jsonl, and TensorBoard's scalars and image grid, and
-        prints a table.
+        Writes results.json, a row of metrics.jsonl for each, and TensorBoard's scalars and image
+        grid, and prints a table.
         """
         if not self._kept:
             return self._report(self._measure(interruption))
@@ -231,7 +231,8 @@ def format_table(results: dict) -> str:
     names = ["clean", *results["robust_accuracy"]]
     width = max(len(name) for name in names)
     epsilon = results["epsilon"]
-    what = f"on {results['examples']} examples, Linf epsilon {epsilon:.4g} ({epsilon * 255:.3g}/255)"
+    what = (f"on {results['examples']} examples, "
+            f"Linf epsilon {epsilon:.4g} ({epsilon * 255:.3g}/255)")
     if len(columns) == 1:
         lines = [f"accuracy at step {results['step']} {what}"]
     else:

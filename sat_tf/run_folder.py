@@ -214,7 +214,7 @@ class RunFolder:
 
 
 class Rows:
-    """What a run adds to metrics.jsonl; its seconds are those the run has taken, pauses left out."""
+    """What a run adds to metrics.jsonl; seconds are those the run has taken, without its pauses."""
 
     def __init__(self, folder: RunFolder, steps_per_epoch: int):
         self._folder = folder

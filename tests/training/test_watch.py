@@ -5,6 +5,8 @@ import tensorflow as tf
 
 from sat_tf.training.watch import Watch
 
+pytestmark = pytest.mark.smoke
+
 
 def _validated(accuracies, clean_epochs=0, watch=None, first=0):
     """Notes one accuracy an epoch of ten steps; returns the Watch."""
