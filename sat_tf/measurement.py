@@ -6,9 +6,18 @@ for another one.
 
 import tensorflow as tf
 
-from sat_tf import activations, attacks, data, evaluation, seeds, summaries
+from sat_tf import activations, attacks, data, distribution, evaluation, seeds, summaries
 
 GALLERY_IMAGES = summaries.MAX_ROWS
+
+
+def attack_form(config, strategy) -> dict:
+    """Returns `compiled` and `loss_scale` of `attacks.pgd`, by the hardware and the precision."""
+    return {
+        "compiled": attacks.compiled_form(
+            config.distribution.xla, distribution.device_type(strategy)),
+        # The release's factor where float16 would round small input gradients to zero.
+        "loss_scale": 128.0 if config.distribution.precision == "float16" else 1.0}
 
 
 class Measurement:

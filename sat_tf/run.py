@@ -10,39 +10,18 @@ This is where the rooms meet; each of them works without it.
 
 import contextlib
 import functools
-import math
-import sys
 import time
 from typing import Optional
 
 import tensorflow as tf
 
-from sat_tf import activation_transfer, attacks, data, distribution, export, models, predict
-from sat_tf import summaries, training
+from sat_tf import data, distribution, export, models, predict, summaries
 from sat_tf.config import Config
-from sat_tf.errors import UnreadableData, UserError
-from sat_tf.interruption import Interrupted
-from sat_tf.measurement import Measurement
-from sat_tf.run_folder import RunFolder
-from sat_tf.training import callbacks, checkpoints
-
-
-def epoch_segments(start: int, stop: int, steps_per_epoch: int):
-    """Yields (initial_epoch, epochs, steps_per_epoch) of the `fit` calls from `start` to `stop`.
-
-    Whole epochs go into one call; an epoch begun before an interruption, or cut by the end of
-    training, gets one of its own.
-    """
-    while start < stop:
-        epoch, offset = divmod(start, steps_per_epoch)
-        whole = (stop - start) // steps_per_epoch
-        if offset or not whole:
-            steps = min(steps_per_epoch - offset, stop - start)
-            yield epoch, epoch + 1, steps
-            start += steps
-        else:
-            yield epoch, epoch + whole, steps_per_epoch
-            start += whole * steps_per_epoch
+from sat_tf.errors import UserError
+from sat_tf.measurement import Measurement, attack_form
+from sat_tf.run_folder import Rows, RunFolder
+from sat_tf.training import checkpoints
+from sat_tf.training_run import Training
 
 
 class Run:
@@ -61,10 +40,11 @@ class Run:
         self.description = description or data.describe(config.data.name, config.data.data_dir)
         self._trains = trains
         distribution.check_divisible("eval_batch_size", config.evaluation.batch_size, strategy)
-        self._model = None  # the AdversarialModel, in training only
+        self._training = None  # where the classifier holds what is being trained
         self._checkpoint = None  # what the classifier's weights were read from
-        self._step = 0
-        self._start = time.monotonic()
+        self._kept = {}  # "best" and "last" -> the run's checkpoint, where it keeps both
+        self._stop = None  # why training ended early
+        self._rows = Rows(folder, config.optimizer.steps_per_epoch)
 
     @functools.cached_property
     def source(self) -> data.Source:
@@ -83,19 +63,30 @@ class Run:
             return models.build(self.config.model, seed=self.config.seed)
 
     def load_weights(self, initial=None):
-        """Fills the classifier from a `checkpoints.Initial`; None: from this run's newest.
+        """Fills the classifier from a `checkpoints.Initial`; None: from this run's.
 
-        Where training keeps averaged weights, those are taken.
+        Of a run that keeps its best checkpoint, `config.evaluation.checkpoint` says whether that or
+        the newest.  Where training keeps averaged weights, those are taken.
+        Raises: UserError where there is no such checkpoint.
         """
         flag = "init_checkpoint" if initial else "model_dir"
         initial = initial or checkpoints.Initial(self.folder.path)
-        prefix = checkpoints.find(initial.path, flag)
-        checkpoints.load_classifier(self.classifier, prefix, flag, channels=initial.channels,
-                                    averaged=initial.averaged)
-        self._checkpoint, self._step = prefix, checkpoints.step_of(prefix)
+        self._training = None
+        self._kept = checkpoints.kept_of(initial.path)
+        chosen = self.config.evaluation.checkpoint
+        if not self._kept and chosen == "best" and checkpoints.is_run(initial.path):
+            raise UserError(f"--eval_checkpoint=best: {initial.path} has none yet; train on, or "
+                            "give --eval_checkpoint=last")
+        if self._kept:
+            initial = initial._replace(path=self._kept[chosen])
+        self._checkpoint = checkpoints.load_initial(self.classifier, initial, flag)
+        self._stop = checkpoints.stop_of(
+            self._kept.get("last", self._checkpoint), self.config.evaluation.patience)
 
     def train(self, interruption, *, initial=None, resume=True, then_evaluates=False):
         """Trains to the configured step, from the run's newest checkpoint where there is one.
+
+        The classifier is left with the weights that `config.evaluation.checkpoint` chooses.
 
         Args:
           interruption: an Interruption; once it is set, the state is saved and Interrupted raised.
@@ -106,138 +97,73 @@ class Run:
         """
         distribution.check_divisible("batch_size", self.config.data.batch_size, self.strategy)
         self.open_data()
-        with self.strategy.scope():
-            method = training.build_method(
-                self.config, compiled=self._compiled_form(), loss_scale=self._loss_scale())
-            self._model = training.build(self.config, self.classifier, method)
-        goes_on = resume and tf.train.latest_checkpoint(self.folder.checkpoints) is not None
-        if initial and goes_on:
-            print("note: the run goes on from its own checkpoint; --init_checkpoint is not read",
-                  file=sys.stderr)
-        elif not goes_on:
-            self._begin_with(initial)
-        if not resume:
-            self.folder.clear()
-        saved = checkpoints.Checkpoints(self._model.training_state, self.folder.checkpoints)
-        if saved.restore():
-            print(f"continuing from {saved.latest}", flush=True)
-        self._step = int(self._model.global_step.numpy())
-        if self._step > self.config.optimizer.train_steps:
-            raise UserError(f"--train_steps={self.config.optimizer.train_steps}: the run is at step "
-                            f"{self._step} already; give at least that, or another --model_dir")
-        self.folder.start(self.config, self.description,
-                          initial._asdict() if initial and not goes_on else None)
-        self._start -= self.folder.forget_metrics_after(self._step)
-        with self._writer("train") as writer:
-            self._fit(saved, writer, interruption, then_evaluates)
-        self._checkpoint = saved.latest
-
-    def _begin_with(self, initial):
-        """Fills a new run's weights from the checkpoint and the activations that were named."""
-        learnt = self.config.model.sparta_from
-        if initial:
-            self.load_weights(initial)
-        if learnt:
-            names = activation_transfer.transfer(self.classifier, learnt)
-            repeated = sum(name != there for name, there in names.items())
-            print(f"took {len(names)} activations from {learnt}, {repeated} of them from the last "
-                  "block of a group", flush=True)
-        if initial or learnt:
-            self._model.restart_average()
-
-    def _fit(self, saved, writer, interruption, then_evaluates):
-        settings = self.config.optimizer
-        with self.folder.writing("tensorboard"):
-            summaries.write_config(writer, self.config.to_json())
-        record = callbacks.Record(self.folder, writer, self._append_row)
-        throughput = callbacks.Throughput(self.config.data.batch_size)
-        epochs_in_all = math.ceil(settings.train_steps / settings.steps_per_epoch)
-        try:
-            for first, last, steps in epoch_segments(
-                    self._step, settings.train_steps, settings.steps_per_epoch):
-                every_epoch = [
-                    throughput,
-                    callbacks.StopOnNonFinite(saved),
-                    callbacks.Progress(epochs_in_all),
-                    record,
-                    callbacks.SaveState(saved, self.folder),
-                    *self._evaluate_every(saved, interruption, then_evaluates),
-                    callbacks.CheckInterruption(interruption)]
-                with self.source.reading():
-                    self._model.fit(
-                        self._training_batches(), initial_epoch=first, epochs=last,
-                        steps_per_epoch=steps, verbose=0, callbacks=every_epoch)
-                self._step = int(self._model.global_step.numpy())
-        except (Interrupted, UnreadableData) as stop:
-            self._step = int(self._model.global_step.numpy())
-            with self.folder.writing("a checkpoint"):
-                prefix = saved.save(self._step)
-            if isinstance(stop, Interrupted):
-                print(f"saved {prefix}; the same command goes on from there", file=sys.stderr)
-            raise
-
-    def _compiled_form(self):
-        return attacks.compiled_form(
-            self.config.distribution.xla, distribution.device_type(self.strategy))
-
-    def _loss_scale(self):
-        """The release's factor where float16 would round small input gradients to zero."""
-        return 128.0 if self.config.distribution.precision == "float16" else 1.0
-
-    def _training_batches(self):
-        settings = self.config.data
-        return distribution.deal(self.strategy, settings.batch_size, functools.partial(
-            data.training_batches, self.source, batch_size=settings.batch_size,
-            image_size=self.config.model.image_size, augment=settings.augment,
-            seed=self.config.seed, start_step=self._step, num_examples=settings.train_examples,
-            randaugment_layers=settings.randaugment_layers,
-            randaugment_magnitude=settings.randaugment_magnitude))
-
-    def _writer(self, part):
-        with self.folder.writing("tensorboard"):
-            return summaries.create_writer(self.folder.tensorboard, part)
-
-    def _evaluate_every(self, saved, interruption, then_evaluates):
-        def evaluate():
-            self._step, self._checkpoint = int(self._model.global_step.numpy()), saved.latest
-            if not (then_evaluates and self._step == self.config.optimizer.train_steps):
-                self.evaluate(interruption)
-
-        every = self.config.evaluation.every
-        return [callbacks.Evaluate(evaluate, every)] if every else []
+        self._training = Training(
+            self.config, self.strategy, self.source, self.classifier, self.folder, self._rows)
+        self._training.begin(description=self.description, initial=initial, resume=resume)
+        self._training.fit(interruption, functools.partial(self._evaluate_now, interruption),
+                           then_evaluates=then_evaluates)
+        self._checkpoint, self._stop = self._training.checkpoint, self._training.stop
+        if self.config.data.validation_examples:
+            self.load_weights()
 
     def evaluate(self, interruption) -> dict:
         """Measures the classifier, the averaged one where training keeps it; returns the results.
 
-        Writes results.json, a row of metrics.jsonl, and TensorBoard's scalars and image grid, and
-        prints a table.
+        Of a run that keeps its best checkpoint, both that and the newest are measured.  The results
+        are those of the one that is chosen, with both under "checkpoints".
+
+        Writes results.json, a row of metrics.jsonl for each, and TensorBoard's scalars and image
+        grid, and prints a table.
         """
-        start = time.monotonic()
+        if not self._kept:
+            return self._report(self._measure(interruption))
+        chosen = self.config.evaluation.checkpoint
+        measured = {}
+        for name in sorted(self._kept, key=lambda name: name == chosen):  # it stays in place
+            twin = self._measured_at(checkpoints.step_of(self._kept[name]), measured)
+            self._checkpoint = checkpoints.load_initial(
+                self.classifier, checkpoints.Initial(self._kept[name]), "model_dir")
+            measured[name] = ({**twin, "checkpoint": self._checkpoint} if twin
+                              else self._measure(interruption))
+        return self._report({**measured[chosen], "checkpoints": {
+            name: measured[name] for name in ("best", "last")}})
+
+    @staticmethod
+    def _measured_at(step, measured):
+        """Returns the results of that step, which need not be measured twice, or None."""
+        return next((results for results in measured.values() if results["step"] == step), None)
+
+    def _evaluate_now(self, interruption):
+        """Measures what is being trained, as it is."""
+        self._checkpoint = self._training.checkpoint
+        self._report(self._measure(interruption))
+
+    def _measure(self, interruption) -> dict:
+        """Measures the classifier; adds to metrics.jsonl and TensorBoard."""
+        start, step = time.monotonic(), checkpoints.step_of(self._checkpoint or "")
         with self._evaluated_weights(), self.source.reading():
             result = self._measurement.accuracies(on_batch=lambda *unused: interruption.check())
             exhibits = self._measurement.exhibits()
-        self._write_summaries(result, exhibits)
+        self._write_summaries(result, exhibits, step)
         results = {
             "clean_accuracy": result.clean_accuracy, "robust_accuracy": result.robust_accuracy,
             "examples": result.examples, "epsilon": self.config.attack.epsilon,
-            "step": self._step, "checkpoint": self._checkpoint}
-        self.folder.write_results(results)
-        self._append_row("eval", self._step,
-                         {**results, "evaluation_seconds": round(time.monotonic() - start, 3)})
-        print(format_table(results), flush=True)
+            "step": step, "checkpoint": self._checkpoint}
+        self._rows.append("eval", step, {
+            **results, "evaluation_seconds": round(time.monotonic() - start, 3)})
         return results
 
-    def _append_row(self, kind, step, values):
-        """Adds a row to metrics.jsonl; its seconds are those the run has taken, pauses left out."""
-        self.folder.append_metrics({
-            "kind": kind, "step": step,
-            "epoch": round(step / self.config.optimizer.steps_per_epoch, 3),
-            "seconds": round(time.monotonic() - self._start, 3), **values})
+    def _report(self, results):
+        if self._stop:
+            results = {**results, "stopped": self._stop._asdict()}
+        self.folder.write_results(results)
+        print(format_table(results), flush=True)
+        return results
 
     @functools.cached_property
     def _measurement(self):
         return Measurement(self.config, self.strategy, self.source, self._logits,
-                           compiled=self._compiled_form(), loss_scale=self._loss_scale())
+                           **attack_form(self.config, self.strategy))
 
     def _logits(self, images):
         return tf.cast(self.classifier(images, training=False), tf.float32)
@@ -249,17 +175,19 @@ class Run:
         return names if len(names) == self.config.model.num_classes else ()
 
     def _evaluated_weights(self):
-        return self._model.evaluated_weights() if self._model else contextlib.nullcontext()
+        return (self._training.model.evaluated_weights() if self._training
+                else contextlib.nullcontext())
 
-    def _write_summaries(self, result, exhibits):
+    def _write_summaries(self, result, exhibits, step):
         scalars = {"eval/clean_accuracy": result.clean_accuracy}
         for name, accuracy in result.robust_accuracy.items():
             tag = name.replace("-", "_").replace(":", "/")
             scalars[f"eval/robust_accuracy/{tag}"] = accuracy
-        with self._writer("eval") as writer, self.folder.writing("tensorboard"):
-            summaries.write_scalars(writer, scalars, self._step)
+        with self.folder.writing("tensorboard"), (
+                summaries.create_writer(self.folder.tensorboard, "eval")) as writer:
+            summaries.write_scalars(writer, scalars, step)
             if exhibits is not None:
-                summaries.write_grid(writer, *exhibits, self._class_names, self._step)
+                summaries.write_grid(writer, *exhibits, self._class_names, step)
 
     def export(self):
         """Writes the SavedModel of the evaluated weights; returns its path."""
@@ -296,11 +224,24 @@ class Run:
 
 
 def format_table(results: dict) -> str:
-    """Returns the accuracies of a results dictionary as a small table, in per cent."""
-    rows = [("clean", results["clean_accuracy"]), *results["robust_accuracy"].items()]
-    width = max(len(name) for name, _ in rows)
-    lines = [f"{name:{width}}  {100 * accuracy:6.2f} %" for name, accuracy in rows]
+    """Returns the accuracies of a results dictionary as a small table, in per cent.
+
+    Where it has those of several checkpoints, each has a column.
+    """
+    columns = results.get("checkpoints", {"": results})
+    names = ["clean", *results["robust_accuracy"]]
+    width = max(len(name) for name in names)
     epsilon = results["epsilon"]
-    title = (f"accuracy at step {results['step']} on {results['examples']} examples, "
-             f"Linf epsilon {epsilon:.4g} ({epsilon * 255:.3g}/255)")
-    return "\n".join([title, *lines])
+    what = (f"on {results['examples']} examples, "
+            f"Linf epsilon {epsilon:.4g} ({epsilon * 255:.3g}/255)")
+    if len(columns) == 1:
+        lines = [f"accuracy at step {results['step']} {what}"]
+    else:
+        headings = [f"{name} (step {column['step']})" for name, column in columns.items()]
+        lines = [f"accuracy {what}", " " * width + "".join(f"  {text:>18}" for text in headings)]
+    cell = 6 if len(columns) == 1 else 16
+    for name in names:
+        values = [column["clean_accuracy"] if name == "clean" else column["robust_accuracy"][name]
+                  for column in columns.values()]
+        lines.append(f"{name:{width}}" + "".join(f"  {100 * v:{cell}.2f} %" for v in values))
+    return "\n".join(lines)

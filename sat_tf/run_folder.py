@@ -10,6 +10,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import time
 
 import tensorflow as tf
 
@@ -61,6 +62,7 @@ class RunFolder:
         self.path = path
         self.config = os.path.join(path, "config.json")
         self.checkpoints = os.path.join(path, "checkpoints")
+        self.best = os.path.join(self.checkpoints, "best")
         self.tensorboard = os.path.join(path, "tensorboard")
         self.metrics = os.path.join(path, "metrics.jsonl")
         self.results = os.path.join(path, "results.json")
@@ -169,15 +171,17 @@ class RunFolder:
         """Removes a run's own files from the folder, and nothing else."""
         self.check_replaceable()
         with self.writing("a new run over the old one"):
-            for file in (*self._files(), *glob.glob(
-                    os.path.join(glob.escape(self.checkpoints), "checkpoint*"))):
+            for file in (*self._files(), *(
+                    file for folder in (self.best, self.checkpoints)
+                    for file in glob.glob(os.path.join(glob.escape(folder), "checkpoint*")))):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(file)
             for folder in (self.tensorboard, self.saved_model):
                 if os.path.isdir(folder):
                     shutil.rmtree(folder)
-            if os.path.isdir(self.checkpoints) and not os.listdir(self.checkpoints):
-                os.rmdir(self.checkpoints)
+            for folder in (self.best, self.checkpoints):
+                if os.path.isdir(folder) and not os.listdir(folder):
+                    os.rmdir(folder)
 
     def _folders(self):
         return self.checkpoints, self.tensorboard, self.saved_model
@@ -191,7 +195,7 @@ class RunFolder:
             file.write(json.dumps(row) + "\n")
 
     def forget_metrics_after(self, step: int) -> float:
-        """Drops the rows of steps that a resumed run is about to take again.
+        """Drops the rows of steps that a resumed run is about to take again, and of its stop.
 
         Returns: the seconds that the rows left were written after.
         """
@@ -200,7 +204,8 @@ class RunFolder:
         with self.writing("metrics.jsonl"):
             with open(self.metrics, encoding="utf-8") as file:
                 rows = [line for line in file if line.endswith("\n")]  # a kill may cut the last
-            kept = [line for line in rows if json.loads(line)["step"] <= step]
+            kept = [line for line in rows if json.loads(line)["step"] <= step
+                    and json.loads(line).get("kind") != "stopped"]
             write_atomically(self.metrics, "".join(kept))
         return max((json.loads(line).get("seconds", 0.0) for line in kept), default=0.0)
 
@@ -209,3 +214,22 @@ class RunFolder:
         with self.writing("results.json"):
             os.makedirs(self.path, exist_ok=True)
             write_atomically(self.results, json.dumps(results, indent=2) + "\n")
+
+
+class Rows:
+    """What a run adds to metrics.jsonl; seconds are those the run has taken, without its pauses."""
+
+    def __init__(self, folder: RunFolder, steps_per_epoch: int):
+        self._folder = folder
+        self._steps_per_epoch = steps_per_epoch
+        self._start = time.monotonic()
+
+    def append(self, kind: str, step: int, values: dict):
+        """Adds a row."""
+        self._folder.append_metrics({
+            "kind": kind, "step": step, "epoch": round(step / self._steps_per_epoch, 3),
+            "seconds": round(time.monotonic() - self._start, 3), **values})
+
+    def go_on_from(self, step: int):
+        """Drops the rows of later steps, and counts the seconds on from those before."""
+        self._start -= self._folder.forget_metrics_after(step)

@@ -5,7 +5,7 @@ Every use of a run's seed has a stream of its own, so that no two of them draw t
 
 import tensorflow as tf
 
-ORDER, AUGMENTATION, TRAINING_ATTACK, EVALUATION_ATTACK = range(4)
+ORDER, AUGMENTATION, TRAINING_ATTACK, EVALUATION_ATTACK, HELD_OUT = range(5)
 
 
 def stream_seed(seed: int, stream: int, number) -> tf.Tensor:

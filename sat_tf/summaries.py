@@ -20,7 +20,7 @@ def create_writer(folder, part):
 
     Args:
       folder: the folder TensorBoard is shown, such as `runs/mine/tensorboard`.
-      part: `train` or `eval`: each is a curve of its own there.
+      part: `train`, `validation` or `eval`: each is a curve of its own there.
     Raises: tf.errors.OpError if the folder cannot be written; at once, not when it is entered.
     """
     return contextlib.closing(tf.summary.create_file_writer(f"{folder}/{part}"))
@@ -31,6 +31,13 @@ def write_scalars(writer, values, step):
     with writer.as_default(step=int(step)):
         for name, value in values.items():
             tf.summary.scalar(name, value)
+    writer.flush()
+
+
+def write_note(writer, name, text, step):
+    """Writes a text under `name` at `step`, and flushes."""
+    with writer.as_default(step=int(step)):
+        tf.summary.text(name, text)
     writer.flush()
 
 

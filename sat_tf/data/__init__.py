@@ -10,9 +10,10 @@
 from sat_tf.data.augmentation import AUGMENTATIONS
 from sat_tf.data.description import Description, Source
 from sat_tf.data.in_memory import Examples
-from sat_tf.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from sat_tf.data.pipeline import (
+    evaluation_batches, steps_per_epoch, training_batches, validation_batches)
 from sat_tf.data.sources import KINDS, SOURCES, describe, load
 
 __all__ = [
     "AUGMENTATIONS", "Description", "Examples", "KINDS", "SOURCES", "Source", "describe",
-    "evaluation_batches", "load", "steps_per_epoch", "training_batches"]
+    "evaluation_batches", "load", "steps_per_epoch", "training_batches", "validation_batches"]

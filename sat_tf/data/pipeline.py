@@ -5,6 +5,9 @@
 Training batch number k is a pure function of (seed, start_step + k): a run that stopped after
 step s goes on with `start_step=s`, and nothing about the data needs to be in a checkpoint (under
 a strategy it could not be: distributed iterators cannot be saved).
+
+With `held_out=N`, N of the training examples, which ones being a function of the seed, are left to
+`validation_batches`.  They are drawn at random, since on disk the examples may be sorted by class.
 """
 
 import tensorflow as tf
@@ -20,7 +23,7 @@ def steps_per_epoch(num_examples: int, batch_size: int) -> int:
 
 
 def training_batches(source, *, batch_size, image_size, augment, seed, start_step=0,
-                     num_examples=None, worker=0, num_workers=1,
+                     num_examples=None, held_out=0, worker=0, num_workers=1,
                      randaugment_layers=2, randaugment_magnitude=9.0) -> tf.data.Dataset:
     """Returns the endless stream of training batches from step `start_step` on.
 
@@ -35,6 +38,7 @@ def training_batches(source, *, batch_size, image_size, augment, seed, start_ste
       seed: integer; decides order and augmentation.
       start_step: number of batches that earlier parts of the run have used.
       num_examples: use only the first so many of the training examples; None for all.
+      held_out: how many of those are not trained on.
       worker, num_workers: of each global batch only this worker's share is read and returned.
       randaugment_layers, randaugment_magnitude: see `autoaugment.randaugment`.
     Returns: a dataset of (images float32 [B, S, S, 3] in [0, 1], labels int32 [B]), where B is
@@ -47,10 +51,11 @@ def training_batches(source, *, batch_size, image_size, augment, seed, start_ste
         augment, source.description, image_size=image_size, seed=seed,
         randaugment_layers=randaugment_layers, randaugment_magnitude=randaugment_magnitude)
     num_examples = _checked_number("train_examples", num_examples, source.train)
-    steps = steps_per_epoch(num_examples, batch_size)
+    _, indices = _split(num_examples, held_out, seed)
+    steps = steps_per_epoch(num_examples - held_out, batch_size)
     if not steps:
         raise UserError(f"--batch_size={batch_size}: larger than the training set in use; "
-                        f"give at most {num_examples}")
+                        f"give at most {num_examples - held_out}")
     if batch_size % num_workers:
         raise UserError(f"--batch_size={batch_size}: not divisible by the {num_workers} workers; "
                         "give a multiple")
@@ -59,7 +64,7 @@ def training_batches(source, *, batch_size, image_size, augment, seed, start_ste
 
     def epoch_of_batches(epoch):
         order = tf.random.experimental.stateless_shuffle(
-            tf.range(num_examples), seeds.stream_seed(seed, seeds.ORDER, epoch))
+            indices, seeds.stream_seed(seed, seeds.ORDER, epoch))
         batches = tf.reshape(order[:steps * batch_size], [steps, batch_size])
         batches = batches[:, worker * share:(worker + 1) * share]
         numbers = epoch * steps + tf.range(steps, dtype=tf.int64)
@@ -90,16 +95,54 @@ def evaluation_batches(source, *, batch_size, image_size, num_examples=None) -> 
     Raises: UserError if there are fewer examples than asked for.
     """
     num_examples = _checked_number("eval_examples", num_examples, source.eval)
-    num_batches = -(-num_examples // batch_size)
     recipe = augmentation.evaluation_recipe(source.description, image_size=image_size)
+    return _masked_batches(source.eval, tf.range(num_examples), recipe, batch_size)
+
+
+def validation_batches(source, *, batch_size, image_size, seed, held_out,
+                       num_examples=None) -> tf.data.Dataset:
+    """Returns the training examples that `training_batches` leaves out, as evaluation batches.
+
+    They get the evaluation crop, no augmentation, and the mask of `evaluation_batches`.
+
+    Args:
+      source, seed, num_examples, held_out: as for `training_batches`; at least one is held out.
+      batch_size, image_size: as for `evaluation_batches`.
+    Returns: a dataset of (images float32 [B, S, S, 3] in [0, 1], labels int32 [B], mask bool [B]).
+    Raises: UserError where more are held out than there are, or none.
+    """
+    num_examples = _checked_number("train_examples", num_examples, source.train)
+    indices, _ = _split(num_examples, held_out, seed)
+    if not held_out:
+        raise UserError("--validation_examples=0: none are held out; give at least 1")
+    recipe = augmentation.evaluation_recipe(source.description, image_size=image_size)
+    return _masked_batches(source.train, indices, recipe, batch_size)
+
+
+def _split(num_examples, held_out, seed):
+    """Returns the indices int32 that are held out and those that are trained on."""
+    if not 0 <= held_out < num_examples:
+        raise UserError(f"--validation_examples={held_out}: give a number from 0 to "
+                        f"{num_examples - 1}, so that some of the training examples are left")
+    if not held_out:
+        return tf.range(0), tf.range(num_examples)
+    shuffled = tf.random.experimental.stateless_shuffle(
+        tf.range(num_examples), seeds.stream_seed(seed, seeds.HELD_OUT, 0))
+    return tf.sort(shuffled[:held_out]), tf.sort(shuffled[held_out:])
+
+
+def _masked_batches(part, indices, recipe, batch_size):
+    """Returns (images, labels, mask) of the examples at `indices`, in their order."""
+    num_examples = indices.shape[0]
+    num_batches = -(-num_examples // batch_size)
 
     def places(number):
         return tf.cast(number, tf.int32) * batch_size + tf.range(batch_size)
 
     numbers = tf.data.Dataset.range(num_batches)
-    prepared = source.eval.prepared(
-        numbers.map(lambda number: (
-            number, tf.range(batch_size), tf.minimum(places(number), num_examples - 1))), recipe)
+    prepared = part.prepared(
+        numbers.map(lambda number: (number, tf.range(batch_size), tf.gather(
+            indices, tf.minimum(places(number), num_examples - 1)))), recipe)
 
     def masked(number, batch):
         images, labels, readable = batch

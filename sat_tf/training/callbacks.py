@@ -138,6 +138,17 @@ class Record(tf.keras.callbacks.Callback):
         return step
 
 
+class AtEpochEnd(tf.keras.callbacks.Callback):
+    """Calls `action(epoch, logs)` after every epoch; what it adds to `logs` the later ones see."""
+
+    def __init__(self, action):
+        super().__init__()
+        self._action = action
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._action(epoch, logs)
+
+
 class SaveState(tf.keras.callbacks.Callback):
     """Saves the training state at the end of every epoch."""
 

@@ -5,16 +5,23 @@
     checkpoints.save(step)
 """
 
+import glob
 import os
 import re
-from typing import NamedTuple, Optional
+import time
+from typing import Dict, NamedTuple, Optional
 
 import tensorflow as tf
 
 from sat_tf import errors, tf1_checkpoint, tf1_import
 from sat_tf.training import optimization
+from sat_tf.training.watch import Stop, Watch
 
+# A state under another name than that of a step does not take the place of the step's own.
 _NAME = "checkpoint-at-step"
+UNDECIDED = "checkpoint-undecided-at-step"  # of an end of an epoch that is still to be judged
+STOPPED = "checkpoint-stopped-at-step"  # with the mark that training is over
+BEST = "best"  # the folder of the best checkpoints, beside the others
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _FILE_ENDING = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
 
@@ -27,7 +34,7 @@ class Initial(NamedTuple):
 
 
 class Checkpoints:
-    """The numbered checkpoints of one run; the newest two are kept.
+    """The numbered checkpoints in one folder; the newest two are kept.
 
     Two, so that one remains should the newest be lost with a machine.  An old one is removed only
     after the new one is complete, so a full disk never costs the last good state.
@@ -35,35 +42,73 @@ class Checkpoints:
 
     def __init__(self, state: tf.train.Checkpoint, directory: str):
         self._state = state
-        self._manager = tf.train.CheckpointManager(
-            state, directory, max_to_keep=2, checkpoint_name=_NAME)
+        self._directory = directory
+        self._manager = self._managed(_NAME)
+
+    def _managed(self, name):
+        return tf.train.CheckpointManager(
+            self._state, self._directory, max_to_keep=None, checkpoint_name=name)
 
     @property
     def latest(self):
         """Path prefix of the newest checkpoint, or None."""
         return self._manager.latest_checkpoint
 
-    def save(self, step: int) -> str:
-        """Saves the state under `step`, unless it is there already; returns the path prefix."""
-        if self.latest is None or step_of(self.latest) != step:
+    def save(self, step: int, *, name: str = _NAME, keep=None) -> str:
+        """Saves the state under `step`, unless it is there already; returns the path prefix.
+
+        Args:
+          step: where training is.
+          name: the file's, before the step.
+          keep: a step of which the checkpoint stays besides the newest; None: the last but one.
+        """
+        if self.latest is None or os.path.basename(self.latest) != f"{name}-{step}":
+            self._manager = self._managed(name)
             try:
                 self._manager.save(checkpoint_number=step, check_interval=False)
             except tf.errors.OpError:  # what a full disk has of it only keeps the disk full
-                partial = f"{self._manager.directory}/{_NAME}-{step}_temp"
+                partial = f"{self._directory}/{name}-{step}_temp"
                 if tf.io.gfile.exists(partial):
                     tf.io.gfile.rmtree(partial)
                 raise
+            older = self._manager.checkpoints[:-1]
+            of_step = [prefix for prefix in older if step_of(prefix) == keep]
+            self._keep_only([*(of_step or older)[-1:], self.latest])
         return self.latest
 
-    def restore(self) -> bool:
-        """Restores the newest state exactly; False if there is none.
+    def restore(self, step=None) -> bool:
+        """Restores the newest state exactly, or the newest of `step`; False if there is none.
 
         Raises: UserError where it is damaged or belongs to another model.
         """
-        if self.latest is None:
+        there = [prefix for prefix in self._manager.checkpoints
+                 if step is None or step_of(prefix) == step]
+        if not there:
             return False
-        _restore(self._state, self.latest, flag="model_dir")
+        _restore(self._state, there[-1], flag="model_dir")
         return True
+
+    def forget_after(self, step: int):
+        """Removes the checkpoints of later steps, which a resumed run is about to take again."""
+        self._keep_only([prefix for prefix in self._manager.checkpoints if step_of(prefix) <= step])
+
+    def _keep_only(self, kept):
+        there = self._manager.checkpoints
+        removed = [prefix for prefix in there if prefix not in kept]
+        if not removed:
+            return
+        # The list comes first, so that at no time it names what is not there.
+        if kept:
+            names = [os.path.basename(prefix) for prefix in kept]  # relative: folders may move
+            tf.compat.v1.train.update_checkpoint_state(
+                os.path.abspath(self._directory), names[-1], names,
+                all_model_checkpoint_timestamps=[time.time()] * len(names))
+        else:
+            os.unlink(os.path.join(self._directory, "checkpoint"))
+        for prefix in removed:
+            for file in glob.glob(glob.escape(prefix) + ".*"):
+                os.unlink(file)
+        self._manager = self._managed(_NAME)
 
 
 def _restore(state, prefix, *, flag, partial=False):
@@ -111,16 +156,63 @@ def _prefixes_in(folder):
 
 def run_of(path: str) -> str:
     """Returns the run folder that a path for `find` lies in, or would."""
-    if os.path.isdir(path) and os.path.basename(os.path.normpath(path)) != "checkpoints":
-        return path
-    folder = path if os.path.isdir(path) else os.path.dirname(path)
-    return os.path.dirname(os.path.abspath(folder))
+    folder = os.path.abspath(path if os.path.isdir(path) else os.path.dirname(path))
+    parent, name = os.path.split(folder)
+    if name == BEST and os.path.basename(parent) == "checkpoints":
+        return os.path.dirname(parent)
+    return path if os.path.isdir(path) and name != "checkpoints" else parent
+
+
+def is_run(path: str) -> bool:
+    """Whether `path` is a run's folder, with checkpoints in it."""
+    return _latest_of(path) is not None
+
+
+def _latest_of(path):
+    folder = os.path.join(path, "checkpoints")
+    return tf.train.latest_checkpoint(folder) if os.path.isdir(folder) else None
+
+
+def kept_of(path: str) -> Dict[str, str]:
+    """Returns {"best": prefix, "last": prefix} of a run's folder.
+
+    Empty where `path` is none, or of a run without a best checkpoint.  The newest state says which
+    one is the best: a killed run may have left another that no state knows of.
+    """
+    last = _latest_of(path)
+    watch = last and _watch_of(last)
+    if not watch or watch.best_step < 0:
+        return {}
+    return {"best": f"{path}/checkpoints/{BEST}/{_NAME}-{int(watch.best_step)}", "last": last}
+
+
+def stop_of(prefix: str, patience: int) -> Optional[Stop]:
+    """Returns why training ended early at a checkpoint, as `Watch.stop`, or None."""
+    watch = _watch_of(prefix)
+    return watch and watch.stop(patience)
+
+
+def _watch_of(prefix):
+    """Returns the Watch in a checkpoint, or None where its run was not watched."""
+    if not os.path.exists(prefix + ".index") or not any(
+            key.startswith("watch/") for key in tf1_checkpoint.read(prefix, "model_dir").shapes):
+        return None
+    watch = Watch()
+    _restore(tf.train.Checkpoint(watch=watch), prefix, flag="model_dir", partial=True)
+    return watch
 
 
 def step_of(prefix: str) -> int:
     """Returns the step in the name of a checkpoint of ours; 0 where another named it."""
-    match = re.search(rf"{_NAME}-(\d+)$", prefix)
+    match = re.search(r"-at-step-(\d+)$", prefix)
     return int(match.group(1)) if match else 0
+
+
+def load_initial(classifier: tf.keras.Model, initial: Initial, flag="init_checkpoint") -> str:
+    """Fills `classifier` as `load_classifier` does; returns the prefix that was read."""
+    prefix = find(initial.path, flag)
+    load_classifier(classifier, prefix, flag, channels=initial.channels, averaged=initial.averaged)
+    return prefix
 
 
 def load_classifier(classifier: tf.keras.Model, prefix: str, flag="init_checkpoint", *,

@@ -184,3 +184,54 @@ def _seconds(batches, number):
     for _ in range(number):
         next(batches)
     return time.perf_counter() - start
+
+
+def test_what_is_held_out_and_what_is_trained_on_are_the_training_set(numbered):
+    options = dict(seed=5, num_examples=9, held_out=4)
+    validation = data.validation_batches(numbered, batch_size=3, image_size=4, **options)
+    assert [mask.numpy().sum() for _, _, mask in validation] == [3, 1] and len(validation) == 2
+    held_out = [label for _, labels, mask in validation for label in labels[mask].numpy()]
+    trained = sum(labels_of(train(numbered, batch_size=5, **options), 4), ())
+    assert len(held_out) == len(set(held_out)) == 4
+    assert set(trained) == set(range(9)) - set(held_out)  # never the tenth, which the cap leaves out
+    for images, labels, _ in validation:
+        np.testing.assert_array_equal(images[:, 0, 0, 0], np.float32(labels / 255))
+
+
+def test_the_held_out_part_is_a_random_one_of_the_seed(digits):
+    def labels(seed):
+        batches = data.validation_batches(
+            digits, batch_size=100, image_size=8, seed=seed, held_out=100)
+        return batches.get_single_element()[1].numpy().tolist()
+
+    assert labels(5) == labels(5) != labels(6)
+    assert set(labels(5)) == set(range(10))
+
+
+@pytest.mark.parametrize("augment", ["none", "basic"])
+def test_a_held_out_part_stays_so_under_resuming_and_workers(digits, augment):
+    options = dict(batch_size=64, held_out=500, augment=augment)
+    whole = train(digits, **options).skip(20)
+    resumed = train(digits, **options, start_step=20)
+    for (images, labels), (images_again, labels_again) in zip(whole.take(2), resumed.take(2)):
+        np.testing.assert_array_equal(images, images_again)
+        np.testing.assert_array_equal(labels, labels_again)
+    shares = [train(digits, **options, worker=worker, num_workers=2) for worker in (0, 1)]
+    for (_, labels), first, second in zip(train(digits, **options).take(2), *shares):
+        np.testing.assert_array_equal(labels, np.concatenate([first[1], second[1]]))
+
+
+def test_nothing_held_out_changes_no_batch(numbered):
+    """Orders from before there was such a setting."""
+    assert labels_of(train(numbered), 4) == [(0, 5, 2), (9, 7, 8), (3, 1, 4), (8, 4, 5)]
+
+
+@pytest.mark.parametrize("held_out", [-1, 10])
+def test_holding_out_all_is_refused(numbered, held_out):
+    with pytest.raises(ValueError, match=f"--validation_examples={held_out}: .*0 to 9"):
+        train(numbered, held_out=held_out)
+
+
+def test_a_batch_larger_than_what_is_left_is_refused(numbered):
+    with pytest.raises(ValueError, match="--batch_size=7: .*at most 6"):
+        train(numbered, batch_size=7, held_out=4)

@@ -129,3 +129,41 @@ def test_a_truncated_checkpoint_is_refused(tmp_path, one_device):
         file.truncate(100)
     with pytest.raises(errors.UserError, match="cannot be restored"):
         saved.restore()
+
+
+def _names(folder):
+    return sorted(name.removesuffix(".index") for name in os.listdir(folder)
+                  if name.endswith(".index"))
+
+
+def test_the_step_to_go_back_to_is_kept_over_any_number_of_interruptions(tmp_path):
+    saved = checkpoints.Checkpoints(tf.train.Checkpoint(x=tf.Variable(1.0)), str(tmp_path))
+    for step, keep in ((4, None), (8, None), (9, 8), (10, 8), (11, 8)):
+        saved.save(step, keep=keep)
+    assert _names(tmp_path) == ["checkpoint-at-step-11", "checkpoint-at-step-8"]
+    moved = tmp_path.with_name("moved")
+    tmp_path.rename(moved)  # the list in the folder goes by relative names
+    saved = checkpoints.Checkpoints(tf.train.Checkpoint(x=tf.Variable(0.0)), str(moved))
+    assert saved.restore(8) and not saved.restore(9)
+    saved.save(8, name=checkpoints.STOPPED, keep=8)
+    assert _names(moved) == ["checkpoint-at-step-8", "checkpoint-stopped-at-step-8"]
+    assert tf.train.latest_checkpoint(str(moved)).endswith("checkpoint-stopped-at-step-8")
+    assert checkpoints.step_of(saved.latest) == 8
+
+
+def test_later_checkpoints_are_forgotten(tmp_path):
+    saved = checkpoints.Checkpoints(tf.train.Checkpoint(x=tf.Variable(1.0)), str(tmp_path))
+    for step in (4, 8):
+        saved.save(step)
+    saved.forget_after(7)
+    assert _names(tmp_path) == ["checkpoint-at-step-4"] and saved.latest.endswith("-4")
+    saved.forget_after(3)
+    assert saved.latest is None and os.listdir(tmp_path) == []
+    assert saved.save(5).endswith("-5")
+
+
+@pytest.mark.parametrize("path", ["run", "run/checkpoints", "run/checkpoints/best",
+                                  "run/checkpoints/best/checkpoint-at-step-3"])
+def test_the_run_of_a_path(path, tmp_path):
+    (tmp_path / "run" / "checkpoints" / "best").mkdir(parents=True)
+    assert checkpoints.run_of(str(tmp_path / path)) == str(tmp_path / "run")

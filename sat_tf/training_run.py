@@ -1,0 +1,298 @@
+"""The training of a run: from its newest state to the last step, epoch by epoch.
+
+    training = Training(config, strategy, source, classifier, folder, rows)
+    training.begin()
+    training.fit(interruption, evaluate=lambda: None)
+
+What happens at the end of an epoch has an order.  The decisions about it (has robustness collapsed,
+is it the best) come before the state is saved, so that a saved state always holds them; what they
+put on disk before that is taken back by a run that goes on from an older state.
+"""
+
+import contextlib
+import functools
+import math
+import sys
+import time
+from typing import Optional
+
+import tensorflow as tf
+
+from sat_tf import activation_transfer, data, distribution, measurement, summaries, training
+from sat_tf.errors import UnreadableData, UserError
+from sat_tf.interruption import Interrupted
+from sat_tf.training import callbacks, checkpoints
+from sat_tf.training.watch import Collapse, Stop, Watch
+from sat_tf.training_measurement import TrainingMeasurement
+
+
+def epoch_segments(start: int, stop: int, steps_per_epoch: int):
+    """Yields (initial_epoch, epochs, steps_per_epoch) of the `fit` calls from `start` to `stop`.
+
+    Whole epochs go into one call; an epoch begun before an interruption, or cut by the end of
+    training, gets one of its own.
+    """
+    while start < stop:
+        epoch, offset = divmod(start, steps_per_epoch)
+        whole = (stop - start) // steps_per_epoch
+        if offset or not whole:
+            steps = min(steps_per_epoch - offset, stop - start)
+            yield epoch, epoch + 1, steps
+            start += steps
+        else:
+            yield epoch, epoch + whole, steps_per_epoch
+            start += whole * steps_per_epoch
+
+
+class Training:
+    """The training of a run's classifier.
+
+    Args:
+      config, strategy, source, classifier, folder: the run's.
+      rows: the `run_folder.Rows` of the folder.
+
+    Attributes:
+      model: the AdversarialModel around the classifier.
+    """
+
+    def __init__(self, config, strategy, source, classifier, folder, rows):
+        self._config = config
+        self._strategy = strategy
+        self._source = source
+        self._folder = folder
+        self._rows = rows
+        form = measurement.attack_form(config, strategy)
+        with strategy.scope():
+            self.model = training.build(
+                config, classifier, training.build_method(config, **form))
+        settings = config.data
+        self._batches = functools.partial(
+            data.training_batches, source, batch_size=settings.batch_size,
+            image_size=config.model.image_size, augment=settings.augment, seed=config.seed,
+            num_examples=settings.train_examples, held_out=settings.validation_examples,
+            randaugment_layers=settings.randaugment_layers,
+            randaugment_magnitude=settings.randaugment_magnitude)
+        self._measurement = TrainingMeasurement(
+            config, strategy, source, self.model.logits, training_batches=self._batches, **form)
+        watches = settings.validation_examples or config.method.catastrophic_drop
+        self._watch = Watch() if watches else None
+
+    @property
+    def step(self) -> int:
+        return int(self.model.global_step.numpy())
+
+    @property
+    def checkpoint(self) -> str:
+        """The newest checkpoint's path prefix."""
+        return self._saved.latest
+
+    @property
+    def stop(self) -> Optional[Stop]:
+        """Why training goes no further, where that is not its length."""
+        return self._watch and self._watch.stop(self._config.evaluation.patience)
+
+    def begin(self, *, description, initial=None, resume=True):
+        """Takes up the newest state in the folder, or makes it a new run's.
+
+        Args:
+          description: of the data, for config.json.
+          initial: the `checkpoints.Initial` that a new run's weights start from, or None.
+          resume: False replaces the run in the folder.
+        Raises: UserError where the run is longer already.
+        """
+        goes_on = resume and tf.train.latest_checkpoint(self._folder.checkpoints) is not None
+        if initial and goes_on:
+            print("note: the run goes on from its own checkpoint; --init_checkpoint is not read",
+                  file=sys.stderr)
+        elif not goes_on:
+            self._begin_with(initial)
+        if not resume:
+            self._folder.clear()
+        self._restore()
+        length = self._config.optimizer.train_steps
+        if self.step > length:
+            raise UserError(f"--train_steps={length}: the run is at step {self.step} already; give "
+                            "at least that, or another --model_dir")
+        self._folder.start(self._config, description,
+                           initial._asdict() if initial and not goes_on else None)
+        self._best.forget_after(self.step)
+        self._rows.go_on_from(self.step)
+
+    def _begin_with(self, initial):
+        """Fills a new run's weights from the checkpoint and the activations that were named."""
+        learnt = self._config.model.sparta_from
+        if initial:
+            checkpoints.load_initial(self.model.classifier, initial)
+        if learnt:
+            names = activation_transfer.transfer(self.model.classifier, learnt)
+            repeated = sum(name != there for name, there in names.items())
+            print(f"took {len(names)} activations from {learnt}, {repeated} of them from the last "
+                  "block of a group", flush=True)
+        if initial or learnt:
+            self.model.restart_average()
+
+    def _restore(self):
+        state = self.model.training_state
+        if self._watch:
+            state.watch = self._watch
+        self._saved = checkpoints.Checkpoints(state, self._folder.checkpoints)
+        self._best = checkpoints.Checkpoints(state, self._folder.best)
+        if self._saved.restore():
+            print(f"continuing from {self._saved.latest}", flush=True)
+
+    def fit(self, interruption, evaluate, *, then_evaluates=False):
+        """Trains to the configured step, unless `stop` says why not.
+
+        Args:
+          interruption: an Interruption; once it is set, the state is saved and Interrupted raised.
+          evaluate: called without arguments after every `eval_every` epochs.
+          then_evaluates: whether the caller measures the end, so that `evaluate` need not.
+        Raises: RunFailure when the loss is not finite.
+        """
+        self._interruption = interruption
+        with contextlib.ExitStack() as writers:
+            self._writer = writers.enter_context(self._create_writer("train"))
+            if self._config.data.validation_examples:
+                self._validation_writer = writers.enter_context(self._create_writer("validation"))
+            with self._folder.writing("tensorboard"):
+                summaries.write_config(self._writer, self._config.to_json())
+            every_epoch = self._callbacks(evaluate, then_evaluates)
+            try:
+                with self._source.reading():
+                    self._fit_epochs(every_epoch)
+            except Collapse as collapse:
+                self._undo_epoch(collapse.accuracy)
+            except (Interrupted, UnreadableData) as stop:
+                self._save_unfinished(stop)
+                raise
+            if self.stop:
+                self._report_stop()
+
+    def _create_writer(self, part):
+        with self._folder.writing("tensorboard"):
+            return summaries.create_writer(self._folder.tensorboard, part)
+
+    def _fit_epochs(self, every_epoch):
+        settings = self._config.optimizer
+        self._decide_what_is_open()
+        for first, last, steps in epoch_segments(
+                self.step, settings.train_steps, settings.steps_per_epoch):
+            if self.stop:
+                return
+            batches = distribution.deal(
+                self._strategy, self._config.data.batch_size,
+                functools.partial(self._batches, start_step=self.step))
+            self.model.fit(batches, initial_epoch=first, epochs=last, steps_per_epoch=steps,
+                           verbose=0, callbacks=every_epoch)
+
+    def _callbacks(self, evaluate, then_evaluates):
+        config = self._config
+        settings = config.optimizer
+        every = config.evaluation.every
+
+        def evaluate_unless_last():
+            is_last = self.step == settings.train_steps or self.stop
+            if not (then_evaluates and is_last):
+                evaluate()
+
+        watching = callbacks.AtEpochEnd
+        return [
+            callbacks.Throughput(config.data.batch_size),
+            callbacks.StopOnNonFinite(self._saved),
+            callbacks.Progress(math.ceil(settings.train_steps / settings.steps_per_epoch)),
+            *([watching(self._look_for_collapse)] if config.method.catastrophic_drop else []),
+            callbacks.Record(self._folder, self._writer, self._rows.append),
+            *([watching(self._validate)] if config.data.validation_examples else []),
+            callbacks.SaveState(self._saved, self._folder),
+            *([callbacks.Evaluate(evaluate_unless_last, every)] if every else []),
+            callbacks.CheckInterruption(self._interruption)]
+
+    def _look_for_collapse(self, epoch, logs):
+        """Raises Collapse where accuracy on the first batch has fallen by too much.
+
+        It is the trained weights that are measured, not their average, which would notice late.
+        """
+        if epoch < self._config.method.clean_epochs:
+            return
+        accuracy = self._measurement.first_batch()
+        logs["first_batch_robust_accuracy"] = accuracy
+        if self._watch.is_collapse(accuracy, drop=self._config.method.catastrophic_drop):
+            raise Collapse(accuracy)
+        self._watch.note_batch(accuracy, step=self.step)
+
+    def _validate(self, epoch, unused_logs):
+        """Measures the examples held out; keeps the state if it is the best."""
+        start = time.monotonic()
+        with self.model.evaluated_weights():
+            result = self._measurement.held_out(
+                on_batch=lambda *unused: self._interruption.check())
+        (attack, accuracy), = result.robust_accuracy.items()
+        is_best = self._watch.note_validation(
+            accuracy, step=self.step, counts=epoch >= self._config.method.clean_epochs)
+        if is_best:
+            with self._folder.writing("the best checkpoint"):
+                self._best.save(self.step)
+        self.model.stop_training = self.stop is not None
+        print(f"validation on {result.examples} examples: clean accuracy "
+              f"{100 * result.clean_accuracy:.1f} %  {attack} {100 * accuracy:.1f} %"
+              f"{' (the highest so far)' if is_best else ''}", flush=True)
+        self._rows.append("validation", self.step, {
+            "clean_accuracy": result.clean_accuracy, "robust_accuracy": result.robust_accuracy,
+            "examples": result.examples, "best_step": int(self._watch.best_step),
+            "validation_seconds": round(time.monotonic() - start, 3)})
+        with self._folder.writing("tensorboard"):
+            summaries.write_scalars(self._validation_writer, {
+                "validation/clean_accuracy": result.clean_accuracy,
+                f"validation/robust_accuracy/{attack.replace('-', '_')}": accuracy}, self.step)
+
+    def _open_decisions(self):
+        """Returns what an interruption at the end of an epoch has left to be decided about it."""
+        settings = self._config.optimizer
+        at_end = self.step > 0 and (
+            self.step % settings.steps_per_epoch == 0 or self.step == settings.train_steps)
+        if not self._watch or not at_end or self.stop:
+            return []
+        epoch = (self.step - 1) // settings.steps_per_epoch
+        decisions = []
+        if (self._config.method.catastrophic_drop and self._watch.batch_step != self.step
+                and epoch >= self._config.method.clean_epochs):
+            decisions.append(functools.partial(self._look_for_collapse, epoch, {}))
+        if self._config.data.validation_examples and self._watch.validated_step != self.step:
+            decisions.append(functools.partial(self._validate, epoch, {}))
+        return decisions
+
+    def _decide_what_is_open(self):
+        decisions = self._open_decisions()
+        for decide in decisions:
+            decide()
+        if decisions:
+            with self._folder.writing("a checkpoint"):
+                self._saved.save(self.step)
+
+    def _save_unfinished(self, stop):
+        named = {"name": checkpoints.UNDECIDED} if self._open_decisions() else {}
+        with self._folder.writing("a checkpoint"):
+            prefix = self._saved.save(self.step, keep=self._step_to_go_back_to(), **named)
+        if isinstance(stop, Interrupted):
+            print(f"saved {prefix}; the same command goes on from there", file=sys.stderr)
+
+    def _step_to_go_back_to(self):
+        """Returns the step that the state would be taken back to now, or None."""
+        return int(self._watch.batch_step) if self._watch else None
+
+    def _undo_epoch(self, accuracy):
+        """Restores the state of the epoch before and marks it as the end of training."""
+        before = self._step_to_go_back_to()
+        if not self._saved.restore(before):
+            raise UserError(f"--model_dir={self._folder.path}: the checkpoint of step {before}, to "
+                            "which training would go back, is no longer there; give "
+                            "--resume=false to begin anew")
+        self._watch.note_collapse(accuracy)
+        with self._folder.writing("a checkpoint"):
+            self._saved.save(before, name=checkpoints.STOPPED, keep=before)
+
+    def _report_stop(self):
+        print(f"stopped at step {self.step} by --{self.stop.by}: {self.stop.reason}", flush=True)
+        self._rows.append("stopped", self.step, self.stop._asdict())
+        with self._folder.writing("tensorboard"):
+            summaries.write_note(self._writer, "stopped", self.stop.reason, self.step)
