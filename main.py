@@ -16,7 +16,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import logging  # noqa: E402
-from flags import definitions, to_config  # noqa: E402
+from flags import definitions, notes, to_config  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from sat_tf import distribution, errors, tf1_checkpoint  # noqa: E402
 from sat_tf.interruption import Interrupted, Interruption  # noqa: E402
@@ -26,41 +26,41 @@ from sat_tf.training import checkpoints  # noqa: E402
 from tpu import connect  # noqa: E402
 
 
-def _train(run, flags, interruption, notes, then_evaluates=False):
+def _train(run, flags, interruption, said, then_evaluates=False):
     run.open_data()
-    _print(notes)
+    _print(said)
     run.train(interruption, initial=_initial(flags), resume=flags.resume,
               then_evaluates=then_evaluates)
 
 
-def _train_and_eval(run, flags, interruption, notes):
-    _train(run, flags, interruption, notes, then_evaluates=True)
+def _train_and_eval(run, flags, interruption, said):
+    _train(run, flags, interruption, said, then_evaluates=True)
     run.evaluate(interruption)
     run.export()
 
 
-def _eval(run, flags, interruption, notes):
+def _eval(run, flags, interruption, said):
     run.open_data()
     run.load_weights(_initial(flags))
-    _print(notes)
+    _print(said)
     run.evaluate(interruption)
 
 
-def _export(run, flags, interruption, notes):
+def _export(run, flags, interruption, said):
     run.load_weights(_initial(flags))
-    _print(notes)
+    _print(said)
     interruption.check()
     run.export()
 
 
-def _predict(run, flags, interruption, notes):
+def _predict(run, flags, interruption, said):
     run.load_weights(_initial(flags))
-    _print(notes)
+    _print(said)
     run.predict(interruption, flags.images, flags.output)
 
 
-def _print(notes):
-    for note in notes:
+def _print(said):
+    for note in said:
         print(f"note: {note}", file=sys.stderr)
 
 
@@ -146,17 +146,17 @@ def _run(flags, interruption):
             flags[path].value = os.path.expanduser(flags[path].value)
     imported = _imported_network(flags)
     folder = RunFolder(flags.model_dir or to_config.default_model_dir(flags, imported))
-    trains = to_config.trains(flags)
+    trains = definitions.trains(flags)
     config, description = (_training_config if trains else _applied_config)(
         flags, folder, imported)
-    notes = to_config.notes(flags, config, imported)
+    said = notes.of(flags, config, imported)
     settings = config.distribution
     if settings.virtual_cpus > 1:
         distribution.split_cpu(settings.virtual_cpus)
     distribution.set_precision(settings.precision)
     strategy = distribution.create(settings.strategy, _connect(settings.tpu))
     run = Run(config, strategy, folder, description, trains)
-    MODES[flags.mode](run, flags, interruption, notes)
+    MODES[flags.mode](run, flags, interruption, said)
     if imported and not trains:
         folder.record_import(_about_import(flags, config))
 

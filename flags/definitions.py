@@ -249,3 +249,13 @@ def help_text(flags) -> str:
                 flag.help.strip() + default, 96, initial_indent="      ",
                 subsequent_indent="      ", break_on_hyphens=False)]
     return "\n".join(lines)
+
+
+def trains(flags) -> bool:
+    """Whether this command trains, for which alone the training images are needed."""
+    return flags.mode in ("train", "train_and_eval")
+
+
+def reads_data(flags) -> bool:
+    """Whether this command reads images of the data set."""
+    return flags.mode not in ("export", "predict")

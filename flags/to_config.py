@@ -10,11 +10,10 @@ import functools
 import os
 import re
 
-from flags import defaults, learnt_activation
+from flags import defaults, definitions, learnt_activation
 from sat_tf import activations, attacks, data, distribution, models, training
 from sat_tf import config as configs
 from sat_tf.errors import UserError, look_up
-from sat_tf.training import optimization
 
 
 # The compute dtype is not among these: it is part of what a run computes.
@@ -76,54 +75,6 @@ def default_model_dir(flags, imported=None) -> str:
     return os.path.join("runs", "-".join(re.sub("[/:]", "_", name) for name in names))
 
 
-def notes(flags, config, imported=None) -> list:
-    """Returns what a user should know who gave flags without a use, or imports a network."""
-    return [*(_notes_on_training(flags, config) if trains(flags) else
-              learnt_activation.notes_on_applying(flags)),
-            *(_notes_on_gradients(flags, config) if _reads_data(flags) else ()),
-            *(_notes_on_import(flags, imported) if imported else ())]
-
-
-def _notes_on_import(flags, imported):
-    found = []
-    if imported.family == "resnet" and not imported.learns_smoothrelu and (
-            not _Values(flags).given("activation")):
-        found.append(f"--activation={flags.activation} is assumed: the checkpoint does not say "
-                     "which one its network has")
-    if imported.has_raw and imported.has_averaged and not flags.checkpoint_ema:
-        found.append("the checkpoint has moving averages too; --checkpoint_ema=true takes them")
-    return found
-
-
-def _notes_on_gradients(flags, config):
-    network = config.model
-    for flag in ("attack_gradient", "update_gradient"):
-        name = flags[flag].value if flags[flag].present else None
-        if name == network.activation:
-            yield f"--{flag}={name} names the network's own activation"
-        elif name and activations.is_smooth(network.activation, network.activation_alpha):
-            yield (f"--{flag}={name} replaces the derivative of {network.activation}, which is "
-                   "smooth already")
-    if trains(flags) and flags["attack_gradient"].present and config.method.name == "standard":
-        yield "--attack_gradient is not used by --method=standard, only to evaluate"
-
-
-def _notes_on_training(flags, config):
-    row = training.row(config.method.name)
-    taken = (*row.attack_settings, *row.constants.values())
-    # Not epsilon: evaluation uses it whatever the method.
-    settings = ("step_size", "num_steps", "random_start", "clean_start_probability",
-                *(flag for other in training.METHODS.values() for flag in other.constants.values()))
-    by_method = [name for name in settings if flags[name].present and name not in taken]
-    gradual = flags["drops"].present and not optimization.default_drops(config.optimizer.schedule)
-    by_augment = [name for name in ("randaugment_layers", "randaugment_magnitude")
-                  if flags[name].present and config.data.augment != "randaugment"]
-    return [*(f"--{name} is not used by --method={config.method.name}" for name in by_method),
-            *(f"--{name} is not used by --augment={config.data.augment}" for name in by_augment),
-            *([f"--drops is not used by --schedule={config.optimizer.schedule}"] * gradual),
-            *learnt_activation.notes(flags, config)]
-
-
 def describe(flags, stored=None, imported=None, recorded=None):
     """Returns the Description of the data set that flags and run mean.
 
@@ -134,20 +85,11 @@ def describe(flags, stored=None, imported=None, recorded=None):
     Raises: UserError, one line naming flag, value and remedy.
     """
     values = _Values(flags, stored, imported)
-    if recorded is not None and not _reads_data(flags) and not values.given("dataset"):
+    if recorded is not None and not definitions.reads_data(flags) and not values.given("dataset"):
         return recorded
     return _checked("dataset", lambda name: data.describe(
-        name, values.get("data_dir"), download=_reads_data(flags) and values.get("download"),
-        eval_only=not trains(flags)), values.get("dataset"))
-
-
-def trains(flags) -> bool:
-    """Whether this command trains, for which alone the training images are needed."""
-    return flags.mode in ("train", "train_and_eval")
-
-
-def _reads_data(flags):
-    return flags.mode not in ("export", "predict")
+        name, values.get("data_dir"), download=definitions.reads_data(flags) and values.get("download"),
+        eval_only=not definitions.trains(flags)), values.get("dataset"))
 
 
 def to_config(flags, stored=None, imported=None, description=None) -> configs.Config:
@@ -166,7 +108,7 @@ def to_config(flags, stored=None, imported=None, description=None) -> configs.Co
         _check_classes(flags, values, imported, description)
     row = models.MODELS[_checked("model", models.canonical_name, values.get("model"))]
     otherwise = defaults.of(row.family, description.name)
-    data_config = _data(values, description, otherwise, caps=trains(flags))
+    data_config = _data(values, description, otherwise, caps=definitions.trains(flags))
     optimizer = _optimizer(values, data_config, otherwise, stored)
     clean_epochs = int(otherwise["clean_share"] * optimizer.train_steps / optimizer.steps_per_epoch)
     return configs.Config(
@@ -221,7 +163,7 @@ def _joined(names):
 def _check_classes(flags, values, imported, description):
     """Refuses a data set of other classes than an imported network's, unless that is asked for."""
     differ = imported.num_classes not in (None, description.num_classes)
-    matters = _reads_data(flags) or values.given("dataset")
+    matters = definitions.reads_data(flags) or values.given("dataset")
     if differ and matters and not values.given("num_classes"):
         raise UserError(
             f"--dataset={description.name}: has {description.num_classes} classes, the checkpoint "

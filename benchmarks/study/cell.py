@@ -13,7 +13,7 @@ import sys
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from flags import definitions, to_config  # noqa: E402
+from flags import definitions, notes, to_config  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from sat_tf import activations, attacks, data, diagnostics, distribution, errors  # noqa: E402
 from sat_tf import evaluation, run_folder  # noqa: E402
@@ -41,7 +41,7 @@ def run_cell(folder, about, interruption) -> dict:
     config = to_config.to_config(flags, description=description)
     where = run_folder.RunFolder(folder)
     where.check_continues(config)
-    for note in to_config.notes(flags, config):
+    for note in notes.of(flags, config):
         print(f"note: {note}")
     settings = config.distribution
     if settings.virtual_cpus > 1:

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from flags import definitions, to_config
+from flags import definitions, notes, to_config
 from sat_tf import config as configs
 from sat_tf import errors
 
@@ -72,13 +72,13 @@ def test_smoothrelu_of_a_checkpoint_may_be_frozen():
                    "--init_checkpoint=x").model.freeze_activation
 
 
-@pytest.mark.parametrize("arguments, notes", [
+@pytest.mark.parametrize("arguments, said", [
     (("--sparta_gain=2", "--sparta_shared"),
      ["--sparta_shared is not used by --activation=swish",
       "--sparta_gain is not used by --activation=swish"]),
     (("--activation=sparta", "--sparta_gain=2", "--sparta_kernel_size=5"), []),
     (("--mode=export", "--sparta_from=SOURCE", "--activation=sparta"),
      ["--sparta_from is not read by --mode=export"])])
-def test_flags_without_a_use_are_named(arguments, notes, source):
+def test_flags_without_a_use_are_named(arguments, said, source):
     flags = parse(*(argument.replace("SOURCE", source) for argument in arguments))
-    assert to_config.notes(flags, to_config.to_config(flags)) == notes
+    assert notes.of(flags, to_config.to_config(flags)) == said

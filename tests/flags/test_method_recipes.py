@@ -5,7 +5,7 @@ from typing import NamedTuple, Optional
 import pytest
 import recipes
 
-from flags import definitions, to_config
+from flags import definitions, notes, to_config
 from sat_tf import config as configs
 from sat_tf.config import MethodConfig
 from sat_tf.training.optimization import Schedule
@@ -86,7 +86,7 @@ def test_methods(name):
 def test_every_flag_has_a_use(name):
     flags = definitions.define()
     definitions.parse(flags, ["main.py", f"--flagfile={recipes.RECIPES[name]}"])
-    assert to_config.notes(flags, to_config.to_config(flags)) == []
+    assert notes.of(flags, to_config.to_config(flags)) == []
 
 
 @pytest.mark.parametrize("name", METHODS)

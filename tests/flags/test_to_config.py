@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from flags import definitions, to_config
+from flags import definitions, notes, to_config
 from sat_tf import config as configs
 
 
@@ -225,13 +225,17 @@ def test_every_flag_has_a_refusal():
     assert names - tried - NOT_REFUSED_HERE == set()
 
 
-@pytest.mark.parametrize("arguments, notes", [
+@pytest.mark.parametrize("arguments, said", [
     (("--method=standard", "--num_steps=3", "--epsilon=0.1"),
      ["--num_steps is not used by --method=standard"]),
     (("--method=pgd", "--num_steps=3", "--randaugment_layers=1"),
      ["--randaugment_layers is not used by --augment=none"]),
     (("--trades_beta=3", "--drops=1/2"),
      ["--trades_beta is not used by --method=pgd", "--drops is not used by --schedule=triangular"]),
+    (("--sam_norm=replica", "--validation_attack=pgd-5"),
+     ["--sam_norm is not used without --sam_rho",
+      "--validation_attack is not used without --validation_examples"]),
+    (("--sam_norm=replica", "--sam_rho=0.05"), []),
     (("--method=trades", "--trades_beta=3", "--schedule=step", "--drops=1/2"), []),
     (("--augment=randaugment", "--randaugment_layers=1"), []),
     (("--activation=relu", "--attack_gradient=swish", "--update_gradient=smoothrelu"), []),
@@ -242,9 +246,9 @@ def test_every_flag_has_a_refusal():
      ["--update_gradient=relu names the network's own activation"]),
     (("--activation=relu", "--attack_gradient=swish", "--method=standard"),
      ["--attack_gradient is not used by --method=standard, only to evaluate"])])
-def test_flags_that_a_run_has_no_use_for_are_named(arguments, notes):
+def test_flags_that_a_run_has_no_use_for_are_named(arguments, said):
     flags = parse(*arguments)
-    assert to_config.notes(flags, to_config.to_config(flags)) == notes
+    assert notes.of(flags, to_config.to_config(flags)) == said
 
 
 def test_help_names_every_flag_in_its_group():

@@ -1,0 +1,58 @@
+"""What a user should know of flags that were given, though nothing is wrong with them."""
+
+from flags import definitions, learnt_activation
+from sat_tf import activations, training
+from sat_tf.training import optimization
+
+
+def of(flags, config, imported=None) -> list:
+    """Returns what a user should know who gave flags without a use, or imports a network."""
+    return [*(_on_training(flags, config) if definitions.trains(flags) else
+              learnt_activation.notes_on_applying(flags)),
+            *(_on_gradients(flags, config) if definitions.reads_data(flags) else ()),
+            *(_on_import(flags, imported) if imported else ())]
+
+
+def _on_import(flags, imported):
+    found = []
+    if imported.family == "resnet" and not imported.learns_smoothrelu and (
+            not flags["activation"].present):
+        found.append(f"--activation={flags.activation} is assumed: the checkpoint does not say "
+                     "which one its network has")
+    if imported.has_raw and imported.has_averaged and not flags.checkpoint_ema:
+        found.append("the checkpoint has moving averages too; --checkpoint_ema=true takes them")
+    return found
+
+
+def _on_gradients(flags, config):
+    network = config.model
+    for flag in ("attack_gradient", "update_gradient"):
+        name = flags[flag].value if flags[flag].present else None
+        if name == network.activation:
+            yield f"--{flag}={name} names the network's own activation"
+        elif name and activations.is_smooth(network.activation, network.activation_alpha):
+            yield (f"--{flag}={name} replaces the derivative of {network.activation}, which is "
+                   "smooth already")
+    attacks_nothing = definitions.trains(flags) and config.method.name == "standard"
+    if attacks_nothing and flags["attack_gradient"].present:
+        yield "--attack_gradient is not used by --method=standard, only to evaluate"
+
+
+def _on_training(flags, config):
+    row = training.row(config.method.name)
+    taken = (*row.attack_settings, *row.constants.values())
+    # Not epsilon: evaluation uses it whatever the method.
+    settings = ("step_size", "num_steps", "random_start", "clean_start_probability",
+                *(flag for other in training.METHODS.values() for flag in other.constants.values()))
+    by_method = [name for name in settings if flags[name].present and name not in taken]
+    gradual = flags["drops"].present and not optimization.default_drops(config.optimizer.schedule)
+    by_augment = [name for name in ("randaugment_layers", "randaugment_magnitude")
+                  if flags[name].present and config.data.augment != "randaugment"]
+    return [*(f"--{name} is not used by --method={config.method.name}" for name in by_method),
+            *(f"--{name} is not used by --augment={config.data.augment}" for name in by_augment),
+            *([f"--drops is not used by --schedule={config.optimizer.schedule}"] * gradual),
+            *(f"--{name} is not used without --{needed}" for name, needed, value in (
+                ("sam_norm", "sam_rho", config.optimizer.sam_rho),
+                ("validation_attack", "validation_examples", config.data.validation_examples))
+              if flags[name].present and not value),
+            *learnt_activation.notes(flags, config)]
