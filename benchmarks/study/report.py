@@ -49,6 +49,7 @@ def markdown(study, title, cells, rows, images=()) -> str:
         parts += [f"## Smoothness of the loss, {_derivative(study, derivative)}",
                   _table(diagnostic_keys, study, cells, rows),
                   _differences(diagnostic_keys, study, cells, rows)]
+    parts.append(_between_derivatives(study, cells, rows))
     if study.diagnostics:
         parts.append(_ABOUT_DIAGNOSTICS)
     parts += [f"![{os.path.basename(image)}]({image})" for image in images]
@@ -120,6 +121,25 @@ def _differences(keys, study, cells, rows):
             lines.append(_line([label, str(max(one.n for one in found if one)), *(
                 show_difference(column, one) for column, one in zip(columns, found))]))
     return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def _between_derivatives(study, cells, rows):
+    """Compares the derivatives on the same networks, where no spread of training comes between."""
+    keys = numbers.diagnostic_keys(cells)
+    if "substituted" not in keys:
+        return ""
+    columns = [numbers.column_of(key, cells) for key in keys["exact"]]
+    lines = [_line(["row", "n", *(column.heading for column in columns)]),
+             "|" + "---|" * (len(columns) + 2)]
+    for label in study.rows:
+        found = [difference(_by_seed(rows, label, other), _by_seed(rows, label, exact))
+                 for other, exact in zip(keys["substituted"], keys["exact"])]
+        if any(found):
+            lines.append(_line([label, str(max(one.n for one in found if one)), *(
+                show_difference(column, one) for column, one in zip(columns, found))]))
+    return "\n\n".join([
+        f"## The same networks, derivative of {study.substitute} less the exact one",
+        "Paired by network: mean and 95 % t-interval over seeds, as above.", "\n".join(lines)])
 
 
 def _line(fields):

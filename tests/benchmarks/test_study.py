@@ -231,9 +231,10 @@ def test_times_are_compared_within_a_seed_and_only_where_they_were_taken_alike()
 @pytest.fixture
 def cells():
     measured = dict.fromkeys(numbers.DIAGNOSTICS, 0.25)
+    other = dict.fromkeys(numbers.DIAGNOSTICS, 0.375)
     return [_written(row, seed, clean_accuracy=clean, robust_accuracy={"pgd-20": robust},
                      substituted_robust_accuracy={"pgd-20": 0.45},
-                     diagnostics={"exact": measured, "substituted": measured})
+                     diagnostics={"exact": measured, "substituted": other})
             for row, seed, clean, robust in (
                 ("plain", 0, 0.9, 0.5), ("plain", 1, 0.8, 0.4),
                 ("fast one", 0, 0.7, 0.6), ("fast one", 1, 0.6, 0.502))]
@@ -258,6 +259,8 @@ def test_the_markdown_has_spreads_differences_and_smoothness(cells, tmp_path):
     assert "| fast one | 2 | **−20.0 [−20.0, −20.0]** | **+10.1 [+8.8, +11.4]** | +0.0" in text
     assert "Not there yet, or failed: third." in text and "pgd-20 at epsilon 0.05 (%)" in text
     assert "exact derivative" in text and "derivative of parametric_softplus" in text
+    _, same_networks = text.split("## The same networks, derivative of parametric_softplus less")
+    assert "| plain | 2 | **+0.125 [+0.125, +0.125]** |" in same_networks
     assert "![a.png](a.png)" in text and "`the command`: 360 examples" in text
 
 
