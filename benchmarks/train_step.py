@@ -2,9 +2,9 @@
 
     python -m benchmarks.train_step
 
-The bound is the number of passes, one forward and one backward: `standard` 1, `fast` 2, `pgd` with
-K steps K + 1; SAM adds one.  An attack pass is cheaper than a training pass, as it has no weight
-gradients, so less than that count is to be expected; more would be overhead.  Repetitions of all
+The bound is the number of passes, one forward and one backward, that `sat_tf/training/methods.py`
+counts; SAM adds another one over the loss.  An attack pass is cheaper than a training pass, as it has no
+weight gradients, so less than that count is to be expected; more would be overhead.  Repetitions of all
 methods are interleaved, so that a busy machine slows all alike, and medians are compared.  Writes
 one JSON line a method to benchmarks/results/train_step.json:
   passes        the bound
@@ -32,22 +32,33 @@ ATTACK = dict(epsilon=0.2)
 
 
 class Row(NamedTuple):
-    """What is timed: the bound in passes, the method, and further arguments of AdversarialModel."""
-    passes: int
+    """What is timed: the method, further arguments of AdversarialModel, and the passes they add."""
     method: str
     settings: Dict[str, Any] = {}
     model: Dict[str, Any] = {}
+    more_passes: int = 0
+
+    @property
+    def passes(self):
+        method = training.METHODS[self.method]
+        return method.passes(self.settings.get("num_steps", method.num_steps)) + self.more_passes
 
 
+_THREE = dict(num_steps=3, **ATTACK)
+_SAM = dict(sam=training.SAM(0.05))
 METHODS = {
-    "standard": Row(1, "standard"),
-    "fast": Row(2, "fast", ATTACK),
-    "pgd-1": Row(2, "pgd", dict(num_steps=1, **ATTACK)),
-    "pgd-3": Row(4, "pgd", dict(num_steps=3, **ATTACK)),
-    "pgd-10": Row(11, "pgd", dict(num_steps=10, **ATTACK)),
-    "pgd-3 with average": Row(4, "pgd", dict(num_steps=3, **ATTACK), dict(ema_decay=0.999)),
-    "standard + SAM": Row(2, "standard", {}, dict(sam=training.SAM(0.05))),
-    "pgd-3 + SAM": Row(5, "pgd", dict(num_steps=3, **ATTACK), dict(sam=training.SAM(0.05))),
+    "standard": Row("standard"),
+    "fast": Row("fast", ATTACK),
+    "pgd-1": Row("pgd", dict(num_steps=1, **ATTACK)),
+    "pgd-3": Row("pgd", _THREE),
+    "pgd-10": Row("pgd", dict(num_steps=10, **ATTACK)),
+    "trades-3": Row("trades", _THREE),
+    "backward_smoothing": Row("backward_smoothing", ATTACK),
+    "converge_smooth": Row("converge_smooth", ATTACK),
+    "standard + SAM": Row("standard", {}, _SAM, 1),
+    "pgd-3 + SAM": Row("pgd", _THREE, _SAM, 1),
+    "trades-3 + SAM": Row("trades", _THREE, _SAM, 2),
+    "pgd-3 with average": Row("pgd", _THREE, dict(ema_decay=0.999)),
 }
 
 
