@@ -82,3 +82,18 @@ def test_the_page_of_methods_names_flags_and_their_defaults():
     for name, stated in defaults:
         if flags[name].default is not None:
             assert str(flags[name].default).lower() in (stated, f"{stated}.0"), name
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in (
+    ROOT / "docs").glob("*.md"))])
+def test_links_between_files_lead_somewhere(page):
+    """Files, and headings of pages, by GitHub's rule for their names."""
+    text = (ROOT / page).read_text()
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
+        path, _, heading = target.partition("#")
+        linked = (ROOT / page).parent / path if path else ROOT / page
+        assert linked.exists(), target
+        if heading:
+            titles = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE)
+            assert heading in [re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
+                               for title in titles], target
