@@ -22,7 +22,7 @@ from sat_tf import attacks
 STEPS = (1, 2, 5, 20)
 
 
-def attack_losses(logits_fn, images, labels, seed, *, epsilon, steps=STEPS):
+def attack_losses(logits_fn, images, labels, seed, *, epsilon, steps=STEPS, loss_scale=1.0):
     """Returns the mean cross-entropy that PGD of so many steps reaches at the same epsilon.
 
     Every PGD has the same random start and the evaluation's step, max(1/255, epsilon / steps).
@@ -37,18 +37,21 @@ def attack_losses(logits_fn, images, labels, seed, *, epsilon, steps=STEPS):
       seed: integer, or int64 [2].
       epsilon: L-infinity radius in pixel units.
       steps: numbers of steps, each >= 1.
+      loss_scale: factor on the loss whose gradient is taken, > 0, against underflow in float16
+        models; what is returned is without it.
     Returns: float32 [len(steps)], in nats.
     """
     losses = []
     for num_steps in steps:
         adversarial = attacks.pgd(
-            logits_fn, images, labels, seed, epsilon=epsilon, num_steps=num_steps)
+            logits_fn, images, labels, seed, epsilon=epsilon, num_steps=num_steps,
+            loss_scale=loss_scale)
         losses.append(tf.reduce_mean(attacks.cross_entropy(
             logits_fn(adversarial), attacks.class_indices(labels))))
     return tf.stack(losses)
 
 
-def sign_flip_rate(logits_fn, images, labels, seed, *, epsilon, num_steps=20):
+def sign_flip_rate(logits_fn, images, labels, seed, *, epsilon, num_steps=20, loss_scale=1.0):
     """Returns how often a component of the input gradient changes sign from one PGD iterate to the next.
 
     The attack moves by the sign alone.  Mechanism: with a derivative that jumps, signs flip
@@ -59,7 +62,7 @@ def sign_flip_rate(logits_fn, images, labels, seed, *, epsilon, num_steps=20):
     that is 0 on either side (a dead ReLU path) has no sign to keep: it is left out, and counted.
 
     Args:
-      logits_fn, images, labels, seed, epsilon: as for `attack_losses`.
+      logits_fn, images, labels, seed, epsilon, loss_scale: as for `attack_losses`.
       num_steps: of PGD, >= 2; its step is max(1/255, epsilon / num_steps).
     Returns: dict of float32: "per_step" [num_steps - 1], the share that flips at each step, NaN
       where all is left out; "mean" [], the share over all steps; "zero_share" [], the share of
@@ -71,7 +74,8 @@ def sign_flip_rate(logits_fn, images, labels, seed, *, epsilon, num_steps=20):
     threat = attacks.ThreatModel(epsilon=epsilon)
     step_size = attacks.default_step_size(epsilon, num_steps)
     images = attacks.images_within(images, threat.bounds)
-    gradient = functools.partial(_gradient, logits_fn, labels=attacks.class_indices(labels))
+    gradient = functools.partial(
+        _gradient, logits_fn, labels=attacks.class_indices(labels), loss_scale=loss_scale)
     start = images + threat.random_start(images, _pair(seed))
 
     def step(index, adversarial, sign, flipped, compared):
@@ -94,7 +98,8 @@ def sign_flip_rate(logits_fn, images, labels, seed, *, epsilon, num_steps=20):
             "zero_share": 1 - tf.reduce_sum(compared) / components}
 
 
-def gradient_lipschitz(logits_fn, images, labels, seed, *, radius=1 / 255, directions=8):
+def gradient_lipschitz(logits_fn, images, labels, seed, *, radius=1 / 255, directions=8,
+                       loss_scale=1.0):
     """Returns an estimate of how fast the input gradient g changes: its local Lipschitz constant.
 
     For each example the largest ||g(x + u) - g(x)|| / ||u|| over random u, uniform in the
@@ -104,7 +109,7 @@ def gradient_lipschitz(logits_fn, images, labels, seed, *, radius=1 / 255, direc
     gradients has larger ones of these too; the relative form, divided by ||g(x)||, takes that out.
 
     Args:
-      logits_fn, images, labels, seed: as for `attack_losses`.
+      logits_fn, images, labels, seed, loss_scale: as for `attack_losses`.
       radius: in pixel units, above 0.
       directions: number of random u for each example, >= 1.
     Returns: dict of float32 []: "mean" and "quantile_90" over the examples, in nats per squared
@@ -116,7 +121,8 @@ def gradient_lipschitz(logits_fn, images, labels, seed, *, radius=1 / 255, direc
         raise ValueError(f"radius={radius}, directions={directions}: give a radius above 0 and at "
                          "least one direction")
     images = tf.convert_to_tensor(images, tf.float32)
-    gradient = functools.partial(_gradient, logits_fn, labels=attacks.class_indices(labels))
+    gradient = functools.partial(
+        _gradient, logits_fn, labels=attacks.class_indices(labels), loss_scale=loss_scale)
     at_images = gradient(images)
 
     def try_direction(index, largest):
@@ -137,19 +143,20 @@ def gradient_lipschitz(logits_fn, images, labels, seed, *, radius=1 / 255, direc
             "zero_share": tf.reduce_mean(tf.cast(size == 0, tf.float32))}
 
 
-def measure(logits_fn, images, labels, *, seed, epsilon, radius=1 / 255) -> dict:
+def measure(logits_fn, images, labels, *, seed, epsilon, radius=1 / 255, loss_scale=1.0) -> dict:
     """Returns all three as a flat dict of Python floats, for tables.
 
     Args:
-      logits_fn, images, labels, epsilon: as for `attack_losses`.
+      logits_fn, images, labels, epsilon, loss_scale: as for `attack_losses`.
       seed: integer.
       radius: as for `gradient_lipschitz`.
     """
     @tf.function(autograph=False)
     def compute(images, labels):
-        losses = attack_losses(logits_fn, images, labels, seed, epsilon=epsilon)
-        flips = sign_flip_rate(logits_fn, images, labels, seed, epsilon=epsilon)
-        rates = gradient_lipschitz(logits_fn, images, labels, seed, radius=radius)
+        arguments = logits_fn, images, labels, seed
+        losses = attack_losses(*arguments, epsilon=epsilon, loss_scale=loss_scale)
+        flips = sign_flip_rate(*arguments, epsilon=epsilon, loss_scale=loss_scale)
+        rates = gradient_lipschitz(*arguments, radius=radius, loss_scale=loss_scale)
         return {
             **{f"attack_loss_{steps}": losses[i] for i, steps in enumerate(STEPS)},
             "attack_loss_gap": losses[-1] - losses[0],
@@ -159,15 +166,15 @@ def measure(logits_fn, images, labels, *, seed, epsilon, radius=1 / 255) -> dict
     return {name: float(value) for name, value in compute(images, labels).items()}
 
 
-def _gradient(logits_fn, images, *, labels):
+def _gradient(logits_fn, images, *, labels, loss_scale):
     """Returns the input gradient of each example's cross-entropy, the shape of `images`."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
-        total = tf.reduce_sum(attacks.cross_entropy(logits_fn(images), labels))
+        total = loss_scale * tf.reduce_sum(attacks.cross_entropy(logits_fn(images), labels))
     gradient = tape.gradient(total, images)
     if gradient is None:
         raise ValueError("logits_fn is not differentiable with respect to its images")
-    return gradient
+    return gradient / loss_scale
 
 
 def _norms(values):

@@ -150,3 +150,16 @@ def test_all_of_it_is_a_flat_dict_of_floats_of_which_studies_show_each():
     assert measured["attack_loss_gap"] == pytest.approx(
         measured["attack_loss_20"] - measured["attack_loss_1"], abs=1e-6)
     assert measured["sign_flip_rate"] == 0
+
+
+def test_the_loss_scale_keeps_small_gradients_and_is_taken_out_again():
+    def half(images):  # so sure of class 0 that float16 rounds the loss's gradient to zero
+        return tf.cast(tf.cast(linear(images), tf.float16), tf.float32) + tf.constant([22.0, 0.0])
+
+    found = [diagnostics.measure(linear, IMAGES, LABELS, seed=0, epsilon=0.1, loss_scale=scale)
+             for scale in (1.0, 128.0)]
+    assert found[0] == pytest.approx(found[1], rel=1e-6, nan_ok=True)
+    zeros = [float(diagnostics.sign_flip_rate(
+        half, IMAGES, ZEROS, 0, epsilon=0.1, num_steps=2, loss_scale=scale)["zero_share"])
+        for scale in (1.0, 2.0**24)]
+    assert zeros == [1.0, 0.0]

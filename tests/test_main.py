@@ -59,6 +59,8 @@ def test_a_run_leaves_what_the_interface_says(finished):
     kinds = [(row["kind"], row["step"]) for row in _rows(finished)]
     assert kinds == [("train", 4), ("eval", 4), ("train", 8), ("eval", 8)]
     assert all({"step", "epoch", "seconds"} <= set(row) for row in _rows(finished))
+    assert all(row["images_per_processor_second"] > 0 for row in _rows(finished)
+               if row["kind"] == "train")
 
 
 def _tags(folder, part):
@@ -70,7 +72,8 @@ def _tags(folder, part):
 def test_tensorboard_has_scalars_images_and_the_configuration(finished):
     tags = {part: _tags(finished, part) for part in ("train", "eval")}
     assert {"train/loss", "train/clean_accuracy", "train/adversarial_accuracy",
-            "train/learning_rate", "train/images_per_second", "train/perturbation_mean",
+            "train/learning_rate", "train/images_per_second",
+            "train/images_per_processor_second", "train/perturbation_mean",
             "train/perturbation_max", "config"} <= tags["train"]
     assert {"eval/clean_accuracy", "eval/robust_accuracy/fgsm", "eval/robust_accuracy/pgd_2",
             "adversarial_examples"} <= tags["eval"]

@@ -47,6 +47,21 @@ def test_progress_shows_loss_accuracies_and_speed(stream):
                  " %", "images/s "):
         assert part in text
     assert ("[" in text) == stream.isatty()  # the bar itself is for terminals
+    assert "processor" not in text
+
+
+def test_throughput_leaves_the_traced_step_out_of_both_speeds(monkeypatch):
+    wall, used = iter((0.0, 100.0, 102.0, 104.0)), iter((0.0, 200.0, 204.0, 204.0))
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: next(wall))
+    monkeypatch.setattr(callbacks.time, "process_time", lambda: next(used))
+    throughput, logs = callbacks.Throughput(8), {}
+    throughput.on_epoch_begin(0)
+    throughput.on_train_batch_end(0, logs)
+    assert not logs
+    throughput.on_train_batch_end(1, logs)
+    assert logs == {"images_per_second": 4.0, "images_per_processor_second": 2.0}
+    throughput.on_epoch_end(0, logs)  # 8 images in 4 s, of which the last 2 did not compute
+    assert logs == {"images_per_second": 2.0, "images_per_processor_second": 2.0}
 
 
 def test_the_step_is_traced_once_over_epochs_and_batches():

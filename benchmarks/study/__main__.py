@@ -25,8 +25,8 @@ def parse(argv):
                         "that the others are compared with; the results then need a --label, or "
                         "flags of main.py. Default: all")
     parser.add_argument("--jobs", type=int, default=1, help="cells side by side, each on its share "
-                        "of the cores (a small network does not fill two); they are slower then, so "
-                        "compare times of equal --jobs only. Default: 1, with all cores")
+                        "of the cores (a small network does not fill two); each is slower then, but "
+                        "the cost in processor time stays. Default: 1, with all cores")
     parser.add_argument("--runs", help="folder of the cells' folders. Default: runs/study/NAME, "
                         "with _LABEL where there is one")
     parser.add_argument("--results", default=str(schedule.ROOT / "benchmarks" / "results"),

@@ -16,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from flags import definitions, notes, to_config  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from sat_tf import activations, attacks, data, diagnostics, distribution, errors  # noqa: E402
-from sat_tf import evaluation, run_folder  # noqa: E402
+from sat_tf import evaluation, measurement, run_folder  # noqa: E402
 from sat_tf.interruption import Interrupted, Interruption  # noqa: E402
 from sat_tf.run import Run  # noqa: E402
 from tpu import connect  # noqa: E402
@@ -63,6 +63,7 @@ def run_cell(folder, about, interruption) -> dict:
     return {**about, **results, "robust_accuracy": exact,
             **_of_training(config, metrics),
             **_measure(trained, about["asked"], interruption),
+            "device": distribution.device_type(strategy),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else
             os.cpu_count(), "load_average": round(os.getloadavg()[0], 2)}
 
@@ -70,72 +71,84 @@ def run_cell(folder, about, interruption) -> dict:
 def _of_training(config, metrics):
     """Returns what metrics.jsonl says: the curves by epoch, and the seconds of an epoch."""
     rows = [row for row in metrics if row["kind"] == "train"]
+    epoch = {"first": max(2, config.method.clean_epochs),
+             "images": config.optimizer.steps_per_epoch * config.data.batch_size}
     return {
         "training_curve": [[row["epoch"], row["adversarial_accuracy"]] for row in rows
                            if "adversarial_accuracy" in row],
         "validation_curve": [[row["epoch"], accuracy] for row in metrics
                              if row["kind"] == "validation"
                              for accuracy in row["robust_accuracy"].values()],  # of one attack
-        "seconds_per_epoch": seconds_per_epoch(
-            rows, first=max(2, config.method.clean_epochs),
-            images=config.optimizer.steps_per_epoch * config.data.batch_size)}
+        "seconds_per_epoch": seconds_per_epoch(rows, "images_per_second", **epoch),
+        "processor_seconds_per_epoch": seconds_per_epoch(
+            rows, "images_per_processor_second", **epoch)}
 
 
-def seconds_per_epoch(rows, *, first, images):
+def seconds_per_epoch(rows, speed, *, first, images):
     """Returns the median over the epochs after `first`, or None where there are none.
 
     The first two epochs are those of warming up, and the clean ones have no attack; checkpoints and
     evaluations between the epochs are not counted.
 
     Args:
-      rows: of training, one an epoch, with "images_per_second".
+      rows: of training, one an epoch.
+      speed: name of the number in them that says how many images a second.
       first: number of epochs to leave out.
       images: in an epoch.
     """
-    speeds = [row["images_per_second"] for row in rows
-              if row["epoch"] > first and "images_per_second" in row]
+    speeds = [row[speed] for row in rows if row["epoch"] > first and speed in row]
     return images / statistics.median(speeds) if speeds else None
 
 
 def _measure(run, asked, interruption):
     """Returns what a study measures beyond results.json: small epsilon, other derivative, smoothness."""
     epsilon = run.config.attack.epsilon * asked["small_share"]
-    small = {"small": attacks.create(SMALL_ATTACK, epsilon=epsilon)}
+    form = measurement.attack_form(run.config, run.strategy)
+    small = {"small": attacks.create(SMALL_ATTACK, epsilon=epsilon, **form)}
     measured = {"small_epsilon": epsilon,
                 "small_robust_accuracy": _robust(run, small, interruption)["small"]}
     if asked["substitute"]:
         same = {name: attacks.create(name, epsilon=run.config.attack.epsilon,
-                                     step_size=run.config.evaluation.step_size)
+                                     step_size=run.config.evaluation.step_size, **form)
                 for name in run.config.evaluation.attacks}
-        with activations.derivative_of(asked["substitute"]):
-            measured["substituted_robust_accuracy"] = _robust(run, same, interruption)
+        measured["substituted_robust_accuracy"] = _robust(
+            run, same, interruption, asked["substitute"])
     if asked["diagnostics"]:
-        measured["diagnostics"] = {"exact": _diagnose(run)}
+        measured["diagnostics"] = {"exact": _diagnose(run, form["loss_scale"])}
         if asked["substitute"]:
-            with activations.derivative_of(asked["substitute"]):
-                measured["diagnostics"]["substituted"] = _diagnose(run)
+            measured["diagnostics"]["substituted"] = _diagnose(
+                run, form["loss_scale"], asked["substitute"])
     return measured
 
 
-def _robust(run, named, interruption):
-    """Returns attack name -> robust accuracy on the evaluation examples in use."""
-    evaluator = evaluation.Evaluator(_logits_fn(run), named, seed=run.config.seed,
+def _robust(run, named, interruption, derivative=None):
+    """Returns attack name -> robust accuracy on the evaluation examples in use.
+
+    Attacks follow the activations' own derivative, or that of the activation named.
+    """
+    evaluator = evaluation.Evaluator(_logits_fn(run, derivative), named, seed=run.config.seed,
                                      strategy=run.strategy)
     return evaluator(
         _batches(run, run.config.evaluation.batch_size),
         on_batch=lambda *unused: interruption.check()).robust_accuracy
 
 
-def _diagnose(run):
+def _diagnose(run, loss_scale, derivative=None):
     count = min(DIAGNOSED_EXAMPLES, run.config.data.eval_examples)
     images, labels, _ = next(iter(_batches(run, count)))
-    return diagnostics.measure(_logits_fn(run), images, labels, seed=run.config.seed,
-                               epsilon=run.config.attack.epsilon)
+    return diagnostics.measure(
+        _logits_fn(run, derivative), images, labels, seed=run.config.seed,
+        epsilon=run.config.attack.epsilon, loss_scale=loss_scale)
 
 
-def _logits_fn(run):
-    # A new function each time, so that nothing traced under another derivative is met again.
-    return lambda images: tf.cast(run.classifier(images, training=False), tf.float32)
+def _logits_fn(run, derivative):
+    # A new function each time, so that nothing traced under another derivative is met again; the
+    # derivative is named inside of it, since each replica is traced in a thread of its own.
+    def logits(images):
+        with activations.derivative_of(derivative):
+            return tf.cast(run.classifier(images, training=False), tf.float32)
+
+    return logits
 
 
 def _batches(run, batch_size):

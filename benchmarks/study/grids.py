@@ -60,7 +60,7 @@ STUDIES = {
          "converge_smooth": ("--method=converge_smooth",),
          "standard + SAM": ("--method=standard", "--sam_rho=0.05"),
          "pgd + SAM": ("--method=pgd", "--sam_rho=0.05")},
-        common=("--activation=swish",), columns=("clean", "robust", "small", "seconds", "cost")),
+        common=("--activation=swish",), columns=("clean", "robust", "small", "seconds", "load", "cost")),
 }
 
 # The study's own business, with what to use instead.

@@ -34,6 +34,7 @@ COLUMNS = {
     "lower": "lower_robust_accuracy/{}",
     "small": "small_robust_accuracy",
     "seconds": "seconds_per_epoch",
+    "load": "load_average",
     "cost": "cost_ratio",
 }
 
@@ -66,7 +67,8 @@ def column_of(key, cells) -> Column:
     if name in headings:
         return _percent(headings[name])
     return {"seconds_per_epoch": Column("seconds an epoch"),
-            "cost_ratio": Column("time, first row = 1")}[name]
+            "load_average": Column("load of the machine"),
+            "cost_ratio": Column("processor time, first row = 1")}[name]
 
 
 def keys_of(columns, cells) -> List[str]:
@@ -82,22 +84,22 @@ def diagnostic_keys(cells) -> Dict[str, List[str]]:
     return {name: [f"diagnostics/{name}/{key}" for key in DIAGNOSTICS] for name in derivatives}
 
 
-def comparable_times(cells) -> bool:
-    """Whether all cells were timed alike: as many side by side, on as many cores each."""
-    return len({(cell["jobs"], cell["cores"]) for cell in cells}) == 1
-
-
 def table(cells, baseline) -> List[dict]:
     """Returns a flat dict of each cell: "row", "seed", and key -> number or None.
 
-    The cost ratio is to the row `baseline` of the same seed, and None unless all were timed alike.
+    The cost ratio is that of an epoch's processor time to the row `baseline` of the same seed.  Unlike
+    seconds it hardly depends on what else the machine does, nor much on how many cores a cell has, so
+    that all cells are compared; None where the processor waits for a GPU or TPU, or was not timed.
     """
-    alike = comparable_times(cells)
-    seconds = {cell["seed"]: cell["seconds_per_epoch"] for cell in cells
-               if cell["row"] == baseline}
+    costs = {cell["seed"]: _cost(cell) for cell in cells if cell["row"] == baseline}
     return [{"row": cell["row"], "seed": cell["seed"], **_numbers(cell),
-             "cost_ratio": _ratio(cell["seconds_per_epoch"], seconds.get(cell["seed"]))
-             if alike else None} for cell in cells]
+             "cost_ratio": _ratio(_cost(cell), costs.get(cell["seed"]))} for cell in cells]
+
+
+def _cost(cell):
+    """Returns an epoch's processor seconds, or None; cells of before they were taken have none."""
+    on_cpu = cell.get("device") == "CPU"
+    return cell.get("processor_seconds_per_epoch") if on_cpu else None
 
 
 def _ratio(value, of):
@@ -113,8 +115,9 @@ def _numbers(cell):
             numbers[f"substituted_robust_accuracy/{attack}"] = substituted[attack]
             numbers[f"lower_robust_accuracy/{attack}"] = min(accuracy, substituted[attack])
     for name in ("small_robust_accuracy", "small_epsilon", "epsilon", "examples", "step",
-                 "seconds_per_epoch", "jobs", "cores", "load_average"):
-        numbers[name] = cell[name]
+                 "seconds_per_epoch", "processor_seconds_per_epoch", "jobs", "cores",
+                 "load_average"):
+        numbers[name] = cell.get(name)
     for derivative, measured in cell.get("diagnostics", {}).items():
         numbers.update({f"diagnostics/{derivative}/{name}": value
                         for name, value in measured.items()})

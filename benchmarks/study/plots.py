@@ -32,7 +32,7 @@ def write(study, name, cells, folder):
                            os.path.join(folder, f"{name}_accuracy.png"))]
         if "cost" in study.columns and any(row["cost_ratio"] for row in rows):
             paths += [_scatter(study, rows, "cost_ratio", key,
-                               f"time of an epoch ({next(iter(study.rows))} = 1)", label,
+                               f"processor time of an epoch ({next(iter(study.rows))} = 1)", label,
                                os.path.join(folder, f"{name}_cost.png"))]
     return [*paths, *_epochs(study, cells, os.path.join(folder, f"{name}_epochs.png"))]
 

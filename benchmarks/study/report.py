@@ -56,6 +56,9 @@ def markdown(study, title, cells, rows, images=()) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+# A ratio already, and what depends on whatever else the machine did.
+_NOT_COMPARED = ("cost_ratio", "seconds_per_epoch", "load_average")
+
 _ABOUT_DIFFERENCES = (
     "Row less first row, paired by seed: mean and 95 % t-interval, in the units above (points for per "
     "cent); **bold** where it excludes 0. Each interval is for one comparison: of twenty without any "
@@ -76,12 +79,9 @@ def _about(title, cells):
     one, jobs = cells[0], sorted({cell["jobs"] for cell in cells})
     timed = ("; ".join(f"{count} at a time" if count > 1 else "one at a time" for count in jobs)
              + f", {' or '.join(map(str, sorted({cell['cores'] for cell in cells})))} cores each")
-    text = (f"`{title}`: {one['examples']} examples, L-infinity epsilon {one['epsilon']:.4g} "
+    return (f"`{title}`: {one['examples']} examples, L-infinity epsilon {one['epsilon']:.4g} "
             f"({one['epsilon'] * 255:.3g}/255); mean ± sample standard deviation over n seeds. "
             f"The runs were made {timed}.")
-    if not numbers.comparable_times(cells):
-        text += " They were not timed alike, so that no ratio of times is given."
-    return text
 
 
 def _missing(study, cells):
@@ -110,7 +110,7 @@ def _table(keys, study, cells, rows):
 
 def _differences(keys, study, cells, rows):
     baseline, *others = study.rows
-    keys = [key for key in keys if key != "cost_ratio"]
+    keys = [key for key in keys if key not in _NOT_COMPARED]
     columns = [numbers.column_of(key, cells) for key in keys]
     lines = [_line([f"less {baseline}", "n", *(column.heading for column in columns)]),
              "|" + "---|" * (len(columns) + 2)]
