@@ -104,7 +104,7 @@ ACTIVATIONS = {
     "sparta": Row(sparta.sparta, layer=sparta.Sparta,  # our reading of arXiv 2105.08269
                   options=("kernel_size", "shared", "gain")),
     "softsign": Row(elementwise.softsign),
-    "tanh": Row(tf.nn.tanh),
+    "tanh": Row(elementwise.tanh),
     "sigmoid": Row(tf.nn.sigmoid),
     "hard_sigmoid": Row(elementwise.hard_sigmoid, is_smooth=_never),
 }

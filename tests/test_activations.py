@@ -225,3 +225,12 @@ def test_unknown_names_and_alphas_are_refused():
     for alpha in (0.0, -1.0, math.inf, math.nan):
         with pytest.raises(ValueError, match="above 0"):
             activations.create("celu", alpha=alpha)
+
+
+@pytest.mark.parametrize("name, operation", [("mish", "Softplus"), ("tanh", "Tanh")])
+def test_no_pattern_that_tensorflow_would_fuse_without_a_kernel(name, operation):
+    """After a batch norm, where oneDNN is on, which one process cannot turn on for one test."""
+    layer = activations.create(name)()
+    graph = tf.function(lambda x: layer(x)).get_concrete_function(
+        tf.TensorSpec([2, 3], tf.float32)).graph
+    assert operation not in {node.type for node in graph.get_operations()}
