@@ -128,12 +128,16 @@ def _about_import(flags, config):
             **dataclasses.asdict(config.model)}
 
 
-def _connect(tpu):
-    """Returns the resolver of the TPU that was named, or None."""
+def prepare_devices(settings):
+    """Sets devices and precision up as a Config's `distribution` says; returns the strategy."""
+    if settings.virtual_cpus > 1:
+        distribution.split_cpu(settings.virtual_cpus)
+    distribution.set_precision(settings.precision)
     try:
-        return connect.connect(tpu) if tpu else None
+        resolver = connect.connect(settings.tpu) if settings.tpu else None
     except ValueError as error:
         raise errors.UserError(str(error)) from error
+    return distribution.create(settings.strategy, resolver)
 
 
 def _run(flags, interruption):
@@ -141,21 +145,13 @@ def _run(flags, interruption):
     if flags.mode == "predict" and not flags.images:
         raise errors.UserError("--images=: nothing to classify; give a glob, such as "
                                "--images='photos/*.png'")
-    for path in ("model_dir", "init_checkpoint", "sparta_from"):  # a shell expands no ~ after =
-        if flags[path].value:
-            flags[path].value = os.path.expanduser(flags[path].value)
     imported = _imported_network(flags)
     folder = RunFolder(flags.model_dir or to_config.default_model_dir(flags, imported))
     trains = definitions.trains(flags)
     config, description = (_training_config if trains else _applied_config)(
         flags, folder, imported)
     said = notes.of(flags, config, imported)
-    settings = config.distribution
-    if settings.virtual_cpus > 1:
-        distribution.split_cpu(settings.virtual_cpus)
-    distribution.set_precision(settings.precision)
-    strategy = distribution.create(settings.strategy, _connect(settings.tpu))
-    run = Run(config, strategy, folder, description, trains)
+    run = Run(config, prepare_devices(config.distribution), folder, description, trains)
     MODES[flags.mode](run, flags, interruption, said)
     if imported and not trains:
         folder.record_import(_about_import(flags, config))

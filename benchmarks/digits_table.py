@@ -3,8 +3,9 @@
     python -m benchmarks.digits_table --seeds 0 1 2
 
 Every cell is `python main.py` with its defaults but for the method, the activation and the seed.
-Finished runs are kept in --runs and not run again.  Writes benchmarks/results/digits.json and
-prints the table in Markdown.
+Finished runs are kept in --runs and not run again: a results.json there of the same method,
+activation and seed is taken whatever other flags it was made with.  Writes
+benchmarks/results/digits.json and prints the table in Markdown.
 """
 
 import argparse
@@ -22,9 +23,18 @@ ACTIVATIONS = ("relu", "swish")
 
 
 def results_of(folder, method, activation, seed):
-    """Returns results.json of one cell's run, which is made if it is not there yet."""
+    """Returns results.json of one cell's run, which is made if it is not there yet.
+
+    Raises: SystemExit for a run of another method, activation or seed in its folder.
+    """
     run = pathlib.Path(folder) / f"{method}-{activation}-{seed}"
-    if not (run / "results.json").exists():
+    if (run / "results.json").exists():
+        config = json.loads((run / "config.json").read_text())
+        there = config["method"]["name"], config["model"]["activation"], config["seed"]
+        if there != (method, activation, seed):
+            sys.exit(f"error: --runs={folder}: {run} holds a run of {there[0]}, {there[1]}, seed "
+                     f"{there[2]}; remove it, or give another folder")
+    else:
         subprocess.run(
             [sys.executable, "main.py", f"--model_dir={run}", f"--method={method}",
              f"--activation={activation}", f"--seed={seed}"],
@@ -39,9 +49,13 @@ def spread(values):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="at least two, "
+                        "for the deviation. Default: 0 1 2")
     parser.add_argument("--runs", default=os.path.join("runs", "digits_table"))
     arguments = parser.parse_args()
+    if len(set(arguments.seeds)) < max(2, len(arguments.seeds)):
+        parser.error(f"--seeds {' '.join(map(str, arguments.seeds))}: give at least two, all "
+                     "different: one has no standard deviation")
     rows, table = [], ["| method | activation | clean (%) | pgd-20 (%) |", "|---|---|---|---|"]
     for method in METHODS:
         for activation in ACTIVATIONS:

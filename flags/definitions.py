@@ -5,6 +5,7 @@ has those, and `flags/to_config.py` resolves them.
 """
 
 import difflib
+import os
 import re
 import textwrap
 from fractions import Fraction
@@ -235,6 +236,9 @@ def parse(flags, argv):
         raise UserError(message) from error
     if stray:
         raise UserError(f"{stray[0]}: not a flag; flags look like --epochs=3")
+    for path in ("model_dir", "init_checkpoint", "sparta_from"):  # a shell expands no ~ after =
+        if flags[path].value:
+            flags[path].value = os.path.expanduser(flags[path].value)
 
 
 def help_text(flags) -> str:

@@ -76,22 +76,20 @@ def sign_flip_rate(logits_fn, images, labels, seed, *, epsilon, num_steps=20, lo
     images = attacks.images_within(images, threat.bounds)
     gradient = functools.partial(
         _gradient, logits_fn, labels=attacks.class_indices(labels), loss_scale=loss_scale)
-    start = images + threat.random_start(images, _pair(seed))
+    start = images + threat.random_start(images, attacks.as_seed(seed))
 
-    def step(index, adversarial, sign, flipped, compared):
+    def step(index, adversarial, sign, counts):
         adversarial = threat.project(images, adversarial + step_size * sign)
         new = tf.sign(gradient(adversarial))
-        count = [tf.math.count_nonzero(which, dtype=tf.float32)
-                 for which in (sign * new < 0, sign * new != 0)]
-        at_index = tf.one_hot(index, num_steps - 1)
         return (index + 1, tf.ensure_shape(adversarial, images.shape),
                 tf.ensure_shape(new, images.shape),
-                flipped + at_index * count[0], compared + at_index * count[1])
+                counts + tf.one_hot(index, num_steps - 1) * _flips(sign, new))
 
-    nothing = tf.zeros([num_steps - 1])
-    _, _, _, flipped, compared = tf.while_loop(
+    *_, counts = tf.while_loop(
         lambda index, *_: index < num_steps - 1, step,
-        (tf.constant(0), start, tf.sign(gradient(start)), nothing, nothing), parallel_iterations=1)
+        (tf.constant(0), start, tf.sign(gradient(start)), tf.zeros([2, num_steps - 1])),
+        parallel_iterations=1)
+    flipped, compared = tf.unstack(counts)
     components = tf.cast(tf.size(images), tf.float32) * (num_steps - 1)
     return {"per_step": flipped / compared,
             "mean": tf.reduce_sum(flipped) / tf.reduce_sum(compared),
@@ -128,7 +126,7 @@ def gradient_lipschitz(logits_fn, images, labels, seed, *, radius=1 / 255, direc
     def try_direction(index, largest):
         u = tf.random.stateless_uniform(
             tf.shape(images), tf.random.experimental.stateless_fold_in(
-                _pair(seed), tf.cast(index, tf.int64)), -radius, radius)
+                attacks.as_seed(seed), tf.cast(index, tf.int64)), -radius, radius)
         u = tf.ensure_shape(u, images.shape)
         rate = _norms(gradient(images + u) - at_images) / _norms(u)
         return index + 1, tf.maximum(largest, rate)
@@ -177,6 +175,12 @@ def _gradient(logits_fn, images, *, labels, loss_scale):
     return gradient / loss_scale
 
 
+def _flips(sign, new):
+    """Returns float32 [2, 1]: how many signs differ, and how many there are on both sides."""
+    return tf.stack([[tf.math.count_nonzero(which, dtype=tf.float32)]
+                     for which in (sign * new < 0, sign * new != 0)])
+
+
 def _norms(values):
     """Returns float32 [batch], the L2 norm of each example."""
     return tf.sqrt(tf.reduce_sum(tf.square(values), axis=list(range(1, values.shape.rank))))
@@ -191,8 +195,3 @@ def _quantile(values, share):
     weight = place - tf.cast(low, tf.float32)
     padded = tf.concat([ordered, [float("nan")]], 0)  # what an empty `values` gives
     return (1 - weight) * tf.gather(padded, low) + weight * tf.gather(padded, tf.maximum(high, 0))
-
-
-def _pair(seed):
-    seed = tf.cast(seed, tf.int64)
-    return tf.stack([tf.zeros_like(seed), seed]) if seed.shape.rank == 0 else seed

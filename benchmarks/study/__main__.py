@@ -3,6 +3,7 @@
 import argparse
 import os
 import pathlib
+import shlex
 import sys
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -67,11 +68,12 @@ def run_study(study, name, arguments, extra) -> int:
     """Runs what is to be run and reports what there is; returns 1 if a cell failed, else 0."""
     grids.check_extra(extra)
     study = grids.with_rows(study, arguments.rows)
-    seeds = list(study.seeds) if arguments.seeds is None else arguments.seeds
-    _check_seeds(seeds)
+    if arguments.seeds is not None:
+        _check_seeds(arguments.seeds)
+        study = study._replace(seeds=tuple(arguments.seeds))
     name = _file_name(name, arguments, extra)
     runs = arguments.runs or os.path.join("runs", "study", name)
-    cells = grids.cells(study, seeds, runs, extra)
+    cells = grids.cells(study, study.seeds, runs, extra)
     waiting = [cell for cell in cells if schedule.read_cell(cell) is None]
     print(f"{len(cells)} cells, {len(cells) - len(waiting)} of them finished before", flush=True)
     with Interruption() as interruption:
@@ -90,10 +92,20 @@ def _report(study, name, arguments, extra, written):
     plotted = plots.write(study, name, written, arguments.plots)
     relative = [pathlib.PurePath(os.path.relpath(path, arguments.results)).as_posix()
                 for path in plotted]
-    command = " ".join(["python -m benchmarks.study", arguments.name, *extra])
-    for path in [*report.write(study, name, command, written, arguments.results, relative),
-                 *plotted]:
+    reported = report.write(
+        study, name, _command(arguments, extra), written, arguments.results, relative)
+    for path in [*reported, *plotted]:
         print(f"wrote {path}")
+
+
+def _command(arguments, extra):
+    """Returns the command line, less what changes no number: --jobs and the folders."""
+    words = [arguments.name]
+    for name in ("seeds", "rows"):
+        values = getattr(arguments, name)
+        words += [f"--{name}", *map(str, values)] if values is not None else []
+    words += [f"--label={arguments.label}"] if arguments.label is not None else []
+    return "python -m benchmarks.study " + shlex.join([*words, *extra])
 
 
 def main(argv=None) -> int:

@@ -14,12 +14,12 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from flags import definitions, notes, to_config  # noqa: E402
+from main import prepare_devices  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from sat_tf import activations, attacks, data, diagnostics, distribution, errors  # noqa: E402
 from sat_tf import evaluation, measurement, run_folder  # noqa: E402
 from sat_tf.interruption import Interrupted, Interruption  # noqa: E402
 from sat_tf.run import Run  # noqa: E402
-from tpu import connect  # noqa: E402
 
 SMALL_ATTACK = "pgd-20"
 DIAGNOSED_EXAMPLES = 256  # the first of the evaluation part
@@ -43,12 +43,7 @@ def run_cell(folder, about, interruption) -> dict:
     where.check_continues(config)
     for note in notes.of(flags, config):
         print(f"note: {note}")
-    settings = config.distribution
-    if settings.virtual_cpus > 1:
-        distribution.split_cpu(settings.virtual_cpus)
-    distribution.set_precision(settings.precision)
-    strategy = distribution.create(
-        settings.strategy, connect.connect(settings.tpu) if settings.tpu else None)
+    strategy = prepare_devices(config.distribution)
     run = Run(config, strategy, where, description)
     run.train(interruption, then_evaluates=True)
     results = run.evaluate(interruption)

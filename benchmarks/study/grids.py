@@ -66,6 +66,8 @@ STUDIES = {
 # The study's own business, with what to use instead.
 _RESERVED = {"seed": "give --seeds", "model_dir": "give --runs", "mode": "every cell trains and "
              "is evaluated; leave it out", "resume": "remove the folder of a cell to run it anew",
+             **dict.fromkeys(("init_checkpoint", "checkpoint_channels", "checkpoint_ema"),
+                             "every cell starts with new weights; leave it out"),
              "images": "it is for --mode=predict", "output": "it is for --mode=predict"}
 
 

@@ -10,10 +10,12 @@ class Column(NamedTuple):
     """How a number is shown: its heading with the unit, a factor, and decimal places.
 
     None for places means three significant digits, where sizes differ from data set to data set.
+    The resolution is the number's smallest step, as of a share of counted examples; 0 for none.
     """
     heading: str
     factor: float = 1.0
     places: Optional[int] = 2
+    resolution: float = 0.0
 
     def show(self, value) -> str:
         if value is None:
@@ -22,8 +24,8 @@ class Column(NamedTuple):
         return format(value * self.factor, form)
 
 
-def _percent(heading):
-    return Column(f"{heading} (%)", 100.0, 1)
+def _percent(heading, resolution=0.0):
+    return Column(f"{heading} (%)", 100.0, 1, resolution)
 
 
 # Name of a column -> the keys of its numbers; "{}" stands for each attack of the evaluation.
@@ -55,17 +57,19 @@ DIAGNOSTICS = {
 
 
 def column_of(key, cells) -> Column:
-    """Returns how the number `key` is shown; `cells` tell the small epsilon."""
+    """Returns how the number `key` is shown; `cells` tell the small epsilon and the examples."""
     name, _, rest = key.partition("/")
     if name == "diagnostics":
         return DIAGNOSTICS[rest.partition("/")[2]]
+    exact = (", exact derivative" if any(cell.get("substituted_robust_accuracy") for cell in cells)
+             else "")
     headings = {
-        "clean_accuracy": "clean", "robust_accuracy": rest,
+        "clean_accuracy": "clean", "robust_accuracy": f"{rest}{exact}",
         "substituted_robust_accuracy": f"{rest}, substituted derivative",
         "lower_robust_accuracy": f"{rest}, the lower of the two",
-        "small_robust_accuracy": f"pgd-20 at epsilon {cells[0]['small_epsilon']:.3g}"}
+        "small_robust_accuracy": f"pgd-20 at epsilon {cells[0]['small_epsilon']:.3g}{exact}"}
     if name in headings:
-        return _percent(headings[name])
+        return _percent(headings[name], 1 / cells[0]["examples"])
     return {"seconds_per_epoch": Column("seconds an epoch"),
             "load_average": Column("load of the machine"),
             "cost_ratio": Column("processor time, first row = 1")}[name]
@@ -73,7 +77,9 @@ def column_of(key, cells) -> Column:
 
 def keys_of(columns, cells) -> List[str]:
     """Returns the keys of the columns named, those of attacks once for each attack measured."""
-    attacks = list(dict.fromkeys(name for cell in cells for name in cell["robust_accuracy"]))
+    # One with a colon took another derivative, as older cells have beside "substituted".
+    attacks = list(dict.fromkeys(name for cell in cells for name in cell["robust_accuracy"]
+                                 if ":" not in name))
     return [key.format(attack) for key in map(COLUMNS.get, columns)
             for attack in (attacks if "{}" in key else [""])]
 

@@ -27,7 +27,8 @@ def write(study, name, cells, folder):
     paths = []
     if attack:
         key = ("lower_robust_accuracy/" if study.substitute else "robust_accuracy/") + attack[0]
-        label = f"accuracy under {attack[0]} (%)"
+        label = f"accuracy under {attack[0]}" + (
+            ",\nthe lower of the two derivatives (%)" if study.substitute else " (%)")
         paths += [_scatter(study, rows, "clean_accuracy", key, "clean accuracy (%)", label,
                            os.path.join(folder, f"{name}_accuracy.png"))]
         if "cost" in study.columns and any(row["cost_ratio"] for row in rows):

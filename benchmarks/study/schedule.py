@@ -14,21 +14,35 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def read_cell(cell):
-    """Returns what a finished cell wrote, or None if it has yet to run.
+    """Returns what a finished cell wrote and what its run was made with, or None if it has yet to run.
 
     A cell.json of other flags or measurements than are asked for does not count; one that cannot be
     read raises UserError.
     """
-    path = os.path.join(cell.folder, "cell.json")
+    def asked_for(written):
+        return written if _same(written["asked"], cell.asked) else None
+
+    written = _read(os.path.join(cell.folder, "cell.json"), asked_for,
+                    "remove it, and the cell is measured again")
+    made_with = written and _read(os.path.join(cell.folder, "config.json"), _made_with,
+                                  "remove the cell's folder, and it runs anew")
+    return written and {**(made_with or {}), **written}
+
+
+def _read(path, take, remedy):
+    """Returns take(what a JSON file holds), or None where there is no file."""
     if not os.path.exists(path):
         return None
     try:
         with open(path, encoding="utf-8") as file:
-            written = json.load(file)
-        return written if _same(written["asked"], cell.asked) else None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"--runs: {path} cannot be read ({error}); remove it, and the cell is "
-                        "measured again") from error
+            return take(json.load(file))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"--runs: {path} cannot be read ({error}); {remedy}") from error
+
+
+def _made_with(config):
+    return {"git_commit": config.get("git_commit"),
+            "tensorflow": config.get("versions", {}).get("tensorflow")}
 
 
 def _same(written, asked):

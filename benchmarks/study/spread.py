@@ -7,7 +7,7 @@ import math
 import statistics
 from typing import NamedTuple, Optional
 
-from scipy import stats  # scikit-learn brings it
+from scipy import stats
 
 
 class Spread(NamedTuple):
@@ -26,7 +26,9 @@ class Difference(NamedTuple):
     @property
     def excludes_zero(self) -> Optional[bool]:
         """Whether 0 is outside the interval; None where there is no interval."""
-        return None if self.half_width is None else abs(self.mean) > self.half_width
+        if self.half_width is None:
+            return None
+        return abs(self.mean) > self.half_width * (1 + 1e-9)  # beyond the rounding of the two
 
 
 def spread(values) -> Optional[Spread]:
@@ -38,15 +40,17 @@ def spread(values) -> Optional[Spread]:
     return Spread(statistics.mean(there), deviation, len(there))
 
 
-def difference(values, others, confidence=0.95) -> Optional[Difference]:
+def difference(values, others, confidence=0.95, resolution=0.0) -> Optional[Difference]:
     """Returns values - others, paired by key, with Student's t-interval; None for no pairs.
 
     The interval supposes differences that are about normal and independent from seed to seed, and is
-    for one comparison: of twenty without any effect, one is expected to exclude 0.
+    for one comparison: of twenty without any effect, one is expected to exclude 0.  Counts, such as
+    accuracies, may agree from seed to seed by chance, hence the resolution.
 
     Args:
       values, others: dict seed -> number or None.
       confidence: of the interval, two-sided, in (0, 1).
+      resolution: the numbers' smallest step, by which the interval is widened on either side.
     """
     paired = spread(value - others[seed] for seed, value in values.items()
                     if _is_number(value) and _is_number(others.get(seed)))
@@ -55,7 +59,7 @@ def difference(values, others, confidence=0.95) -> Optional[Difference]:
     half_width = None
     if paired.n > 1:
         quantile = stats.t.ppf((1 + confidence) / 2, paired.n - 1)
-        half_width = float(quantile) * paired.deviation / math.sqrt(paired.n)
+        half_width = float(quantile) * paired.deviation / math.sqrt(paired.n) + resolution
     return Difference(paired.mean, half_width, paired.n)
 
 

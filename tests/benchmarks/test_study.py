@@ -26,7 +26,8 @@ def _written(row, seed, **changes):
     """What a finished cell writes, as far as the reports read it."""
     return {"row": row, "seed": seed, "clean_accuracy": 0.9, "robust_accuracy": {"pgd-20": 0.5},
             "small_robust_accuracy": 0.7, "small_epsilon": 0.05, "epsilon": 0.2, "examples": 360,
-            "step": 10, "seconds_per_epoch": 2.0, "processor_seconds_per_epoch": 3.0, "jobs": 1, "cores": 2, "load_average": 1.0, "device": "CPU",
+            "step": 10, "seconds_per_epoch": 2.0, "processor_seconds_per_epoch": 3.0, "jobs": 1,
+            "cores": 2, "load_average": 1.0, "device": "CPU",
             "training_curve": [[1.0, 0.2], [2.0, 0.4]], "validation_curve": [], **changes}
 
 
@@ -60,6 +61,7 @@ def test_cells_go_seed_by_seed():
     (["--seed=3"], "--seed=3: not for a study; give --seeds"),
     (["--model_dir=x"], "give --runs"),
     (["--mode=eval"], "leave it out"),
+    (["--init_checkpoint=x"], "every cell starts with new weights"),
     (["--epoch=3"], "did you mean --epochs"),
     (["3"], "not a flag")])
 def test_flags_that_cannot_go_to_all_cells_are_refused(extra, part):
@@ -92,6 +94,17 @@ def test_results_with_other_flags_get_names_of_their_own():
     assert name("--dataset=cifar10", "--label=small try") == "methods_small-try"
 
 
+def test_reports_are_headed_by_the_whole_command():
+    def headed(*argv):
+        return command._command(*command.parse(["methods", *argv]))
+
+    assert headed("--jobs=2", "--runs=x", "--results", "y") == "python -m benchmarks.study methods"
+    assert headed("--label=a b", "--rows", "standard + SAM", "pgd", "--seeds", "3", "0",
+                  "--epochs=2") == (
+        "python -m benchmarks.study methods --seeds 3 0 --rows 'standard + SAM' pgd '--label=a b' "
+        "--epochs=2")
+
+
 def test_a_finished_cell_is_one_with_the_same_flags_and_measurements(tmp_path):
     cell = grids.cells(STUDY, [0], str(tmp_path))[0]
     assert schedule.read_cell(cell) is None
@@ -107,9 +120,13 @@ def test_a_finished_cell_is_one_with_the_same_flags_and_measurements(tmp_path):
                   grids.cells(STUDY._replace(small_share=0.5), [0], str(tmp_path))[0],
                   grids.cells(STUDY._replace(diagnostics=True), [0], str(tmp_path))[0]):
         assert other.folder == cell.folder and schedule.read_cell(other) is None
-    path.write_text("{")
-    with pytest.raises(errors.UserError, match="cell.json cannot be read.*remove it"):
-        schedule.read_cell(cell)
+    config = tmp_path / "plain-0" / "config.json"
+    config.write_text(json.dumps({"git_commit": "abc", "versions": {"tensorflow": "2.15.1"}}))
+    assert schedule.read_cell(cell) == {**written, "git_commit": "abc", "tensorflow": "2.15.1"}
+    for broken, remedy in ((config, "remove the cell's folder"), (path, "remove it")):
+        broken.write_text("{")
+        with pytest.raises(errors.UserError, match=f"{broken.name} cannot be read.*{remedy}"):
+            schedule.read_cell(cell)
 
 
 @pytest.mark.parametrize("cores, jobs, expected", [
@@ -222,6 +239,14 @@ def test_differences_are_paired_by_seed_with_students_interval():
     assert difference({0: 1.0}, {1: 1.0}) is None
 
 
+@pytest.mark.parametrize("more, excludes", [(1, False), (2, True)])
+def test_counts_that_differ_by_one_example_in_every_seed_do_not_differ(more, excludes):
+    others = {seed: (300 + seed) / 360 for seed in range(3)}
+    values = {seed: (300 + seed + more) / 360 for seed in range(3)}
+    measured = difference(values, others, resolution=1 / 360)
+    assert measured.half_width == pytest.approx(1 / 360) and measured.excludes_zero is excludes
+
+
 def test_costs_are_of_processor_time_within_a_seed():
     cells = [_written("plain", 0), _written("plain", 1, processor_seconds_per_epoch=6.0, jobs=2),
              _written("fast one", 0, processor_seconds_per_epoch=9.0, seconds_per_epoch=1.0),
@@ -263,12 +288,53 @@ def test_the_markdown_has_spreads_differences_and_smoothness(cells, tmp_path):
     assert os.path.basename(csv_path) == "study_x.csv"
     text = open(path, encoding="utf-8").read()
     assert "| plain | 2 | 85.0 ± 7.1 | 45.0 ± 7.1 | 45.0 ± 0.0 | 42.5 ± 3.5 |" in text
-    assert "| fast one | 2 | **−20.0 [−20.0, −20.0]** | **+10.1 [+8.8, +11.4]** | +0.0" in text
-    assert "Not there yet, or failed: third." in text and "pgd-20 at epsilon 0.05 (%)" in text
+    assert "| fast one | 2 | **−20.0 [−20.3, −19.7]** | **+10.1 [+8.6, +11.6]** | +0.0 [−0.3" in text
+    assert "pgd-20, exact derivative (%)" in text
+    assert "pgd-20 at epsilon 0.05, exact derivative (%)" in text
     assert "exact derivative" in text and "derivative of parametric_softplus" in text
     _, same_networks = text.split("## The same networks, derivative of parametric_softplus less")
     assert "| plain | 2 | **+0.125 [+0.125, +0.125]** |" in same_networks
     assert "![a.png](a.png)" in text and "`the command`: 360 examples" in text
+    # Accuracies of 0.5, 0.4, 0.6 and 0.502 on 360 examples.
+    assert "accuracy of 50 % on 360 examples has a binomial standard error of 2.6 points" in text
+    assert "widened by one example, 0.28 points" in text
+
+
+def _head(study, cells):
+    return report.markdown(study, "it", cells, numbers.table(cells, "plain")).split("| row |")[0]
+
+
+def test_the_head_says_what_the_cells_were_made_with_and_whether_it_is_the_same(cells):
+    assert "Made with device CPU.\n" in _head(STUDY, cells)
+    for cell in cells:
+        cell.update(git_commit="0123456789abcdef", tensorflow="2.15.1")
+    assert "Made with git commit 0123456789ab; TensorFlow 2.15.1; device CPU.\n" in _head(
+        STUDY, cells)
+    cells[0]["git_commit"], cells[1]["tensorflow"] = "fedcba9876543210", None
+    head = _head(STUDY, cells)
+    assert ("git commit fedcba987654 (1 of 4 cells), 0123456789ab (3 of 4 cells); TensorFlow "
+            "2.15.1 (3 of 4 cells), not told (1 of 4 cells); device CPU. Differences" in head)
+    for cell in cells:
+        del cell["git_commit"], cell["tensorflow"], cell["device"]
+    assert "Made with" not in _head(STUDY, cells)
+
+
+def test_the_head_names_what_stopped_early_and_what_is_missing(cells):
+    assert "Stopped early" not in _head(STUDY._replace(seeds=(0, 1)), cells)
+    cells[1]["stopped"] = cells[2]["stopped"] = {"by": "patience", "reason": "no better"}
+    cells[2]["checkpoints"] = {"best": {"step": 10}, "last": {"step": 14}}
+    study = STUDY._replace(rows={**STUDY.rows, "third": ()}, seeds=(0, 1, 4))
+    head = _head(study, cells)
+    assert ("Stopped early: plain seed 1 at step 10 (patience), "
+            "fast one seed 0 at step 14 (patience).") in head
+    assert "Not there yet, or failed: plain seed 4, fast one seed 4, third." in head
+
+
+def test_n_is_the_cells_of_a_row_and_a_field_with_fewer_numbers_says_its_own(cells):
+    cells[2]["robust_accuracy"] = {}
+    text = report.markdown(STUDY, "it", cells, numbers.table(cells, "plain"))
+    assert "| fast one | 2 | 65.0 ± 7.1 | 50.2 (n = 1) | 70.0 ± 0.0 |" in text
+    assert "| fast one | 2 | **−20.0 [−20.3, −19.7]** | +10.2 (n = 1) | +0.0" in text
 
 
 def test_plots_are_small_and_only_of_what_there_is(cells, tmp_path):
@@ -298,9 +364,9 @@ def test_labels_keep_their_distance_and_their_order():
     assert sum(moved) == pytest.approx(1.2)
 
 
-@pytest.mark.parametrize("strategy", ["one_device", "mirrored"])
+@pytest.mark.parametrize("strategy, diagnosed", [("one_device", True), ("mirrored", False)])
 def test_a_network_is_measured_with_both_derivatives_on_every_replica(
-        strategy, request, monkeypatch):
+        strategy, diagnosed, request, monkeypatch):
     strategy, part = request.getfixturevalue(strategy), types.SimpleNamespace
     with strategy.scope():  # brighter images wake its one unit; until then it has no gradient
         unit = tf.keras.layers.Dense(1, kernel_initializer=tf.constant_initializer(1 / 192),
@@ -317,14 +383,23 @@ def test_a_network_is_measured_with_both_derivatives_on_every_replica(
         seed=0, attack=part(epsilon=0.2), data=part(eval_examples=4),
         distribution=part(xla="auto", precision="float32"),
         evaluation=part(attacks=("clean", "pgd-2"), batch_size=4, step_size=None)))
-    asked = {"small_share": 0.25, "substitute": "parametric_softplus", "diagnostics": True}
+    asked = {"small_share": 0.25, "substitute": "parametric_softplus",
+             "diagnostics": diagnosed}
     measured = cell_process._measure(run, asked, part(check=lambda: None))
     assert measured["small_epsilon"] == pytest.approx(0.05)
     exact = cell_process._robust(
         run, {"pgd-2": attacks.create("pgd-2", epsilon=0.2)}, part(check=lambda: None))
     assert exact == {"pgd-2": 1.0} and measured["substituted_robust_accuracy"] == {"pgd-2": 0.0}
-    assert {name: found["sign_zero_share"] for name, found in measured["diagnostics"].items()} == {
-        "exact": 1.0, "substituted": 0.0}
+    if diagnosed:
+        exact, substituted = (measured["diagnostics"][name] for name in ("exact", "substituted"))
+        assert exact["sign_zero_share"] == 1.0 and substituted["sign_zero_share"] == 0.0
+
+
+def test_a_cell_refuses_hardware_in_one_line_as_main_does(tmp_path, capsys):
+    about = {"asked": {"argv": ["--tpu=local", "--strategy=tpu"]}}
+    assert cell_process.main(["cell", str(tmp_path / "run"), json.dumps(about)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --tpu=local: no TPU there") and error.count("\n") == 1
 
 
 @pytest.mark.slow

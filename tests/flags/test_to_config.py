@@ -35,6 +35,13 @@ def test_fractions_are_parsed():
     assert resolve("--eval_step_size=1/255").evaluation.step_size == 1 / 255
 
 
+def test_paths_may_start_at_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    flags = parse("--model_dir=~/a", "--init_checkpoint=~/b", "--sparta_from=~/c")
+    assert [flags.model_dir, flags.init_checkpoint, flags.sparta_from] == [
+        "/home/me/a", "/home/me/b", "/home/me/c"]
+
+
 def test_step_size_follows_epsilon_and_method():
     assert resolve("--epsilon=8/255", "--num_steps=4").attack.step_size == 2 / 255
     assert resolve("--epsilon=2/255", "--num_steps=4").attack.step_size == 1 / 255
