@@ -270,7 +270,10 @@ class Training:
                 self._saved.save(self.step)
 
     def _save_unfinished(self, stop):
-        named = {"name": checkpoints.UNDECIDED} if self._open_decisions() else {}
+        # Another --train_steps may make this an epoch's end.  Only what is judged has the step's
+        # own name, so that the judgement can still be saved.
+        judged = not self._watch or self._saved.newest_is(self.step)
+        named = {} if judged else {"name": checkpoints.UNDECIDED}
         with self._folder.writing("a checkpoint"):
             prefix = self._saved.save(self.step, keep=self._step_to_go_back_to(), **named)
         if isinstance(stop, Interrupted):

@@ -2,6 +2,7 @@
 
 import glob
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -185,6 +186,11 @@ def test_a_run_cut_anywhere_decides_as_a_whole_one(tmp_path, monkeypatch, capsys
     assert run(cut, *command, "--mode=train") == 130
     assert main.main(["main.py", "--mode=eval", f"--model_dir={cut}"]) == 2
     assert "--eval_checkpoint=best: " in capsys.readouterr().err
+    ended = shutil.copytree(cut, tmp_path / "ended")
+    for _ in range(2):  # the end is where it was cut, and is judged once
+        assert run(ended, *command, "--mode=train", "--train_steps=2") == 0
+    assert newest(ended).endswith("checkpoint-at-step-2")
+    assert [(row["step"], row["best_step"]) for row in rows(ended, "validation")] == [(2, 2)]
     with monkeypatch.context() as patched:  # after the best is kept, before the state that says so
         patched.setattr(callbacks.SaveState, "on_epoch_end", _kill)
         with pytest.raises(_Killed):

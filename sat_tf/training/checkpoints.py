@@ -19,7 +19,7 @@ from sat_tf.training.watch import Stop, Watch
 
 # A state under another name than that of a step does not take the place of the step's own.
 _NAME = "checkpoint-at-step"
-UNDECIDED = "checkpoint-undecided-at-step"  # of an end of an epoch that is still to be judged
+UNDECIDED = "checkpoint-undecided-at-step"  # of a watched run, where it has not been judged
 STOPPED = "checkpoint-stopped-at-step"  # with the mark that training is over
 BEST = "best"  # the folder of the best checkpoints, beside the others
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -54,6 +54,10 @@ class Checkpoints:
         """Path prefix of the newest checkpoint, or None."""
         return self._manager.latest_checkpoint
 
+    def newest_is(self, step: int, name: str = _NAME) -> bool:
+        """Whether the newest checkpoint is that of `step` under `name`."""
+        return self.latest is not None and os.path.basename(self.latest) == f"{name}-{step}"
+
     def save(self, step: int, *, name: str = _NAME, keep=None) -> str:
         """Saves the state under `step`, unless it is there already; returns the path prefix.
 
@@ -62,7 +66,7 @@ class Checkpoints:
           name: the file's, before the step.
           keep: a step of which the checkpoint stays besides the newest; None: the last but one.
         """
-        if self.latest is None or os.path.basename(self.latest) != f"{name}-{step}":
+        if not self.newest_is(step, name):
             self._manager = self._managed(name)
             try:
                 self._manager.save(checkpoint_number=step, check_interval=False)
