@@ -221,29 +221,33 @@ class Training:
         self._watch.note_batch(accuracy, step=self.step)
 
     def _validate(self, epoch, unused_logs):
-        """Measures the examples held out; keeps the state if it is the best."""
+        """Measures the examples held out; keeps the state if it is the best.
+
+        It is judged by the lowest of the accuracies under attack: with a replaced derivative there
+        are several, and one of them may only look high.
+        """
         start = time.monotonic()
         with self.model.evaluated_weights():
             result = self._measurement.held_out(
                 on_batch=lambda *unused: self._interruption.check())
-        (attack, accuracy), = result.robust_accuracy.items()
+        robust = result.robust_accuracy
         is_best = self._watch.note_validation(
-            accuracy, step=self.step, counts=epoch >= self._config.method.clean_epochs)
+            min(robust.values()), step=self.step, counts=epoch >= self._config.method.clean_epochs)
         if is_best:
             with self._folder.writing("the best checkpoint"):
                 self._best.save(self.step)
         self.model.stop_training = self.stop is not None
         print(f"validation on {result.examples} examples: clean accuracy "
-              f"{100 * result.clean_accuracy:.1f} %  {attack} {100 * accuracy:.1f} %"
-              f"{' (the highest so far)' if is_best else ''}", flush=True)
+              f"{100 * result.clean_accuracy:.1f} %  "
+              + "  ".join(f"{name} {100 * accuracy:.1f} %" for name, accuracy in robust.items())
+              + (" (the highest so far)" if is_best else ""), flush=True)
         self._rows.append("validation", self.step, {
-            "clean_accuracy": result.clean_accuracy, "robust_accuracy": result.robust_accuracy,
+            "clean_accuracy": result.clean_accuracy, "robust_accuracy": robust,
             "examples": result.examples, "best_step": int(self._watch.best_step),
             "validation_seconds": round(time.monotonic() - start, 3)})
         with self._folder.writing("tensorboard"):
-            summaries.write_scalars(self._validation_writer, {
-                "validation/clean_accuracy": result.clean_accuracy,
-                f"validation/robust_accuracy/{attack.replace('-', '_')}": accuracy}, self.step)
+            summaries.write_scalars(
+                self._validation_writer, summaries.accuracies("validation", result), self.step)
 
     def _open_decisions(self):
         """Returns what an interruption at the end of an epoch has left to be decided about it."""
