@@ -11,7 +11,7 @@ import os
 import re
 
 from flags import defaults, definitions, learnt_activation
-from sat_tf import activations, attacks, data, distribution, models, training
+from sat_tf import activations, attacks, data, distribution, models, ranges, training
 from sat_tf import config as configs
 from sat_tf.errors import UserError, look_up
 
@@ -202,7 +202,7 @@ def _attack(values, otherwise):
     num_steps = method.num_steps or otherwise["num_steps"]
     if method.num_steps is None or "num_steps" in method.attack_settings:
         num_steps = values.get("num_steps", num_steps)
-    configs.check_attack_size(epsilon, num_steps)  # before they are divided
+    ranges.check_attack_size(epsilon, num_steps)  # before they are divided
     return configs.AttackConfig(
         epsilon=epsilon, num_steps=num_steps,
         step_size=values.get("step_size", method.step_size(epsilon, num_steps)),
