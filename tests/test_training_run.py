@@ -93,7 +93,6 @@ def first_batch(monkeypatch, *accuracies):
     monkeypatch.setattr(TrainingMeasurement, "first_batch", lambda self: left.pop(0))
 
 
-@pytest.mark.smoke
 def test_a_collapse_is_undone_bit_for_bit_and_ends_the_run(tmp_path, monkeypatch, capsys):
     """In the fourth epoch, which two interruptions have cut before."""
     first_batch(monkeypatch, 0.1, 0.9, 0.75, 0.5)
