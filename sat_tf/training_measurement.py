@@ -9,8 +9,7 @@ import functools
 import tensorflow as tf
 
 from sat_tf import attacks, data, evaluation, measurement
-
-COLLAPSE_STEPS = 5
+from sat_tf.training.watch import COLLAPSE_STEPS
 
 
 class TrainingMeasurement:
@@ -60,12 +59,13 @@ class TrainingMeasurement:
             on_batch=on_batch)
 
     def first_batch(self) -> float:
-        """Returns accuracy under PGD-5 on the run's first training batch, as it was trained on.
+        """Returns accuracy under PGD on the run's first training batch, as it was trained on.
 
-        Random start, steps of epsilon / 4, one run: the settings of Wong et al., 2020 (2/255 at
-        epsilon 8/255), arXiv 2001.03994.  Departures from the authors' code, which takes the first
-        batch of each epoch, in training mode: it is the same batch and the same start every time,
-        so that accuracies of two epochs are comparable; and inference mode, as in all our attacks.
+        Random start, COLLAPSE_STEPS steps of epsilon / 4, one run: the settings of Wong et al.,
+        2020 (2/255 at epsilon 8/255), arXiv 2001.03994.  Departures from the authors' code, which
+        takes the first batch of each epoch, in training mode: it is the same batch and the same
+        start every time, so that accuracies of two epochs are comparable; and inference mode, as in
+        all our attacks.
         The derivative is the exact one, whatever the run replaces.
         """
         batches = self._training_batches().take(1).map(

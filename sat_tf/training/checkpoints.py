@@ -142,7 +142,7 @@ def find(path: str, flag="init_checkpoint") -> str:
     prefixes = _prefixes_in(path) if os.path.isdir(path) else []
     if len(prefixes) > 1:
         raise errors.UserError(f"--{flag}={path}: several checkpoints there "
-                               f"({tf1_import.few(prefixes)}); give the path of one")
+                               f"({errors.few(prefixes)}); give the path of one")
     prefix = os.path.join(path, prefixes[0]) if prefixes else _FILE_ENDING.sub("", path)
     if os.path.exists(prefix + ".index"):
         return prefix
@@ -239,7 +239,7 @@ def load_classifier(classifier: tf.keras.Model, prefix: str, flag="init_checkpoi
     else:
         raise errors.UserError(
             f"--{flag}: {prefix} is not a checkpoint of a sat_tf run, nor of the original release "
-            f"(it holds {tf1_import.few(sorted(checkpoint.shapes))}); name one that is")
+            f"(it holds {errors.few(sorted(checkpoint.shapes))}); name one that is")
 
 
 def _check_no_release_flags(prefix, channels, averaged):
@@ -270,7 +270,8 @@ def _check_fits(classifier, prefix, shapes, flag):
         only_there, only_here = (_without(a, b) for a, b in ((there, here), (here, there)))
         raise errors.UserError(
             f"--{flag}: {prefix} is of another model: it has {len(there)} variables, "
-            f"{classifier.name} has {len(here)}; shapes only there: {_few(only_there)}; only here: {_few(only_here)}")
+            f"{classifier.name} has {len(here)}; shapes only there: {errors.few(only_there)}; only "
+            f"here: {errors.few(only_here)}")
 
 
 def _without(shapes, others):
@@ -282,7 +283,3 @@ def _without(shapes, others):
         else:
             left.append(shape)
     return left
-
-
-def _few(shapes):
-    return ", ".join(map(str, shapes[:3])) + (", …" if len(shapes) > 3 else "") or "none"
