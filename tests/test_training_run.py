@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import main
-from sat_tf import data, evaluation, training_run
+from sat_tf import data, epoch_end, evaluation
 from sat_tf.interruption import Interrupted
 from sat_tf.training import callbacks
 from sat_tf.training_measurement import TrainingMeasurement
@@ -233,22 +233,22 @@ def test_an_unwatched_state_has_nothing_of_it(tmp_path):
 def test_the_first_batch_and_the_held_out_are_counted_as_they_are(monkeypatch, tmp_path):
     """With epsilon 0, accuracy under attack is clean accuracy, which is easily counted."""
     measured = {}
-    validate = training_run.Training._validate
+    validate = epoch_end.EpochEnd.validate
 
     def compare(self, epoch, logs):
-        images, labels = self._batches().take(1).get_single_element()
-        measured["first"] = self._measurement.first_batch(), _accuracy(self.model, images, labels)
+        images, labels = self._measurement._training_batches().take(1).get_single_element()
+        measured["first"] = self._measurement.first_batch(), _accuracy(self._model, images, labels)
         result = self._measurement.held_out()
         images, labels, mask = data.validation_batches(
-            self._source, batch_size=16, image_size=8, seed=0, held_out=8,
+            self._measurement._source, batch_size=16, image_size=8, seed=0, held_out=8,
             num_examples=72).get_single_element()
-        with self.model.evaluated_weights():
+        with self._model.evaluated_weights():
             measured["held out"] = self._measurement.held_out().robust_accuracy["pgd-10"], _accuracy(
-                self.model, images[mask], labels[mask])
+                self._model, images[mask], labels[mask])
         assert result.examples == 8
         validate(self, epoch, logs)
 
-    monkeypatch.setattr(training_run.Training, "_validate", compare)
+    monkeypatch.setattr(epoch_end.EpochEnd, "validate", compare)
     assert run(tmp_path, "--validation_examples=8", "--epochs=1", "--mode=train", "--epsilon=0",
                "--ema_decay=0.9", "--augment=basic") == 0
     for found, expected in measured.values():
