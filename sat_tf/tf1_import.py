@@ -11,7 +11,6 @@ kernels are [k, k, in / groups, out] on both.  `smoothrelu_beta` is the root of 
 import collections
 import re
 
-import numpy as np
 import tensorflow as tf
 
 from sat_tf import activations, errors, tf1_checkpoint
