@@ -18,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from absl import logging  # noqa: E402
 from flags import definitions, notes, to_config  # noqa: E402
 import tensorflow as tf  # noqa: E402
-from sat_tf import distribution, errors, tf1_checkpoint  # noqa: E402
+from sat_tf import activation_transfer, distribution, errors, tf1_checkpoint  # noqa: E402
 from sat_tf.interruption import Interrupted, Interruption  # noqa: E402
 from sat_tf.run import Run  # noqa: E402
 from sat_tf.run_folder import RunFolder  # noqa: E402
@@ -87,11 +87,19 @@ def _imported_network(flags):
     return tf1_checkpoint.recognise(tf1_checkpoint.read(checkpoints.find(flags.init_checkpoint)))
 
 
+def _learnt_network(flags, stored):
+    """Returns the settings of the network whose activations a new run starts with, or None."""
+    if flags.sparta_from is None or stored is not None:  # it has them, and their source may be gone
+        return None
+    return activation_transfer.source_config(flags.sparta_from)
+
+
 def _training_config(flags, folder, imported):
     """Returns what to train, that of a run in a folder that was named but for flags; and its data."""
     stored = folder.stored_config() if flags.model_dir and flags.resume else None
     description = to_config.describe(flags, stored, imported)
-    config = to_config.to_config(flags, stored, imported, description)
+    config = to_config.to_config(
+        flags, stored, imported, description, _learnt_network(flags, stored))
     if flags.resume:
         folder.check_continues(config)
     else:
@@ -113,7 +121,8 @@ def _applied_config(flags, folder, imported):
                                "another folder, or give --init_checkpoint")
     recorded = source.stored_description() if stored is not None else None
     description = to_config.describe(flags, stored, imported, recorded)
-    config = to_config.to_config(flags, stored, imported, description)
+    config = to_config.to_config(
+        flags, stored, imported, description, _learnt_network(flags, stored))
     if stored is not None:
         source.check_same_model(stored, config)
     if imported:

@@ -3,18 +3,19 @@
 A part of `flags/to_config.py`, which alone uses it.
 """
 
-from sat_tf import activation_transfer, activations
+from sat_tf import activations
 from sat_tf.errors import UserError
 
 _OPTIONS = tuple(f"sparta_{name}" for name in activations.ACTIVATIONS["sparta"].options)
 
 
-def settings(values, activation: str) -> dict:
+def settings(values, activation: str, learnt=None) -> dict:
     """Returns the fields of `ModelConfig` that these flags decide on.
 
     Args:
       values: the `to_config._Values`.
       activation: a row of ACTIVATIONS.
+      learnt: the ModelConfig of the run that --sparta_from names; only a new run needs it.
     Raises: UserError where a new run is to take or to freeze what its activation does not have.
     """
     fields = {name: values.get(name) for name in (*_OPTIONS, "sparta_from", "freeze_activation")}
@@ -23,8 +24,8 @@ def settings(values, activation: str) -> dict:
     _check(fields["sparta_from"], fields["freeze_activation"], activation,
            starts_learnt=values.given("init_checkpoint"))
     if fields["sparta_from"] is not None:
-        source = activation_transfer.source_config(fields["sparta_from"])
-        fields.update({name: getattr(source, name) for name in _OPTIONS if not values.given(name)})
+        assert learnt is not None, "a new run with --sparta_from needs the settings it learnt with"
+        fields.update({name: getattr(learnt, name) for name in _OPTIONS if not values.given(name)})
     return fields
 
 

@@ -11,7 +11,7 @@ import os
 import re
 
 from flags import defaults, definitions, learnt_activation
-from sat_tf import activations, attacks, data, distribution, models, training
+from sat_tf import activations, attacks, data, distribution, models, ranges, training
 from sat_tf import config as configs
 from sat_tf.errors import UserError, look_up
 
@@ -92,7 +92,7 @@ def describe(flags, stored=None, imported=None, recorded=None):
         eval_only=not definitions.trains(flags)), values.get("dataset"))
 
 
-def to_config(flags, stored=None, imported=None, description=None) -> configs.Config:
+def to_config(flags, stored=None, imported=None, description=None, learnt=None) -> configs.Config:
     """Resolves the flags completely.
 
     Args:
@@ -100,6 +100,7 @@ def to_config(flags, stored=None, imported=None, description=None) -> configs.Co
       stored: the Config of the run that is continued or evaluated, or None.
       imported: the `tf1_checkpoint.Network` that weights are imported from, or None.
       description: what `describe` returned for the same arguments; None for asking it here.
+      learnt: the ModelConfig of the run that --sparta_from names, which a new run needs; or None.
     Raises: UserError, one line naming flag, value and remedy.
     """
     values = _Values(flags, stored, imported)
@@ -112,7 +113,7 @@ def to_config(flags, stored=None, imported=None, description=None) -> configs.Co
     optimizer = _optimizer(values, data_config, otherwise, stored)
     clean_epochs = int(otherwise["clean_share"] * optimizer.train_steps / optimizer.steps_per_epoch)
     return configs.Config(
-        model=_model(values, description, row),
+        model=_model(values, description, row, learnt),
         attack=_attack(values, otherwise),
         method=_method(values, clean_epochs, otherwise),
         optimizer=optimizer,
@@ -171,7 +172,7 @@ def _check_classes(flags, values, imported, description):
             f"--num_classes={imported.num_classes} to use it all the same")
 
 
-def _model(values, description, row):
+def _model(values, description, row, learnt):
     num_classes = values.get("num_classes", description.num_classes)
     if 2 <= num_classes < description.num_classes and not values.given("num_classes"):
         raise UserError(f"--dataset={description.name}: has {description.num_classes} classes, the "
@@ -192,7 +193,7 @@ def _model(values, description, row):
         survival_probability=values.get("survival_probability", row.survival_probability),
         batch_norm_momentum=values.get("batch_norm_momentum", row.batch_norm_momentum),
         batch_norm_epsilon=values.get("batch_norm_epsilon", row.batch_norm_epsilon),
-        **learnt_activation.settings(values, activation))
+        **learnt_activation.settings(values, activation, learnt))
 
 
 def _attack(values, otherwise):
@@ -201,7 +202,7 @@ def _attack(values, otherwise):
     num_steps = method.num_steps or otherwise["num_steps"]
     if method.num_steps is None or "num_steps" in method.attack_settings:
         num_steps = values.get("num_steps", num_steps)
-    configs.check_attack_size(epsilon, num_steps)  # before they are divided
+    ranges.check_attack_size(epsilon, num_steps)  # before they are divided
     return configs.AttackConfig(
         epsilon=epsilon, num_steps=num_steps,
         step_size=values.get("step_size", method.step_size(epsilon, num_steps)),

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from sat_tf import models
 from sat_tf.config import ModelConfig
-from sat_tf.errors import UserError
+from sat_tf.errors import UserError, few
 from sat_tf.run_folder import RunFolder
 from sat_tf.training import checkpoints
 
@@ -55,7 +55,7 @@ def mapping(there: Iterable[str], here: Iterable[str]) -> Dict[str, str]:
     found = {name: name if name in there else _last_block(name, there) for name in here}
     lost = [name for name, source in found.items() if source is None]
     if lost:
-        raise ValueError(f"it has no counterpart of {_few(lost)}")
+        raise ValueError(f"it has no counterpart of {few(lost)}")
     if any(name.startswith("blocks_") for name in here) and there != set(here):
         raise ValueError("its stages have other numbers of blocks")
     return found
@@ -125,7 +125,3 @@ def _remedy(there, here):
         return f"give --sparta_shared={str(there.shared).lower()}, or leave it out"
     return ("train the source with --sparta_shared=true, whose taps fit any number of channels, or "
             "name a run of a network of this width")
-
-
-def _few(names):
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

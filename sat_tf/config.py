@@ -8,44 +8,13 @@ evaluate, on which hardware) may change from one command to the next.
 
 import dataclasses
 import json
-import math
 from typing import Any, Dict, List, Optional, Tuple
 
-from sat_tf.errors import UserError
+from sat_tf.ranges import check_attack_size, check_pixel_size, check_range, refuse
 
 
 def _setting(flag=None, defines=True, default=dataclasses.MISSING):
     return dataclasses.field(default=default, metadata={"flag": flag, "defines": defines})
-
-
-def _refuse(flag, value, remedy):
-    raise UserError(f"--{flag}={value}: {remedy}")
-
-
-def _check_range(flag, value, *, low=None, high=None, above=None, below=None):
-    """Refuses NaN, infinities and anything outside [low, high] or (above, below)."""
-    bounds = [text for text, limit in (
-        (f"at least {low}", low), (f"above {above}", above),
-        (f"at most {high}", high), (f"below {below}", below)) if limit is not None]
-    fits = (isinstance(value, (int, float)) and math.isfinite(value)
-            and (low is None or value >= low) and (above is None or value > above)
-            and (high is None or value <= high) and (below is None or value < below))
-    if not fits:
-        _refuse(flag, value, f"give a number {' and '.join(bounds)}")
-
-
-def _check_pixel_size(flag, value):
-    """Refuses perturbation sizes outside [0, 1), with the hint people with 0..255 in mind need."""
-    if isinstance(value, (int, float)) and value >= 1 and math.isfinite(value):
-        _refuse(flag, f"{value:g}", "sizes are in the [0, 1] pixel scale; "
-                f"for {value:g} of 255 grey levels write --{flag}={value:g}/255")
-    _check_range(flag, value, low=0, below=1)
-
-
-def check_attack_size(epsilon, num_steps):
-    """Raises UserError unless epsilon is in [0, 1) and there is at least one step."""
-    _check_pixel_size("epsilon", epsilon)
-    _check_range("num_steps", num_steps, low=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,19 +36,19 @@ class ModelConfig:
     freeze_activation: bool = _setting(default=False)
 
     def __post_init__(self):
-        _check_range("image_size", self.image_size, low=8)  # five halvings
-        _check_range("num_classes", self.num_classes, low=2)
-        _check_range("dropout_rate", self.dropout_rate, low=0, below=1)
-        _check_range("survival_probability", self.survival_probability, above=0, high=1)
-        _check_range("batch_norm_momentum", self.batch_norm_momentum, low=0, below=1)
-        _check_range("batch_norm_epsilon", self.batch_norm_epsilon, above=0)
+        check_range("image_size", self.image_size, low=8)  # five halvings
+        check_range("num_classes", self.num_classes, low=2)
+        check_range("dropout_rate", self.dropout_rate, low=0, below=1)
+        check_range("survival_probability", self.survival_probability, above=0, high=1)
+        check_range("batch_norm_momentum", self.batch_norm_momentum, low=0, below=1)
+        check_range("batch_norm_epsilon", self.batch_norm_epsilon, above=0)
         if self.activation_alpha is not None:
-            _check_range("activation_alpha", self.activation_alpha, above=0)
-        _check_range("sparta_kernel_size", self.sparta_kernel_size, low=1)
+            check_range("activation_alpha", self.activation_alpha, above=0)
+        check_range("sparta_kernel_size", self.sparta_kernel_size, low=1)
         if self.sparta_kernel_size % 2 == 0:
-            _refuse("sparta_kernel_size", self.sparta_kernel_size, "give an odd number, so that "
-                    "the kernel has a centre")
-        _check_range("sparta_gain", self.sparta_gain, above=0)
+            refuse("sparta_kernel_size", self.sparta_kernel_size, "give an odd number, so that "
+                   "the kernel has a centre")
+        check_range("sparta_gain", self.sparta_gain, above=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +63,8 @@ class AttackConfig:
 
     def __post_init__(self):
         check_attack_size(self.epsilon, self.num_steps)
-        _check_pixel_size("step_size", self.step_size)
-        _check_range("clean_start_probability", self.clean_start_probability, low=0, high=1)
+        check_pixel_size("step_size", self.step_size)
+        check_range("clean_start_probability", self.clean_start_probability, low=0, high=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,14 +88,14 @@ class MethodConfig:
     catastrophic_drop: float = _setting(default=0.0)
 
     def __post_init__(self):
-        _check_range("clean_epochs", self.clean_epochs, low=0)
-        _check_range("label_smoothing", self.label_smoothing, low=0, below=1)
+        check_range("clean_epochs", self.clean_epochs, low=0)
+        check_range("label_smoothing", self.label_smoothing, low=0, below=1)
         for name in ("trades_beta", "backward_smoothing_beta", "backward_smoothing_gamma",
                      "converge_smooth_threshold", "converge_smooth_weight",
                      "converge_smooth_stride"):
-            _check_range(name, getattr(self, name), low=0)
-        _check_range("converge_smooth_ratio", self.converge_smooth_ratio, low=1)
-        _check_range("catastrophic_drop", self.catastrophic_drop, low=0, high=1)
+            check_range(name, getattr(self, name), low=0)
+        check_range("converge_smooth_ratio", self.converge_smooth_ratio, low=1)
+        check_range("catastrophic_drop", self.catastrophic_drop, low=0, high=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,24 +117,24 @@ class OptimizerConfig:
     drops: Optional[Tuple[float, ...]] = _setting(default=None)
 
     def __post_init__(self):
-        _check_range("learning_rate", self.learning_rate, low=0)
-        _check_range("train_steps", self.train_steps, low=1)
-        _check_range("warmup_epochs", self.warmup_epochs, low=0)
-        _check_range("warmup_learning_rate", self.warmup_learning_rate, low=0)
-        _check_range("weight_decay", self.weight_decay, low=0)
-        _check_range("ema_decay", self.ema_decay, low=0, below=1)
+        check_range("learning_rate", self.learning_rate, low=0)
+        check_range("train_steps", self.train_steps, low=1)
+        check_range("warmup_epochs", self.warmup_epochs, low=0)
+        check_range("warmup_learning_rate", self.warmup_learning_rate, low=0)
+        check_range("weight_decay", self.weight_decay, low=0)
+        check_range("ema_decay", self.ema_decay, low=0, below=1)
         if self.drops is not None:
             self._check_drops()
-        _check_range("sam_rho", self.sam_rho, low=0)
+        check_range("sam_rho", self.sam_rho, low=0)
         if self.sam_adaptive and not self.sam_rho:
-            _refuse("sam_adaptive", "true", "it is a form of SAM; give --sam_rho above 0 too")
+            refuse("sam_adaptive", "true", "it is a form of SAM; give --sam_rho above 0 too")
 
     def _check_drops(self):
         object.__setattr__(self, "drops", tuple(self.drops))  # JSON brings a list
         for share in self.drops:
-            _check_range("drops", share, above=0, below=1)
+            check_range("drops", share, above=0, below=1)
         if list(self.drops) != sorted(set(self.drops)):
-            _refuse("drops", ",".join(f"{share:g}" for share in self.drops), "give rising shares")
+            refuse("drops", ",".join(f"{share:g}" for share in self.drops), "give rising shares")
 
     @property
     def warmup_steps(self) -> int:
@@ -189,20 +158,20 @@ class DataConfig:
     validation_examples: int = _setting(default=0)
 
     def __post_init__(self):
-        _check_range("train_examples", self.train_examples, low=1)
-        _check_range("eval_examples", self.eval_examples, low=1)
-        _check_range("batch_size", self.batch_size, low=1)
-        _check_range("max_bad_records", self.max_bad_records, low=0)
-        _check_range("randaugment_layers", self.randaugment_layers, low=1)
-        _check_range("randaugment_magnitude", self.randaugment_magnitude, low=0, high=30)
-        _check_range("validation_examples", self.validation_examples, low=0)
+        check_range("train_examples", self.train_examples, low=1)
+        check_range("eval_examples", self.eval_examples, low=1)
+        check_range("batch_size", self.batch_size, low=1)
+        check_range("max_bad_records", self.max_bad_records, low=0)
+        check_range("randaugment_layers", self.randaugment_layers, low=1)
+        check_range("randaugment_magnitude", self.randaugment_magnitude, low=0, high=30)
+        check_range("validation_examples", self.validation_examples, low=0)
         if self.validation_examples >= self.train_examples:
-            _refuse("validation_examples", self.validation_examples, "none of the "
-                    f"{self.train_examples} training examples in use would be left; give fewer")
+            refuse("validation_examples", self.validation_examples, "none of the "
+                   f"{self.train_examples} training examples in use would be left; give fewer")
         available = self.train_examples - self.validation_examples
         if self.batch_size > available:
-            _refuse("batch_size", self.batch_size, "larger than the training set in use; "
-                    f"give at most {available}")
+            refuse("batch_size", self.batch_size, "larger than the training set in use; "
+                   f"give at most {available}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,8 +185,8 @@ class DistributionConfig:
     steps_per_execution: int = _setting(defines=False)
 
     def __post_init__(self):
-        _check_range("virtual_cpus", self.virtual_cpus, low=1)
-        _check_range("steps_per_execution", self.steps_per_execution, low=1)
+        check_range("virtual_cpus", self.virtual_cpus, low=1)
+        check_range("steps_per_execution", self.steps_per_execution, low=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,11 +206,11 @@ class EvaluationConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "attacks", tuple(self.attacks))  # JSON brings a list
-        _check_range("eval_batch_size", self.batch_size, low=1)
-        _check_range("eval_every", self.every, low=0)
-        _check_range("patience", self.patience, low=0)
+        check_range("eval_batch_size", self.batch_size, low=1)
+        check_range("eval_every", self.every, low=0)
+        check_range("patience", self.patience, low=0)
         if self.step_size is not None:
-            _check_pixel_size("eval_step_size", self.step_size)
+            check_pixel_size("eval_step_size", self.step_size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,7 +226,7 @@ class Config:
     seed: int
 
     def __post_init__(self):
-        _check_range("seed", self.seed, low=0, below=2**31)
+        check_range("seed", self.seed, low=0, below=2**31)
         self._check_validation()
 
     def _check_validation(self):
@@ -266,8 +235,8 @@ class Config:
         for flag, value in (("patience", self.evaluation.patience),
                             ("eval_checkpoint", self.evaluation.checkpoint)):
             if value not in (0, "last"):
-                _refuse(flag, value, "there is nothing to judge the checkpoints by; give "
-                        "--validation_examples=N too")
+                refuse(flag, value, "there is nothing to judge the checkpoints by; give "
+                       "--validation_examples=N too")
 
     def to_dict(self) -> dict:
         return dataclasses.asdict(self)

@@ -26,6 +26,12 @@ def look_up(table: dict, kind: str, name):
     return table[name]
 
 
+def few(items) -> str:
+    """Returns the first three of `items` and how many more there are, as text."""
+    more = f" and {len(items) - 3} more" if len(items) > 3 else ""
+    return ", ".join(map(str, items[:3])) + more or "none"
+
+
 def one_line(error: BaseException) -> str:
     """Returns the message of `error` without line breaks, graph node names and tracebacks."""
     text = str(getattr(error, "message", None) or error)

@@ -23,9 +23,9 @@ def attack_form(config, strategy) -> dict:
 class Measurement:
     """Clean and robust accuracy on a source's evaluation part, and the gallery for TensorBoard.
 
-    Where the run replaces the activations' derivative in attack or update, every attack is measured
-    twice: with the exact derivative under its own name, and with the replaced one as in
-    `pgd-20:parametric_softplus`.  Either may be the stronger one; only the attack's own gradient
+    Where the run replaces the activations' derivative in attack or update, every attack is run
+    with the exact derivative under its own name, and once more for each replaced one, as in
+    `pgd-20:parametric_softplus`.  Any of them may be the strongest; only the attack's own gradient
     differs between them.
 
     Args:
@@ -45,15 +45,9 @@ class Measurement:
             name, epsilon=config.attack.epsilon, step_size=config.evaluation.step_size,
             compiled=compiled, loss_scale=loss_scale) for name in config.evaluation.attacks}
         self._evaluator = evaluation.Evaluator(
-            logits_fn, {**self._attacks, **self._with_other_derivatives()}, seed=config.seed,
+            logits_fn, under_each_derivative(self._attacks, config), seed=config.seed,
             strategy=strategy)
         self._exhibit = tf.function(self._exhibit_on_replica)
-
-    def _with_other_derivatives(self):
-        asked = (self._config.attack.attack_gradient, self._config.method.update_gradient)
-        return {f"{name}:{gradient}": _under(gradient, attack)
-                for gradient in dict.fromkeys(filter(None, asked))
-                for name, attack in self._attacks.items() if attack is not None}
 
     def accuracies(self, *, on_batch=None) -> evaluation.Result:
         """Returns the counts over the evaluation examples in use."""
@@ -88,6 +82,21 @@ class Measurement:
         return data.evaluation_batches(
             self._source, batch_size=batch_size, image_size=self._config.model.image_size,
             num_examples=self._config.data.eval_examples)
+
+
+def under_each_derivative(by_name, config) -> dict:
+    """Returns the attacks, and after them each under every derivative that the run replaces.
+
+    Args:
+      by_name: {name: attack}, None for "clean".
+      config: the run's Config.
+    Returns: {name: attack}; the new names are such as `pgd-20:parametric_softplus`.
+    """
+    asked = (config.attack.attack_gradient, config.method.update_gradient)
+    return {**by_name, **{
+        f"{name}:{gradient}": _under(gradient, attack)
+        for gradient in dict.fromkeys(filter(None, asked))
+        for name, attack in by_name.items() if attack is not None}}
 
 
 def _under(gradient, attack):

@@ -179,13 +179,9 @@ class Run:
                 else contextlib.nullcontext())
 
     def _write_summaries(self, result, exhibits, step):
-        scalars = {"eval/clean_accuracy": result.clean_accuracy}
-        for name, accuracy in result.robust_accuracy.items():
-            tag = name.replace("-", "_").replace(":", "/")
-            scalars[f"eval/robust_accuracy/{tag}"] = accuracy
         with self.folder.writing("tensorboard"), (
                 summaries.create_writer(self.folder.tensorboard, "eval")) as writer:
-            summaries.write_scalars(writer, scalars, step)
+            summaries.write_scalars(writer, summaries.accuracies("eval", result), step)
             if exhibits is not None:
                 summaries.write_grid(writer, *exhibits, self._class_names, step)
 

@@ -16,7 +16,7 @@ import math
 
 import tensorflow as tf
 
-from sat_tf import derivatives
+from sat_tf import derivatives, elementwise
 
 
 def sparta(x, taps, bias, gain=1.0):
@@ -33,7 +33,7 @@ def sparta(x, taps, bias, gain=1.0):
     Returns: like x; gradients flow to x, taps and bias.
     """
     x = tf.convert_to_tensor(x)
-    wide = tf.cast(x, tf.float32) if x.dtype.size < 4 else x
+    wide = elementwise.widen(x)
     taps = tf.cast(taps, wide.dtype)
     if taps.shape[2] != x.shape[3]:
         taps = tf.tile(taps, [1, 1, x.shape[3], 1])

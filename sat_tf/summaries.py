@@ -34,6 +34,18 @@ def write_scalars(writer, values, step):
     writer.flush()
 
 
+def accuracies(part, result):
+    """Returns the scalars of an `evaluation.Result`, such as `eval/robust_accuracy/pgd_10`.
+
+    An attack under another derivative is below the attack: `.../pgd_10/parametric_softplus`.
+    """
+    scalars = {f"{part}/clean_accuracy": result.clean_accuracy}
+    for name, accuracy in result.robust_accuracy.items():
+        tag = name.replace("-", "_").replace(":", "/")
+        scalars[f"{part}/robust_accuracy/{tag}"] = accuracy
+    return scalars
+
+
 def write_note(writer, name, text, step):
     """Writes a text under `name` at `step`, and flushes."""
     with writer.as_default(step=int(step)):

@@ -11,7 +11,6 @@ kernels are [k, k, in / groups, out] on both.  `smoothrelu_beta` is the root of 
 import collections
 import re
 
-import numpy as np
 import tensorflow as tf
 
 from sat_tf import activations, errors, tf1_checkpoint
@@ -46,7 +45,7 @@ def fill(classifier: tf.keras.Model, checkpoint: tf1_checkpoint.Checkpoint, *, c
     if network is None:
         raise errors.UserError(
             f"--{checkpoint.flag}={checkpoint.path}: not a checkpoint of the original release (it "
-            f"holds {few(sorted(checkpoint.shapes))}); name one that is")
+            f"holds {errors.few(sorted(checkpoint.shapes))}); name one that is")
     reverses = _reverses_channels(network, checkpoint, channels)
     weights = variables(classifier, network.scope)
     _check_fits(classifier, weights, checkpoint, network)
@@ -137,7 +136,7 @@ def _check_fits(classifier, weights, checkpoint, network):
                  if name in there and not _same_shape(there[name], here[name])]
     if there.keys() == here.keys() and not conflicts:
         return
-    differences = "; ".join(f"{what}: {few(names)}" for what, names in (
+    differences = "; ".join(f"{what}: {errors.few(names)}" for what, names in (
         ("only in the checkpoint", sorted(there.keys() - here.keys())),
         ("only in the model", [name for name in here if name not in there]),
         ("other shapes", conflicts)))
@@ -190,11 +189,5 @@ def _stored_names(weights, checkpoint, averaged):
         form = "moving average" if averaged else "value but a moving average"
         raise errors.UserError(
             f"--checkpoint_ema={str(averaged).lower()}: {checkpoint.path} has no {form} of "
-            f"{few(missing)}; give --checkpoint_ema={str(not averaged).lower()}")
+            f"{errors.few(missing)}; give --checkpoint_ema={str(not averaged).lower()}")
     return names
-
-
-def few(names) -> str:
-    """Returns the first three of `names` and how many more there are, as text."""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more or "none"

@@ -8,9 +8,8 @@ import functools
 
 import tensorflow as tf
 
-from sat_tf import attacks, data, evaluation
-
-COLLAPSE_STEPS = 5
+from sat_tf import attacks, data, evaluation, measurement
+from sat_tf.training.watch import COLLAPSE_STEPS
 
 
 class TrainingMeasurement:
@@ -39,8 +38,8 @@ class TrainingMeasurement:
     @functools.cached_property
     def _held_out_evaluator(self):
         name = self._config.evaluation.validation_attack
-        return self._evaluator(
-            {name: self._attack(name, step_size=self._config.evaluation.step_size)})
+        attack = self._attack(name, step_size=self._config.evaluation.step_size)
+        return self._evaluator(measurement.under_each_derivative({name: attack}, self._config))
 
     @functools.cached_property
     def _first_batch_evaluator(self):
@@ -48,7 +47,10 @@ class TrainingMeasurement:
             f"pgd-{COLLAPSE_STEPS}", step_size=self._config.attack.epsilon / 4)})
 
     def held_out(self, *, on_batch=None) -> evaluation.Result:
-        """Returns the counts over the examples held out, under the attack for validation."""
+        """Returns the counts over the examples held out, under the attack for validation.
+
+        That is several attacks where the run replaces a derivative, see `Measurement`.
+        """
         settings = self._config.data
         return self._held_out_evaluator(data.validation_batches(
             self._source, batch_size=self._config.evaluation.batch_size,
@@ -57,12 +59,14 @@ class TrainingMeasurement:
             on_batch=on_batch)
 
     def first_batch(self) -> float:
-        """Returns accuracy under PGD-5 on the run's first training batch, as it was trained on.
+        """Returns accuracy under PGD on the run's first training batch, as it was trained on.
 
-        Random start, steps of epsilon / 4, one run: the settings of Wong et al., 2020 (2/255 at
-        epsilon 8/255), arXiv 2001.03994.  Departures from the authors' code, which takes the first
-        batch of each epoch, in training mode: it is the same batch and the same start every time,
-        so that accuracies of two epochs are comparable; and inference mode, as in all our attacks.
+        Random start, COLLAPSE_STEPS steps of epsilon / 4, one run: the settings of Wong et al.,
+        2020 (2/255 at epsilon 8/255), arXiv 2001.03994.  Departures from the authors' code, which
+        takes the first batch of each epoch, in training mode: it is the same batch and the same
+        start every time, so that accuracies of two epochs are comparable; and inference mode, as in
+        all our attacks.
+        The derivative is the exact one, whatever the run replaces.
         """
         batches = self._training_batches().take(1).map(
             lambda images, labels: (images, labels, tf.ones_like(labels, tf.bool)))

@@ -4,25 +4,25 @@
     training.begin()
     training.fit(interruption, evaluate=lambda: None)
 
-What happens at the end of an epoch has an order.  The decisions about it (has robustness collapsed,
-is it the best) come before the state is saved, so that a saved state always holds them; what they
-put on disk before that is taken back by a run that goes on from an older state.
+What happens at the end of an epoch has an order.  The decisions about it (`epoch_end`) come before
+the state is saved, so that a saved state always holds them; what they put on disk before that is
+taken back by a run that goes on from an older state.
 """
 
 import contextlib
 import functools
 import math
 import sys
-import time
 from typing import Optional
 
 import tensorflow as tf
 
 from sat_tf import activation_transfer, data, distribution, measurement, summaries, training
+from sat_tf.epoch_end import EpochEnd
 from sat_tf.errors import UnreadableData, UserError
 from sat_tf.interruption import Interrupted
 from sat_tf.training import callbacks, checkpoints
-from sat_tf.training.watch import Collapse, Stop, Watch
+from sat_tf.training.watch import Collapse, Stop
 from sat_tf.training_measurement import TrainingMeasurement
 
 
@@ -72,10 +72,9 @@ class Training:
             num_examples=settings.train_examples, held_out=settings.validation_examples,
             randaugment_layers=settings.randaugment_layers,
             randaugment_magnitude=settings.randaugment_magnitude)
-        self._measurement = TrainingMeasurement(
-            config, strategy, source, self.model.logits, training_batches=self._batches, **form)
-        watches = settings.validation_examples or config.method.catastrophic_drop
-        self._watch = Watch() if watches else None
+        self._decisions = EpochEnd(config, self.model, TrainingMeasurement(
+            config, strategy, source, self.model.logits, training_batches=self._batches, **form),
+            folder, rows)
 
     @property
     def step(self) -> int:
@@ -89,7 +88,7 @@ class Training:
     @property
     def stop(self) -> Optional[Stop]:
         """Why training goes no further, where that is not its length."""
-        return self._watch and self._watch.stop(self._config.evaluation.patience)
+        return self._decisions.stop
 
     def begin(self, *, description, initial=None, resume=True):
         """Takes up the newest state in the folder, or makes it a new run's.
@@ -115,7 +114,7 @@ class Training:
                             "at least that, or another --model_dir")
         self._folder.start(self._config, description,
                            initial._asdict() if initial and not goes_on else None)
-        self._best.forget_after(self.step)
+        self._decisions.forget_after(self.step)
         self._rows.go_on_from(self.step)
 
     def _begin_with(self, initial):
@@ -133,10 +132,8 @@ class Training:
 
     def _restore(self):
         state = self.model.training_state
-        if self._watch:
-            state.watch = self._watch
+        self._decisions.belong_to(state)
         self._saved = checkpoints.Checkpoints(state, self._folder.checkpoints)
-        self._best = checkpoints.Checkpoints(state, self._folder.best)
         if self._saved.restore():
             print(f"continuing from {self._saved.latest}", flush=True)
 
@@ -152,8 +149,9 @@ class Training:
         self._interruption = interruption
         with contextlib.ExitStack() as writers:
             self._writer = writers.enter_context(self._create_writer("train"))
-            if self._config.data.validation_examples:
-                self._validation_writer = writers.enter_context(self._create_writer("validation"))
+            self._decisions.begin(interruption, writers.enter_context(
+                self._create_writer("validation") if self._config.data.validation_examples
+                else contextlib.nullcontext()))
             with self._folder.writing("tensorboard"):
                 summaries.write_config(self._writer, self._config.to_json())
             every_epoch = self._callbacks(evaluate, then_evaluates)
@@ -195,99 +193,44 @@ class Training:
             if not (then_evaluates and is_last):
                 evaluate()
 
-        watching = callbacks.AtEpochEnd
+        decide, decisions = callbacks.AtEpochEnd, self._decisions
         return [
             callbacks.Throughput(config.data.batch_size),
             callbacks.StopOnNonFinite(self._saved),
             callbacks.Progress(math.ceil(settings.train_steps / settings.steps_per_epoch)),
-            *([watching(self._look_for_collapse)] if config.method.catastrophic_drop else []),
+            *([decide(decisions.look_for_collapse)] if config.method.catastrophic_drop else []),
             callbacks.Record(self._folder, self._writer, self._rows.append),
-            *([watching(self._validate)] if config.data.validation_examples else []),
+            *([decide(decisions.validate)] if config.data.validation_examples else []),
             callbacks.SaveState(self._saved, self._folder),
             *([callbacks.Evaluate(evaluate_unless_last, every)] if every else []),
             callbacks.CheckInterruption(self._interruption)]
 
-    def _look_for_collapse(self, epoch, logs):
-        """Raises Collapse where accuracy on the first batch has fallen by too much.
-
-        It is the trained weights that are measured, not their average, which would notice late.
-        """
-        if epoch < self._config.method.clean_epochs:
-            return
-        accuracy = self._measurement.first_batch()
-        logs["first_batch_robust_accuracy"] = accuracy
-        if self._watch.is_collapse(accuracy, drop=self._config.method.catastrophic_drop):
-            raise Collapse(accuracy)
-        self._watch.note_batch(accuracy, step=self.step)
-
-    def _validate(self, epoch, unused_logs):
-        """Measures the examples held out; keeps the state if it is the best."""
-        start = time.monotonic()
-        with self.model.evaluated_weights():
-            result = self._measurement.held_out(
-                on_batch=lambda *unused: self._interruption.check())
-        (attack, accuracy), = result.robust_accuracy.items()
-        is_best = self._watch.note_validation(
-            accuracy, step=self.step, counts=epoch >= self._config.method.clean_epochs)
-        if is_best:
-            with self._folder.writing("the best checkpoint"):
-                self._best.save(self.step)
-        self.model.stop_training = self.stop is not None
-        print(f"validation on {result.examples} examples: clean accuracy "
-              f"{100 * result.clean_accuracy:.1f} %  {attack} {100 * accuracy:.1f} %"
-              f"{' (the highest so far)' if is_best else ''}", flush=True)
-        self._rows.append("validation", self.step, {
-            "clean_accuracy": result.clean_accuracy, "robust_accuracy": result.robust_accuracy,
-            "examples": result.examples, "best_step": int(self._watch.best_step),
-            "validation_seconds": round(time.monotonic() - start, 3)})
-        with self._folder.writing("tensorboard"):
-            summaries.write_scalars(self._validation_writer, {
-                "validation/clean_accuracy": result.clean_accuracy,
-                f"validation/robust_accuracy/{attack.replace('-', '_')}": accuracy}, self.step)
-
-    def _open_decisions(self):
-        """Returns what an interruption at the end of an epoch has left to be decided about it."""
-        settings = self._config.optimizer
-        at_end = self.step > 0 and (
-            self.step % settings.steps_per_epoch == 0 or self.step == settings.train_steps)
-        if not self._watch or not at_end or self.stop:
-            return []
-        epoch = (self.step - 1) // settings.steps_per_epoch
-        decisions = []
-        if (self._config.method.catastrophic_drop and self._watch.batch_step != self.step
-                and epoch >= self._config.method.clean_epochs):
-            decisions.append(functools.partial(self._look_for_collapse, epoch, {}))
-        if self._config.data.validation_examples and self._watch.validated_step != self.step:
-            decisions.append(functools.partial(self._validate, epoch, {}))
-        return decisions
-
     def _decide_what_is_open(self):
-        decisions = self._open_decisions()
-        for decide in decisions:
+        still_open = self._decisions.open()
+        for decide in still_open:
             decide()
-        if decisions:
+        if still_open:
             with self._folder.writing("a checkpoint"):
                 self._saved.save(self.step)
 
     def _save_unfinished(self, stop):
-        named = {"name": checkpoints.UNDECIDED} if self._open_decisions() else {}
+        # Another --train_steps may make this an epoch's end.  Only what is judged has the step's
+        # own name, so that the judgement can still be saved.
+        judged = not self._decisions.watch or self._saved.newest_is(self.step)
+        named = {} if judged else {"name": checkpoints.UNDECIDED}
         with self._folder.writing("a checkpoint"):
-            prefix = self._saved.save(self.step, keep=self._step_to_go_back_to(), **named)
+            prefix = self._saved.save(self.step, keep=self._decisions.step_to_go_back_to, **named)
         if isinstance(stop, Interrupted):
             print(f"saved {prefix}; the same command goes on from there", file=sys.stderr)
 
-    def _step_to_go_back_to(self):
-        """Returns the step that the state would be taken back to now, or None."""
-        return int(self._watch.batch_step) if self._watch else None
-
     def _undo_epoch(self, accuracy):
         """Restores the state of the epoch before and marks it as the end of training."""
-        before = self._step_to_go_back_to()
+        before = self._decisions.step_to_go_back_to
         if not self._saved.restore(before):
             raise UserError(f"--model_dir={self._folder.path}: the checkpoint of step {before}, to "
                             "which training would go back, is no longer there; give "
                             "--resume=false to begin anew")
-        self._watch.note_collapse(accuracy)
+        self._decisions.watch.note_collapse(accuracy)
         with self._folder.writing("a checkpoint"):
             self._saved.save(before, name=checkpoints.STOPPED, keep=before)
 

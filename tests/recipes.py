@@ -14,10 +14,8 @@ certain they are.
 import pathlib
 import re
 from typing import Dict, List, NamedTuple
-from unittest import mock
 
 from flags import definitions, to_config
-from sat_tf import activation_transfer
 
 ROOT = pathlib.Path(__file__).parents[1]
 RECIPES = {path.stem: path for path in sorted((ROOT / "flags" / "recipes").glob("*.flags"))}
@@ -85,8 +83,9 @@ def resolve(*arguments: str):
 
     A run that --sparta_from names is that of a recipe, and need not be there.
     """
-    with mock.patch.object(activation_transfer, "source_config", _network_in):
-        return to_config.to_config(_flags(*arguments))
+    flags = _flags(*arguments)
+    return to_config.to_config(
+        flags, learnt=_network_in(flags.sparta_from) if flags.sparta_from else None)
 
 
 def config(name: str):

@@ -19,7 +19,7 @@ import pytest
 import tensorflow as tf
 
 import main
-from sat_tf import data
+from sat_tf import activations, data
 
 ROOT = pathlib.Path(__file__).parents[1]
 SHORT = ("--train_examples=64", "--batch_size=16", "--num_steps=1", "--eval_examples=20",
@@ -99,7 +99,15 @@ def test_eval_takes_the_runs_settings_and_other_attacks(finished, capsys):
     assert run("--mode=eval", f"--model_dir={finished}") == 0  # the settings of the run again
 
 
-def test_another_derivative_is_measured_beside_the_exact_one(tmp_path, capsys):
+def _one_layer(config, seed):
+    del seed
+    inputs = tf.keras.Input((config.image_size, config.image_size, 3))
+    features = activations.create(config.activation)()(tf.keras.layers.Flatten()(inputs))
+    return tf.keras.Model(inputs, tf.keras.layers.Dense(config.num_classes)(features))
+
+
+def test_another_derivative_is_measured_beside_the_exact_one(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sat_tf.models.build", _one_layer)
     assert run(*SHORT, f"--model_dir={tmp_path}", "--activation=relu", "--train_steps=1",
                "--attack_gradient=softplus", "--mode=train") == 0
     assert run("--mode=eval", f"--model_dir={tmp_path}", "--eval_attacks=fgsm",

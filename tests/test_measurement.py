@@ -8,6 +8,7 @@ from flags import definitions, to_config
 from sat_tf import activations, data
 from sat_tf.data.in_memory import Examples
 from sat_tf.measurement import Measurement
+from sat_tf.training_measurement import TrainingMeasurement
 
 pytestmark = pytest.mark.smoke
 
@@ -29,10 +30,14 @@ def source():
     return data.Source(data.describe("digits"), None, examples)
 
 
-def measurement(*arguments):
+def resolve(*arguments):
     flags = definitions.define()
     definitions.parse(flags, ["main.py", "--epsilon=0.1", "--eval_examples=8", *arguments])
-    return Measurement(to_config.to_config(flags), tf.distribute.get_strategy(), source(), masked,
+    return to_config.to_config(flags)
+
+
+def measurement(*arguments):
+    return Measurement(resolve(*arguments), tf.distribute.get_strategy(), source(), masked,
                        compiled="none", loss_scale=1.0)
 
 
@@ -58,3 +63,14 @@ def test_a_derivative_that_both_use_is_measured_once_and_the_gallery_is_exact():
     assert list(measured.accuracies().correct) == ["clean", "fgsm", "fgsm:sigmoid"]
     images, adversarial, *_ = measured.exhibits()
     np.testing.assert_array_equal(images, adversarial)
+
+
+def test_examples_held_out_are_measured_under_each_derivative_too():
+    config = resolve("--activation=relu", "--update_gradient=parametric_softplus",
+                     "--train_examples=16", "--validation_examples=8", "--batch_size=8")
+    grey = Examples(np.full([16, 8, 8, 3], 119, np.uint8), np.zeros(16, np.int32))
+    measured = TrainingMeasurement(
+        config, tf.distribute.get_strategy(), data.Source(data.describe("digits"), grey, grey),
+        masked, training_batches=None, compiled="none", loss_scale=1.0)
+    assert measured.held_out().correct == {
+        "clean": 8, "pgd-10": 8, "pgd-10:parametric_softplus": 0}

@@ -26,9 +26,16 @@ Attack = Callable[[LogitsFn, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]  # ...
 COMPILED_FORMS = ("none", "step", "loop")
 
 
-def default_step_size(epsilon, num_steps):
-    """Returns max(1/255, epsilon / num_steps), the rule of the original release's evaluation."""
-    return max(1 / 255, epsilon / num_steps)
+def default_step_size(epsilon, num_steps, bounds=(0.0, 1.0)):
+    """Returns max(one of 255 grey levels, epsilon / num_steps), as the release's evaluation has it.
+
+    Args:
+      epsilon: radius, in the units of `bounds`.
+      num_steps: gradient steps.
+      bounds: lowest and highest valid pixel; a grey level of [0, 1] is 1/255.
+    """
+    low, high = bounds
+    return max((high - low) / 255, epsilon / num_steps)
 
 
 def compiled_form(xla, device_type):
@@ -128,7 +135,8 @@ def ascend(logits_fn, start, images, labels, *, threat, num_steps, step_size=Non
     Raises: as `pgd`.
     """
     _check_settings(num_steps, step_size, loss_scale, compiled)
-    size = default_step_size(threat.epsilon, num_steps) if step_size is None else float(step_size)
+    size = (default_step_size(threat.epsilon, num_steps, threat.bounds) if step_size is None
+            else float(step_size))
 
     def step(adversarial, images, labels):
         gradient = _loss_gradient(logits_fn, adversarial, labels, loss, loss_scale)

@@ -19,7 +19,7 @@ from sat_tf.training.watch import Stop, Watch
 
 # A state under another name than that of a step does not take the place of the step's own.
 _NAME = "checkpoint-at-step"
-UNDECIDED = "checkpoint-undecided-at-step"  # of an end of an epoch that is still to be judged
+UNDECIDED = "checkpoint-undecided-at-step"  # of a watched run, where it has not been judged
 STOPPED = "checkpoint-stopped-at-step"  # with the mark that training is over
 BEST = "best"  # the folder of the best checkpoints, beside the others
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -54,6 +54,10 @@ class Checkpoints:
         """Path prefix of the newest checkpoint, or None."""
         return self._manager.latest_checkpoint
 
+    def newest_is(self, step: int, name: str = _NAME) -> bool:
+        """Whether the newest checkpoint is that of `step` under `name`."""
+        return self.latest is not None and os.path.basename(self.latest) == f"{name}-{step}"
+
     def save(self, step: int, *, name: str = _NAME, keep=None) -> str:
         """Saves the state under `step`, unless it is there already; returns the path prefix.
 
@@ -62,7 +66,7 @@ class Checkpoints:
           name: the file's, before the step.
           keep: a step of which the checkpoint stays besides the newest; None: the last but one.
         """
-        if self.latest is None or os.path.basename(self.latest) != f"{name}-{step}":
+        if not self.newest_is(step, name):
             self._manager = self._managed(name)
             try:
                 self._manager.save(checkpoint_number=step, check_interval=False)
@@ -138,7 +142,7 @@ def find(path: str, flag="init_checkpoint") -> str:
     prefixes = _prefixes_in(path) if os.path.isdir(path) else []
     if len(prefixes) > 1:
         raise errors.UserError(f"--{flag}={path}: several checkpoints there "
-                               f"({tf1_import.few(prefixes)}); give the path of one")
+                               f"({errors.few(prefixes)}); give the path of one")
     prefix = os.path.join(path, prefixes[0]) if prefixes else _FILE_ENDING.sub("", path)
     if os.path.exists(prefix + ".index"):
         return prefix
@@ -235,7 +239,7 @@ def load_classifier(classifier: tf.keras.Model, prefix: str, flag="init_checkpoi
     else:
         raise errors.UserError(
             f"--{flag}: {prefix} is not a checkpoint of a sat_tf run, nor of the original release "
-            f"(it holds {tf1_import.few(sorted(checkpoint.shapes))}); name one that is")
+            f"(it holds {errors.few(sorted(checkpoint.shapes))}); name one that is")
 
 
 def _check_no_release_flags(prefix, channels, averaged):
@@ -266,7 +270,8 @@ def _check_fits(classifier, prefix, shapes, flag):
         only_there, only_here = (_without(a, b) for a, b in ((there, here), (here, there)))
         raise errors.UserError(
             f"--{flag}: {prefix} is of another model: it has {len(there)} variables, "
-            f"{classifier.name} has {len(here)}; shapes only there: {_few(only_there)}; only here: {_few(only_here)}")
+            f"{classifier.name} has {len(here)}; shapes only there: {errors.few(only_there)}; only "
+            f"here: {errors.few(only_here)}")
 
 
 def _without(shapes, others):
@@ -278,7 +283,3 @@ def _without(shapes, others):
         else:
             left.append(shape)
     return left
-
-
-def _few(shapes):
-    return ", ".join(map(str, shapes[:3])) + (", …" if len(shapes) > 3 else "") or "none"

@@ -18,6 +18,7 @@ from typing import NamedTuple, Optional
 
 import tensorflow as tf
 
+COLLAPSE_STEPS = 5  # of PGD, under which accuracy on the first batch is measured
 _NONE = -1  # of a step or an accuracy that is not there yet
 
 
@@ -98,9 +99,10 @@ class Watch(tf.Module):
         """
         if _value(self.collapsed_to) != _NONE:
             return Stop("catastrophic_drop", (
-                "catastrophic overfitting: accuracy under PGD-5 on the first training batch fell "
-                f"from {_per_cent(self.batch_accuracy)} to {_per_cent(self.collapsed_to)} in the "
-                f"epoch after step {_value(self.batch_step)}; that epoch is undone"))
+                f"catastrophic overfitting: accuracy under PGD-{COLLAPSE_STEPS} on the first "
+                f"training batch fell from {_per_cent(self.batch_accuracy)} to "
+                f"{_per_cent(self.collapsed_to)} in the epoch after step "
+                f"{_value(self.batch_step)}; that epoch is undone"))
         since = _value(self.epochs_since_best)
         if patience and since >= patience:
             return Stop("patience", (

@@ -170,6 +170,22 @@ def test_step_size_is_the_release_rule_or_the_one_given():
     np.testing.assert_allclose(run(step_size=0.001), 0.002, atol=1e-6)
 
 
+def test_in_0_to_255_the_attack_is_255_times_that_in_0_to_1():
+    """With more steps than epsilon has grey levels, so that a step is one of those.
+
+    The loss is highest 2.5 grey levels up: after an even number of steps, the attack is back at 2.
+    """
+    flat = lambda images: tf.reshape(images, [-1, 8 * 8 * 3])
+    settings = dict(num_steps=12, random_start=False, loss=lambda logits, labels: -tf.reduce_sum(
+        tf.abs(logits - flat(0.9 * IMAGES) - 2.5 / 255), -1))
+    unit = pgd(flat, 0.9 * IMAGES, LABELS, 0, epsilon=EPSILON, **settings).numpy()
+    grey = pgd(lambda images: flat(images / 255), 255 * 0.9 * IMAGES, LABELS, 0, epsilon=8,
+               bounds=(0, 255), **settings).numpy()
+    np.testing.assert_allclose(grey, 255 * 0.9 * IMAGES + 2, atol=1e-3)
+    np.testing.assert_allclose(grey, 255 * unit, atol=1e-3)
+    assert default_step_size(8, 12, (0, 255)) == default_step_size(8, 12, (-127.5, 127.5)) == 1
+
+
 def test_loss_scale_changes_nothing_in_float32(logits_fn):
     plain, scaled = (pgd(logits_fn, IMAGES, LABELS, 0, epsilon=EPSILON, num_steps=3,
                          loss_scale=scale).numpy() for scale in (1.0, 128.0))
