@@ -55,4 +55,18 @@ def _on_training(flags, config):
                 ("sam_norm", "sam_rho", config.optimizer.sam_rho),
                 ("validation_attack", "validation_examples", config.data.validation_examples))
               if flags[name].present and not value),
-            *learnt_activation.notes(flags, config)]
+            *_without_effect(config), *learnt_activation.notes(flags, config)]
+
+
+def _without_effect(config):
+    """Names settings that a run of this length never comes to."""
+    settings = config.optimizer
+    epochs = -(-settings.train_steps // settings.steps_per_epoch)
+    attacked = max(0, epochs - config.method.clean_epochs)
+    if not training.acts_in_some_epoch(config):
+        yield (f"--method={config.method.name} attacks in none of the {epochs} epochs" if not attacked
+               else f"--method={config.method.name} changes the loss in none of the {epochs} epochs: "
+               "no stretch of constant learning rate is long enough")
+    if config.evaluation.patience and attacked <= config.evaluation.patience:
+        yield (f"--patience={config.evaluation.patience} cannot end the run: it has {attacked} epochs "
+               "with attack")

@@ -57,8 +57,10 @@ def _check_seeds(seeds):
 
 def _file_name(name, arguments, extra):
     label = grids.label_of(extra) if arguments.label is None else grids.slug(arguments.label)
-    if not label and (extra or arguments.rows):
-        what = f"flags of main.py ({' '.join(extra)})" if extra else "some of the rows only"
+    fewer = not set(arguments.seeds or grids.STUDIES[name].seeds) >= set(grids.STUDIES[name].seeds)
+    if not label and (extra or arguments.rows or fewer):
+        what = (f"flags of main.py ({' '.join(extra)})" if extra else
+                "some of the rows only" if arguments.rows else "fewer seeds than declared")
         raise UserError(f"--label={arguments.label or ''}: with {what} the results need a name of "
                         "their own; give one")
     return f"{name}_{label}" if label else name

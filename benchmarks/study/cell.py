@@ -16,8 +16,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from flags import definitions, notes, to_config  # noqa: E402
 from main import prepare_devices  # noqa: E402
 import tensorflow as tf  # noqa: E402
-from sat_tf import activations, attacks, data, diagnostics, distribution, errors  # noqa: E402
-from sat_tf import evaluation, measurement, run_folder  # noqa: E402
+from sat_tf import activation_transfer, activations, attacks, data, diagnostics  # noqa: E402
+from sat_tf import distribution, errors, evaluation, measurement, run_folder  # noqa: E402
 from sat_tf.interruption import Interrupted, Interruption  # noqa: E402
 from sat_tf.run import Run  # noqa: E402
 
@@ -38,7 +38,8 @@ def run_cell(folder, about, interruption) -> dict:
     flags = definitions.define()
     definitions.parse(flags, ["cell", *about["asked"]["argv"], f"--model_dir={folder}"])
     description = to_config.describe(flags)
-    config = to_config.to_config(flags, description=description)
+    learnt = activation_transfer.source_config(flags.sparta_from) if flags.sparta_from else None
+    config = to_config.to_config(flags, description=description, learnt=learnt)
     where = run_folder.RunFolder(folder)
     where.check_continues(config)
     for note in notes.of(flags, config):

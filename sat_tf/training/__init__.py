@@ -19,7 +19,7 @@ from sat_tf.training.model import AdversarialModel
 from sat_tf.training.optimization import Schedule, create_optimizer
 from sat_tf.training.sam import SAM
 
-__all__ = ["AdversarialModel", "METHODS", "Method", "Row", "SAM", "build", "build_method", "create",
+__all__ = ["AdversarialModel", "METHODS", "Method", "Row", "SAM", "acts_in_some_epoch", "build", "build_method", "create",
            "row"]
 
 
@@ -49,7 +49,7 @@ class Row:
 
 def _drops(settings):
     own = optimization.default_drops(settings.schedule)
-    return own if settings.drops is None else settings.drops
+    return own if settings.drops is None or not own else settings.drops
 
 
 def _rate_boundaries(config):
@@ -59,6 +59,15 @@ def _rate_boundaries(config):
     epochs = [round(share * epochs_in_all, 6) for share in (*_drops(settings), 1.0)]
     first = config.method.clean_epochs
     return {"boundaries": (first, *(epoch for epoch in epochs if epoch > first))}
+
+
+def acts_in_some_epoch(config: Config) -> bool:
+    """Whether the configured method does what it is for in one epoch of the run at least."""
+    epochs = range(-(-config.optimizer.train_steps // config.optimizer.steps_per_epoch))
+    if config.method.name != "converge_smooth":
+        return config.method.name == "standard" or config.method.clean_epochs < len(epochs)
+    state = build_method(config, compiled="none", loss_scale=1.0).state
+    return any(state.is_active(epoch) for epoch in epochs)
 
 
 METHODS = {

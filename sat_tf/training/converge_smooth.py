@@ -10,7 +10,9 @@ perturbation for every training image; the two regularisers that their code has 
 weight centralisation, which their code lacks and whose formula we could not read.
 """
 
+import contextlib
 import itertools
+import threading
 
 import tensorflow as tf
 
@@ -35,8 +37,9 @@ def _summed():
 class State(tf.Module):
     """Mean benign losses of past epochs, and the sum of this one's; part of the training state.
 
-    `build` makes the variables, in the strategy's scope; `begin_epoch` is called at an epoch's
-    start, again where an interrupted one goes on; `update` in replica context after each step.
+    `build` makes the variables, in the strategy's scope, for one model; `begin_epoch` is called at
+    an epoch's start, again where an interrupted one goes on; in replica context, a step's loss is
+    asked for within `step`, and `update` called after it.
 
     Args:
       threshold: the authors' gamma: how far a batch's loss may be from the last epoch's mean.
@@ -50,8 +53,12 @@ class State(tf.Module):
         super().__init__(name="converge_smooth")
         self._threshold, self._ratio, self._stride = threshold, ratio, stride
         self._boundaries = tuple(boundaries)
+        self._within_step = threading.local()  # replicas are traced in threads of their own
 
     def build(self):
+        """Raises: ValueError for a second model, which would share and confuse the sums."""
+        if hasattr(self, "epoch"):
+            raise ValueError("a ConvergeSmooth method belongs to one model: make another for this one")
         self.epoch = _shared(tf.int64)
         self.active = _shared(tf.bool)
         self.means = [_shared(), _shared()]  # of the last epoch, and of the one before
@@ -83,12 +90,29 @@ class State(tf.Module):
         self.total.assign_add(tf.reduce_sum(losses))
         self.count.assign_add(tf.cast(tf.size(losses), tf.float32))
 
+    @contextlib.contextmanager
+    def step(self):
+        """Within it, what `direction` says first holds: SAM's second pass has the first one's."""
+        self._within_step.direction = None
+        try:
+            yield
+        finally:
+            del self._within_step.direction
+
     def direction(self, benign_losses):
         """Returns whether the global batch's mean loss is to fall (1), to rise (-1) or neither (0).
 
         Args:
           benign_losses: float32 [batch], those of this replica.
         """
+        decided = getattr(self._within_step, "direction", None)
+        if decided is None:
+            decided = self._direction(benign_losses)
+            if hasattr(self._within_step, "direction"):
+                self._within_step.direction = decided
+        return decided
+
+    def _direction(self, benign_losses):
         mean = tf.reduce_mean(tf.stop_gradient(benign_losses))
         context = tf.distribute.get_replica_context()
         if context is not None and context.num_replicas_in_sync > 1:

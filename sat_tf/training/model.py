@@ -70,6 +70,8 @@ class AdversarialModel(tf.keras.Model):
                  update_gradient=None):
         super().__init__(name="adversarial_" + classifier.name)
         classifiers.check(classifier, from_logits)
+        if not isinstance(sam, (sharpness.SAM, type(None))):
+            raise ValueError(f"sam={sam!r}: give a sat_tf.training.SAM, as in SAM(rho=0.05), or None")
         for name in (attack_gradient, update_gradient):
             classifiers.check_derivative(classifier, name)
         self.classifier = classifier
@@ -165,7 +167,8 @@ class AdversarialModel(tf.keras.Model):
         clean = {}
         if "clean_accuracy" not in self.method.metrics:
             clean["clean_accuracy"] = self._sampled_clean_accuracy(images, labels)
-        loss, measured = self._descend(compute_loss)
+        with contextlib.nullcontext() if self.method.state is None else self.method.state.step():
+            loss, measured = self._descend(compute_loss)
         if self.method.state is not None:
             self.method.state.update(measured)
         if self.average is not None:

@@ -75,6 +75,7 @@ def test_flags_that_cannot_go_to_all_cells_are_refused(extra, part):
     (["--jobs=0"], "give 1 to"),
     (["--jobs=4096"], "give 1 to"),
     (["--epochs=1", "--label="], "need a name of their own"),
+    (["--seeds", "0"], "with fewer seeds than declared"),
     ([f"--{name}=1" for name in ("epochs", "train_examples", "eval_examples", "num_steps",
                                  "clean_epochs", "warmup_epochs")], "too long a name")])
 def test_the_command_line_refuses_in_one_line(arguments, part, tmp_path, capsys):
@@ -88,7 +89,7 @@ def test_results_with_other_flags_get_names_of_their_own():
     def name(*argv):
         return command._file_name("methods", *command.parse(["methods", *argv]))
 
-    assert name("--jobs=2", "--seeds", "0") == "methods"
+    assert name("--jobs=2", "--seeds", "3", "2", "1", "0") == "methods"
     assert name("--dataset=cifar10", "--model=preact-resnet18") == (
         "methods_dataset-cifar10_model-preact-resnet18")
     assert name("--dataset=cifar10", "--label=small try") == "methods_small-try"

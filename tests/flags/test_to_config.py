@@ -243,6 +243,13 @@ def test_every_flag_has_a_refusal():
      ["--sam_norm is not used without --sam_rho",
       "--validation_attack is not used without --validation_examples"]),
     (("--sam_norm=replica", "--sam_rho=0.05"), []),
+    (("--method=fast", "--clean_epochs=30"), ["--method=fast attacks in none of the 30 epochs"]),
+    (("--method=converge_smooth", "--clean_epochs=0", "--epochs=3"),
+     ["--method=converge_smooth changes the loss in none of the 3 epochs: no stretch of constant "
+      "learning rate is long enough"]),
+    (("--method=converge_smooth",), []),
+    (("--validation_examples=9", "--patience=3", "--clean_epochs=1", "--epochs=4"),
+     ["--patience=3 cannot end the run: it has 3 epochs with attack"]),
     (("--method=trades", "--trades_beta=3", "--schedule=step", "--drops=1/2"), []),
     (("--augment=randaugment", "--randaugment_layers=1"), []),
     (("--activation=relu", "--attack_gradient=swish", "--update_gradient=smoothrelu"), []),

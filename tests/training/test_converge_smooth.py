@@ -5,8 +5,9 @@ import pytest
 import tensorflow as tf
 
 import tiny
-from sat_tf.training import AdversarialModel, create, create_optimizer
+from sat_tf.training import SAM, AdversarialModel, create, create_optimizer
 from sat_tf.training import converge_smooth as converge
+from sat_tf.training.methods import cross_entropy
 
 pytestmark = pytest.mark.smoke
 
@@ -75,12 +76,12 @@ def test_means_follow_the_epochs():
     assert bool(state.active.numpy())
 
 
-def _model(strategy=None, *, boundaries=(0, 9), random=False):
+def _model(strategy=None, *, boundaries=(0, 9), sam=None):
     strategy = strategy or tf.distribute.get_strategy()
     tf.keras.utils.set_random_seed(0)
     method = create("converge_smooth", epsilon=0.05, boundaries=boundaries, threshold=0.001)
     with strategy.scope():
-        model = AdversarialModel(tiny.network(batch_norm=False), method)
+        model = AdversarialModel(tiny.network(batch_norm=False), method, sam=sam)
         model.compile(create_optimizer("sgd", 0.1))
     return model
 
@@ -134,3 +135,31 @@ def test_the_outlier_is_of_the_global_batch(mirrored):
 def test_a_ratio_below_one_is_refused():
     with pytest.raises(ValueError, match="ratio=0.5"):
         converge.converge_smooth(epsilon=0.1, ratio=0.5)
+
+
+def test_a_state_is_of_one_model():
+    method = create("converge_smooth", epsilon=0.05)
+    AdversarialModel(tiny.network(), method)
+    with pytest.raises(ValueError, match="belongs to one model"):
+        AdversarialModel(tiny.network(), method)
+
+
+def test_both_passes_of_sam_go_in_the_direction_of_the_first():
+    """At w the batch is under the mean; at w + e, far away, it is over it."""
+    model = _model(sam=SAM(rho=5.0))
+    state = model.method.state
+    images, labels = tiny.examples(8)
+    state.means[0].assign(float(tf.reduce_mean(cross_entropy(model.logits(images), labels))) + 0.1)
+    state.active.assign(True)
+    directions, losses, plain = [], [], state.direction
+
+    def spy(benign):
+        directions.append(float(plain(benign)))
+        losses.append(float(tf.reduce_mean(benign)))
+        return tf.constant(directions[-1])
+
+    state.direction = spy
+    model.run_eagerly = True
+    model.train_step((tf.constant(images), tf.constant(labels)))
+    assert losses[0] < float(state.means[0].numpy()) < losses[1]
+    assert directions == [-1.0, -1.0]

@@ -287,3 +287,8 @@ def test_a_run_is_configured_by_its_flags(flags, expected):
 def test_nonsense_is_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         SAM(**settings)
+
+
+def test_a_number_is_no_sam():
+    with pytest.raises(ValueError, match=r"SAM\(rho=0.05\)"):
+        AdversarialModel(tiny.network(), create("standard"), sam=0.05)

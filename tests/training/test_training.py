@@ -40,7 +40,9 @@ def test_constants_reach_their_method(monkeypatch):
     ((), (5, 30)),  # triangular: no sudden drops; the attack begins after five epochs
     (("--schedule=step", "--clean_epochs=0"), (0, 9, 18, 27, 30)),
     (("--schedule=late_step", "--epochs=110"), (18, 100, 105, 110)),
-    (("--schedule=step", "--clean_epochs=10"), (10, 18, 27, 30))])
+    (("--schedule=step", "--clean_epochs=10"), (10, 18, 27, 30)),
+    (("--schedule=step", "--drops=1/2"), (5, 15, 30)),
+    (("--schedule=triangular", "--drops=1/2"), (5, 30))])
 def test_converge_smooth_knows_where_the_rate_jumps(monkeypatch, arguments, boundaries):
     seen = _made(monkeypatch, "--method=converge_smooth", *arguments)
     assert seen["boundaries"] == pytest.approx(boundaries)
