@@ -95,7 +95,10 @@ def _learnt_network(flags, stored):
 
 
 def _training_config(flags, folder, imported):
-    """Returns what to train, that of a run in a folder that was named but for flags; and its data."""
+    """Returns what to train, that of a run in a folder that was named but for flags; and its data.
+
+    No run is applied, which the None is for.
+    """
     stored = folder.stored_config() if flags.model_dir and flags.resume else None
     description = to_config.describe(flags, stored, imported)
     config = to_config.to_config(
@@ -104,11 +107,14 @@ def _training_config(flags, folder, imported):
         folder.check_continues(config)
     else:
         folder.check_replaceable()
-    return config, description
+    return config, description, None
 
 
 def _applied_config(flags, folder, imported):
-    """Returns what to evaluate, export or predict with, the run's but for flags; and its data."""
+    """Returns what to evaluate, export or predict with, the run's but for flags; and its data.
+
+    Then what the run was trained with, or None.
+    """
     initial = flags.init_checkpoint
     source = RunFolder(checkpoints.run_of(initial)) if initial else folder
     stored = None if imported else source.stored_config()
@@ -127,7 +133,7 @@ def _applied_config(flags, folder, imported):
         source.check_same_model(stored, config)
     if imported:
         folder.check_import(_about_import(flags, config))
-    return config, description
+    return config, description, stored
 
 
 def _about_import(flags, config):
@@ -157,9 +163,9 @@ def _run(flags, interruption):
     imported = _imported_network(flags)
     folder = RunFolder(flags.model_dir or to_config.default_model_dir(flags, imported))
     trains = definitions.trains(flags)
-    config, description = (_training_config if trains else _applied_config)(
+    config, description, applied = (_training_config if trains else _applied_config)(
         flags, folder, imported)
-    said = notes.of(flags, config, imported)
+    said = notes.of(flags, config, imported, applied)
     run = Run(config, prepare_devices(config.distribution), folder, description, trains)
     MODES[flags.mode](run, flags, interruption, said)
     if imported and not trains:

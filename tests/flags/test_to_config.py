@@ -258,6 +258,29 @@ def test_flags_that_a_run_has_no_use_for_are_named(arguments, said):
     assert notes.of(flags, to_config.to_config(flags)) == said
 
 
+@pytest.mark.parametrize("arguments, said", [
+    (("--mode=eval", "--method=fast", "--sam_rho=0", "--epsilon=0.1", "--seed=1"),
+     ["the run was trained with --method=converge_smooth; --method=fast is not used",
+      "the run was trained with --sam_rho=0.05; --sam_rho=0 is not used"]),
+    (("--mode=eval", "--method=converge_smooth", "--eval_attacks=fgsm", "--epochs=1"), []),
+    (("--mode=eval", "--attack_gradient=swish", "--update_gradient=elu"),
+     ["--attack_gradient=swish is only evaluated with; the run was trained without "
+      "--attack_gradient",
+      "--update_gradient=elu is only evaluated with; the run was trained with "
+      "--update_gradient=swish"]),
+    (("--mode=export", "--update_gradient=elu", "--drops=1/2,3/4", "--epsilon=1/10",
+      "--norandom_start", "--precision=bfloat16"),
+     ["the run was trained with --epsilon=0.2; --epsilon=0.1 is not used",
+      "the run was trained with --random_start=true; --random_start=false is not used",
+      "the run was trained with --update_gradient=swish; --update_gradient=elu is not used",
+      "the run was trained without --drops; --drops=0.5,0.75 is not used"])])
+def test_flags_that_a_trained_run_differs_in_are_named(arguments, said):
+    stored = resolve("--method=converge_smooth", "--sam_rho=0.05", "--activation=relu",
+                     "--update_gradient=swish")
+    flags = parse(*arguments)
+    assert notes.of(flags, to_config.to_config(flags, stored), applied=stored) == said
+
+
 def test_help_names_every_flag_in_its_group():
     flags = definitions.define()
     text = definitions.help_text(flags)
