@@ -121,11 +121,12 @@ class Training:
         """Fills a new run's weights from the checkpoint and the activations that were named."""
         learnt = self._config.model.sparta_from
         if initial:
-            checkpoints.load_initial(self.model.classifier, initial)
+            prefix = checkpoints.load_initial(self.model.classifier, initial)
+            print(f"began with the weights of {prefix}", flush=True)
         if learnt:
-            names = activation_transfer.transfer(self.model.classifier, learnt)
+            names, prefix = activation_transfer.transfer(self.model.classifier, learnt)
             repeated = sum(name != there for name, there in names.items())
-            print(f"took {len(names)} activations from {learnt}, {repeated} of them from the last "
+            print(f"took {len(names)} activations from {prefix}, {repeated} of them from the last "
                   "block of a group", flush=True)
         if initial or learnt:
             self.model.restart_average()

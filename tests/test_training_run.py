@@ -165,6 +165,13 @@ def test_the_best_is_used_and_both_are_reported(tmp_path, monkeypatch, capsys):
     assert main.main(["main.py", "--mode=eval", f"--model_dir={other}",
                       f"--init_checkpoint={tmp_path}/checkpoints/best"]) == 0
     assert {**results(other), "stopped": None} == {**both["best"], "stopped": None}
+    capsys.readouterr()
+    assert run(tmp_path / "new", "--mode=train", "--train_steps=1", "--learning_rate=0",
+               f"--init_checkpoint={tmp_path}") == 0
+    best = tmp_path / "checkpoints/best/checkpoint-at-step-8"
+    assert f"began with the weights of {best}\n" in capsys.readouterr().out
+    kernel = "classifier/layer_with_weights-0/kernel/.ATTRIBUTES/VARIABLE_VALUE"
+    np.testing.assert_array_equal(state(newest(tmp_path / "new"))[kernel], state(best)[kernel])
 
     assert run(tmp_path, *command, "--mode=train") == 0
     assert len(rows(tmp_path, "train")) == 5 and len(rows(tmp_path, "stopped")) == 1
