@@ -79,8 +79,7 @@ class Run:
                             "give --eval_checkpoint=last")
         initial = initial._replace(path=checkpoints.resolve(initial.path, flag, chosen))
         self._checkpoint = checkpoints.load_initial(self.classifier, initial, flag)
-        self._stop = checkpoints.stop_of(
-            self._kept.get("last", self._checkpoint), self.config.evaluation.patience)
+        self._stop = checkpoints.stop_of(self._kept.get("last", self._checkpoint))
 
     def train(self, interruption, *, initial=None, resume=True, then_evaluates=False):
         """Trains to the configured step, from the run's newest checkpoint where there is one.

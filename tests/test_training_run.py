@@ -179,6 +179,14 @@ def test_the_best_is_used_and_both_are_reported(tmp_path, monkeypatch, capsys):
     assert len(rows(tmp_path, "train")) == 7 and rows(tmp_path, "stopped")[0]["step"] == 28
 
 
+def test_patience_is_said_to_have_ended_only_what_it_has(tmp_path, monkeypatch, capsys):
+    held_out(monkeypatch, 3, 2)
+    assert run(tmp_path, "--validation_examples=8", "--epochs=2", "--patience=1") == 0
+    assert "stopped" not in capsys.readouterr().out and "stopped" not in results(tmp_path)
+    applied = ("main.py", "--mode=eval", f"--model_dir={tmp_path}", "--patience=1", "--epochs=9")
+    assert main.main(applied) == 0 and "stopped" not in results(tmp_path)
+
+
 class _Killed(Exception):
     pass
 

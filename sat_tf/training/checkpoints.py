@@ -214,10 +214,17 @@ def resolve(path: str, flag="init_checkpoint", chosen: Optional[str] = None) -> 
     return kept.get(chosen, latest)
 
 
-def stop_of(prefix: str, patience: int) -> Optional[Stop]:
-    """Returns why training ended early at a checkpoint, as `Watch.stop`, or None."""
+def stop_of(prefix: str) -> Optional[Stop]:
+    """Returns why training ended early at a checkpoint, as `Watch.stop`, or None.
+
+    Patience and length are those of the run it lies in; where there is none, only a collapse shows.
+    """
     watch = _watch_of(prefix)
-    return watch and watch.stop(patience)
+    config = watch and RunFolder(run_of(prefix)).stored_config()
+    if not config:
+        return watch and watch.stop(0, at_end=False)
+    return watch.stop(config.evaluation.patience,
+                      at_end=step_of(prefix) >= config.optimizer.train_steps)
 
 
 def _watch_of(prefix):
