@@ -236,7 +236,11 @@ class Training:
             self._saved.save(before, name=checkpoints.STOPPED, keep=before)
 
     def _report_stop(self):
-        print(f"stopped at step {self.step} by --{self.stop.by}: {self.stop.reason}", flush=True)
+        # The same folder would stop again, and takes no other settings.
+        remedy = (f"; to train on from there: --init_checkpoint={self.checkpoint} --model_dir=NEW "
+                  "--catastrophic_drop=0" if self.stop.by == "catastrophic_drop" else "")
+        print(f"stopped at step {self.step} by --{self.stop.by}: {self.stop.reason}{remedy}",
+              flush=True)
         self._rows.append("stopped", self.step, self.stop._asdict())
         with self._folder.writing("tensorboard"):
             summaries.write_note(self._writer, "stopped", self.stop.reason, self.step)

@@ -100,8 +100,11 @@ def test_a_collapse_is_undone_bit_for_bit_and_ends_the_run(tmp_path, monkeypatch
     command = ("--method=fast", "--epochs=6", "--ema_decay=0.9")
     assert run(tmp_path, *command) == run(tmp_path, *command) == 130
     assert run(tmp_path, *command) == 0
-    assert "stopped at step 12 by --catastrophic_drop" in capsys.readouterr().out
-    folder = tmp_path / "checkpoints"
+    text, folder = capsys.readouterr().out, tmp_path / "checkpoints"
+    assert "stopped at step 12 by --catastrophic_drop" in text
+    remedy = (f"--init_checkpoint={folder}/checkpoint-stopped-at-step-12", "--model_dir=NEW",
+              "--catastrophic_drop=0")
+    assert f"to train on from there: {' '.join(remedy)}\n" in text
     assert sorted(path.name for path in folder.glob("*.index")) == [
         "checkpoint-at-step-12.index", "checkpoint-stopped-at-step-12.index"]
     before, after = state(folder / "checkpoint-at-step-12"), state(newest(tmp_path))
@@ -120,6 +123,9 @@ def test_a_collapse_is_undone_bit_for_bit_and_ends_the_run(tmp_path, monkeypatch
     assert "stopped at step 12" in capsys.readouterr().out
     assert len(rows(tmp_path, "train")) == 3 and rows(tmp_path, "stopped")[0]["step"] == 12
     assert_same(after, state(newest(tmp_path)))
+    new = tmp_path / "new"
+    assert run(new, "--method=fast", "--train_steps=1", "--mode=train", *remedy[::2]) == 0
+    assert newest(new).endswith("step-1") and "stopped-at-step-12" in capsys.readouterr().out
 
 
 def test_the_best_is_used_and_both_are_reported(tmp_path, monkeypatch, capsys):
