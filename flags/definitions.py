@@ -196,7 +196,8 @@ GROUPS = {
         (_integer, "eval_batch_size", None, "Global batch of evaluation. Default: 128, or less where "
          "there are fewer examples."),
         (_integer, "eval_every", 0, "Evaluate every N epochs as well; 0: only at the end."),
-        (_string, "validation_attack", "pgd-10", "The attack on the examples that are held out."),
+        (_string, "validation_attack", "pgd-10", "The attack on the examples that are held out, with "
+         "steps of max(1/255, epsilon/N) whatever --eval_step_size."),
         (_integer, "patience", 0, "Stop after N epochs without a higher robust accuracy on the "
          "examples that are held out; 0: never."),
         (_choice, "eval_checkpoint", None, ("best", "last"), "Which checkpoint is evaluated and "

@@ -193,6 +193,7 @@ class DistributionConfig:
 class EvaluationConfig:
     """What is measured.  `step_size` None means the rule max(1/255, epsilon / steps).
 
+    The attack for validation follows that rule always, so that the epochs of a run compare.
     `checkpoint` is "last" or "best", the one that is measured and exported; `patience` epochs
     without a better one end the training, 0 for never.
     """
