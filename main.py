@@ -19,6 +19,7 @@ from absl import logging  # noqa: E402
 from flags import definitions, notes, to_config  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from sat_tf import activation_transfer, distribution, errors, tf1_checkpoint  # noqa: E402
+from sat_tf import config as configs  # noqa: E402
 from sat_tf.interruption import Interrupted, Interruption  # noqa: E402
 from sat_tf.run import Run  # noqa: E402
 from sat_tf.run_folder import RunFolder  # noqa: E402
@@ -104,6 +105,10 @@ def _training_config(flags, folder, imported):
     config = to_config.to_config(
         flags, stored, imported, description, _learnt_network(flags, stored))
     if flags.resume:
+        begun = folder.stored_config()
+        if begun:  # what there was no setting for then is as it was then
+            config = configs.with_settings_of(begun, config, {
+                flag for flag in folder.settings_without() if not flags[flag].present})
         folder.check_continues(config)
     else:
         folder.check_replaceable()
