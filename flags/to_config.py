@@ -105,6 +105,8 @@ def to_config(flags, stored=None, imported=None, description=None, learnt=None) 
     """
     values = _Values(flags, stored, imported)
     description = description or describe(flags, stored, imported)
+    if not definitions.trains(flags):
+        _check_best_is_kept(values, stored)
     if imported is not None:
         _check_classes(flags, values, imported, description)
     row = models.MODELS[_checked("model", models.canonical_name, values.get("model"))]
@@ -137,6 +139,17 @@ def _attack_name(text):
     if len(names) > 1 or names == ("clean",):
         raise ValueError("name one attack, such as pgd-10")
     return text
+
+
+def _check_best_is_kept(values, stored):
+    """Refuses to ask a trained run for the best checkpoint where it held nothing out to tell."""
+    held_out = stored.data.validation_examples if stored else 0
+    if not held_out and values.get("eval_checkpoint") == "best":
+        raise UserError("--eval_checkpoint=best: this run kept no best checkpoint; leave the flag "
+                        "out")
+    if not held_out and values.get("patience"):
+        raise UserError(f"--patience={values.get('patience')}: nothing is trained; leave the flag "
+                        "out")
 
 
 def _method(values, clean_epochs, otherwise):

@@ -219,6 +219,19 @@ NOT_REFUSED_HERE = {"model_dir", "resume", "images", "output", "init_checkpoint"
                     "sparta_from", "freeze_activation", "converge_smooth_project"}
 
 
+@pytest.mark.parametrize("arguments, message", [
+    (("--eval_checkpoint=best",), "--eval_checkpoint=best: this run kept no best .* leave the flag out"),
+    (("--eval_checkpoint=best", "--validation_examples=8"), "this run kept no best checkpoint"),
+    (("--patience=3",), "--patience=3: nothing is trained; leave the flag out")])
+def test_a_trained_run_is_not_asked_to_hold_images_out(arguments, message):
+    for stored in (resolve(), None):
+        with pytest.raises(ValueError, match=message):
+            resolve("--mode=eval", *arguments, stored=stored)
+    watched = resolve("--validation_examples=8")
+    assert resolve("--mode=eval", "--eval_checkpoint=best", stored=watched).evaluation.checkpoint == (
+        "best")
+
+
 @pytest.mark.parametrize("argument", REFUSALS)
 def test_bad_values_are_refused_in_one_line(argument):
     with pytest.raises(ValueError, match=REFUSALS[argument]) as refusal:
