@@ -216,9 +216,12 @@ def _attack(values, otherwise):
     if method.num_steps is None or "num_steps" in method.attack_settings:
         num_steps = values.get("num_steps", num_steps)
     ranges.check_attack_size(epsilon, num_steps)  # before they are divided
+    step_size = values.get("step_size")
+    if step_size is None:
+        step_size = method.step_size(epsilon, num_steps)
+        ranges.check_default_step(values.get("method"), epsilon, step_size)
     return configs.AttackConfig(
-        epsilon=epsilon, num_steps=num_steps,
-        step_size=values.get("step_size", method.step_size(epsilon, num_steps)),
+        epsilon=epsilon, num_steps=num_steps, step_size=step_size,
         random_start=values.get("random_start"),
         clean_start_probability=values.get("clean_start_probability"),
         attack_gradient=_gradient(values, "attack_gradient"))

@@ -50,6 +50,16 @@ def test_step_size_follows_epsilon_and_method():
     assert resolve("--epsilon=8/255", "--step_size=1/255").attack.step_size == 1 / 255
 
 
+def test_an_epsilon_whose_default_step_is_too_large_is_named_and_not_the_step():
+    with pytest.raises(ValueError, match="^--epsilon=0.9: fast steps 1.25 epsilon, which must be "
+                       "below 1; give at most 0.79, or a --step_size$"):
+        resolve("--method=fast", "--epsilon=0.9")
+    assert resolve("--method=fast", "--epsilon=0.79").attack.step_size < 1
+    assert resolve("--method=fast", "--epsilon=0.9", "--step_size=0.9").attack.step_size == 0.9
+    with pytest.raises(ValueError, match="^--step_size=1.125: "):
+        resolve("--method=fast", "--epsilon=0.9", "--step_size=1.125")
+
+
 def test_families_have_their_own_recipes():
     resnet = resolve("--model=resnet50", "--batch_size=512").optimizer
     b0 = resolve("--model=efficientnet-b0", "--batch_size=512").optimizer
