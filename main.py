@@ -19,6 +19,7 @@ from absl import logging  # noqa: E402
 from flags import definitions, notes, to_config  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from sat_tf import activation_transfer, distribution, errors, tf1_checkpoint  # noqa: E402
+from sat_tf import config as configs  # noqa: E402
 from sat_tf.interruption import Interrupted, Interruption  # noqa: E402
 from sat_tf.run import Run  # noqa: E402
 from sat_tf.run_folder import RunFolder  # noqa: E402
@@ -95,20 +96,30 @@ def _learnt_network(flags, stored):
 
 
 def _training_config(flags, folder, imported):
-    """Returns what to train, that of a run in a folder that was named but for flags; and its data."""
+    """Returns what to train, that of a run in a folder that was named but for flags; and its data.
+
+    No run is applied, which the None is for.
+    """
     stored = folder.stored_config() if flags.model_dir and flags.resume else None
     description = to_config.describe(flags, stored, imported)
     config = to_config.to_config(
         flags, stored, imported, description, _learnt_network(flags, stored))
     if flags.resume:
+        begun = folder.stored_config()
+        if begun:  # what there was no setting for then is as it was then
+            config = configs.with_settings_of(begun, config, {
+                flag for flag in folder.settings_without() if not flags[flag].present})
         folder.check_continues(config)
     else:
         folder.check_replaceable()
-    return config, description
+    return config, description, None
 
 
 def _applied_config(flags, folder, imported):
-    """Returns what to evaluate, export or predict with, the run's but for flags; and its data."""
+    """Returns what to evaluate, export or predict with, the run's but for flags; and its data.
+
+    Then what the run was trained with, or None.
+    """
     initial = flags.init_checkpoint
     source = RunFolder(checkpoints.run_of(initial)) if initial else folder
     stored = None if imported else source.stored_config()
@@ -127,7 +138,7 @@ def _applied_config(flags, folder, imported):
         source.check_same_model(stored, config)
     if imported:
         folder.check_import(_about_import(flags, config))
-    return config, description
+    return config, description, stored
 
 
 def _about_import(flags, config):
@@ -157,9 +168,9 @@ def _run(flags, interruption):
     imported = _imported_network(flags)
     folder = RunFolder(flags.model_dir or to_config.default_model_dir(flags, imported))
     trains = definitions.trains(flags)
-    config, description = (_training_config if trains else _applied_config)(
+    config, description, applied = (_training_config if trains else _applied_config)(
         flags, folder, imported)
-    said = notes.of(flags, config, imported)
+    said = notes.of(flags, config, imported, applied)
     run = Run(config, prepare_devices(config.distribution), folder, description, trains)
     MODES[flags.mode](run, flags, interruption, said)
     if imported and not trains:

@@ -98,12 +98,14 @@ GROUPS = {
         (_switch, "sparta_shared", False, "One sparta kernel for all channels of a place."),
         (_number, "sparta_gain", 1, "Factor on sparta's attention, above 0; at 2 its slope at 0 is 1."),
         (_string, "sparta_from", None, "A run whose learnt sparta activations this one starts with, "
-         "each at its own place in the network; sparta's options are that run's where not given."),
+         "each at its own place in the network, as it is evaluated; sparta's options are that run's "
+         "where not given."),
         (_switch, "freeze_activation", False, "Keep the learnt activation as --sparta_from or "
          "--init_checkpoint gives it."),
         (_string, "init_checkpoint", None, "A run folder or checkpoint of this project, or a "
          "checkpoint of the original release (TensorFlow 1, or .npz), to start a new run's weights "
-         "from, or to evaluate, export or predict with."),
+         "from, or to evaluate, export or predict with. Of a folder: the best checkpoint where that "
+         "is evaluated, else the newest."),
         (_choice, "checkpoint_channels", None, ("rgb", "bgr"), "Channel order that the release's "
          "checkpoint was fed. Default: bgr for its ResNets, rgb for its EfficientNets."),
         (_switch, "checkpoint_ema", False, "Take the moving averages in the release's checkpoint; of "
@@ -194,7 +196,8 @@ GROUPS = {
         (_integer, "eval_batch_size", None, "Global batch of evaluation. Default: 128, or less where "
          "there are fewer examples."),
         (_integer, "eval_every", 0, "Evaluate every N epochs as well; 0: only at the end."),
-        (_string, "validation_attack", "pgd-10", "The attack on the examples that are held out."),
+        (_string, "validation_attack", "pgd-10", "The attack on the examples that are held out, with "
+         "steps of max(1/255, epsilon/N) whatever --eval_step_size."),
         (_integer, "patience", 0, "Stop after N epochs without a higher robust accuracy on the "
          "examples that are held out; 0: never."),
         (_choice, "eval_checkpoint", None, ("best", "last"), "Which checkpoint is evaluated and "

@@ -2,13 +2,25 @@
 
 from flags import definitions, learnt_activation
 from sat_tf import activations, training
+from sat_tf import config as configs
 from sat_tf.training import optimization
 
 
-def of(flags, config, imported=None) -> list:
-    """Returns what a user should know who gave flags without a use, or imports a network."""
+_GRADIENTS = ("attack_gradient", "update_gradient")
+
+
+def of(flags, config, imported=None, applied=None) -> list:
+    """Returns what a user should know who gave flags without a use, or imports a network.
+
+    Args:
+      flags: absl FlagValues, parsed.
+      config: what they mean.
+      imported: the `tf1_checkpoint.Network` that weights are imported from, or None.
+      applied: the Config of the run that is evaluated, exported or predicted with, or None.
+    """
     return [*(_on_training(flags, config) if definitions.trains(flags) else
               learnt_activation.notes_on_applying(flags)),
+            *(_on_applying(flags, config, applied) if applied else ()),
             *(_on_gradients(flags, config) if definitions.reads_data(flags) else ()),
             *(_on_import(flags, imported) if imported else ())]
 
@@ -24,9 +36,34 @@ def _on_import(flags, imported):
     return found
 
 
+def _on_applying(flags, config, applied):
+    """Names what was given and would have made another run of the one that is there."""
+    there, here = (configs.flag_values(c, defining_only=True) for c in (applied, config))
+    measures = definitions.reads_data(flags)
+    used = ("dataset", "precision", *(("epsilon", "seed") if measures else ()))
+    for name in there:
+        # What follows from other settings has no flag, and what follows from a flag was not given.
+        if name in used or there[name] == here[name] or not flags[name].present:
+            continue
+        given, trained = f"--{name}={_text(here[name])}", (
+            f"without --{name}" if there[name] is None else f"with --{name}={_text(there[name])}")
+        yield (f"{given} is only evaluated with; the run was trained {trained}"
+               if measures and name in _GRADIENTS else
+               f"the run was trained {trained}; {given} is not used")
+
+
+def _text(value):
+    """Returns a value as it is written after a flag."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(map(_text, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _on_gradients(flags, config):
     network = config.model
-    for flag in ("attack_gradient", "update_gradient"):
+    for flag in _GRADIENTS:
         name = flags[flag].value if flags[flag].present else None
         if name == network.activation:
             yield f"--{flag}={name} names the network's own activation"

@@ -105,6 +105,8 @@ def to_config(flags, stored=None, imported=None, description=None, learnt=None) 
     """
     values = _Values(flags, stored, imported)
     description = description or describe(flags, stored, imported)
+    if not definitions.trains(flags):
+        _check_best_is_kept(values, stored)
     if imported is not None:
         _check_classes(flags, values, imported, description)
     row = models.MODELS[_checked("model", models.canonical_name, values.get("model"))]
@@ -137,6 +139,17 @@ def _attack_name(text):
     if len(names) > 1 or names == ("clean",):
         raise ValueError("name one attack, such as pgd-10")
     return text
+
+
+def _check_best_is_kept(values, stored):
+    """Refuses to ask a trained run for the best checkpoint where it held nothing out to tell."""
+    held_out = stored.data.validation_examples if stored else 0
+    if not held_out and values.get("eval_checkpoint") == "best":
+        raise UserError("--eval_checkpoint=best: this run kept no best checkpoint; leave the flag "
+                        "out")
+    if not held_out and values.get("patience"):
+        raise UserError(f"--patience={values.get('patience')}: nothing is trained; leave the flag "
+                        "out")
 
 
 def _method(values, clean_epochs, otherwise):
@@ -203,9 +216,12 @@ def _attack(values, otherwise):
     if method.num_steps is None or "num_steps" in method.attack_settings:
         num_steps = values.get("num_steps", num_steps)
     ranges.check_attack_size(epsilon, num_steps)  # before they are divided
+    step_size = values.get("step_size")
+    if step_size is None:
+        step_size = method.step_size(epsilon, num_steps)
+        ranges.check_default_step(values.get("method"), epsilon, step_size)
     return configs.AttackConfig(
-        epsilon=epsilon, num_steps=num_steps,
-        step_size=values.get("step_size", method.step_size(epsilon, num_steps)),
+        epsilon=epsilon, num_steps=num_steps, step_size=step_size,
         random_start=values.get("random_start"),
         clean_start_probability=values.get("clean_start_probability"),
         attack_gradient=_gradient(values, "attack_gradient"))

@@ -9,7 +9,7 @@ they map one network's places to another's is not known to us; the mapping here 
 """
 
 import re
-from typing import Dict, Iterable
+from typing import Dict, Iterable, Tuple
 
 import tensorflow as tf
 
@@ -72,19 +72,20 @@ def _last_block(name, there):
     return f"group{group}_block{max(blocks)}_{role}" if blocks else None
 
 
-def transfer(classifier: tf.keras.Model, path: str) -> Dict[str, str]:
+def transfer(classifier: tf.keras.Model, path: str) -> Tuple[Dict[str, str], str]:
     """Overwrites the activations of `classifier` with those of a run; nothing, if they do not fit.
 
-    The weights are those that the run is evaluated with: the average where one was kept.
+    The weights are those that the run is evaluated with: of its best checkpoint where it keeps one
+    and was not told otherwise, and the average where one was kept.
 
     Args:
       classifier: a network of `sat_tf.models` with sparta; under a strategy, outside of a replica.
       path: as in `source_config`.
-    Returns: what `mapping` returned.
+    Returns: what `mapping` returned, and the path prefix of the checkpoint.
     Raises: UserError, naming what does not fit and the remedy.
     """
     config = source_config(path)
-    prefix = checkpoints.find(path, _FLAG)
+    prefix = checkpoints.resolve(path, _FLAG)
     source = models.build(config)
     here, there = models.activation_layers(classifier), models.activation_layers(source)
     try:
@@ -98,7 +99,7 @@ def transfer(classifier: tf.keras.Model, path: str) -> Dict[str, str]:
     for learnt, layer in pairs.values():
         for value, weight in zip(learnt.weights, layer.weights):
             weight.assign(value)
-    return names
+    return names, prefix
 
 
 def _check_fits(pairs, path):

@@ -193,6 +193,7 @@ class DistributionConfig:
 class EvaluationConfig:
     """What is measured.  `step_size` None means the rule max(1/255, epsilon / steps).
 
+    The attack for validation follows that rule always, so that the epochs of a run compare.
     `checkpoint` is "last" or "best", the one that is measured and exported; `patience` epochs
     without a better one end the training, 0 for never.
     """
@@ -260,14 +261,33 @@ class Config:
 def flag_values(config: Config, *, parts=None, defining_only=False) -> "Dict[str, Any]":
     """Returns {flag name: value} of all parts, or of those named, or of what defines the weights."""
     values = {"seed": config.seed} if parts is None else {}
-    for part in dataclasses.fields(config):
-        settings = getattr(config, part.name)
-        if not dataclasses.is_dataclass(settings) or (parts and part.name not in parts):
-            continue
-        for field in dataclasses.fields(settings):
-            if field.metadata["defines"] or not defining_only:
-                values[field.metadata["flag"] or field.name] = getattr(settings, field.name)
+    for part, field, flag in _settings():
+        if (parts is None or part in parts) and (field.metadata["defines"] or not defining_only):
+            values[flag] = getattr(getattr(config, part), field.name)
     return values
+
+
+def flags_missing(values: dict) -> set:
+    """Returns the flags of the settings that `values`, of an older `to_dict`, does not have."""
+    return {flag for part, field, flag in _settings() if field.name not in values[part]}
+
+
+def with_settings_of(other: Config, config: Config, flags) -> Config:
+    """Returns `config`, but with the settings of `flags` as `other` has them."""
+    parts = {}
+    for part, field, flag in _settings():
+        if flag in flags:
+            parts.setdefault(part, {})[field.name] = getattr(getattr(other, part), field.name)
+    return dataclasses.replace(config, **{
+        part: dataclasses.replace(getattr(config, part), **values)
+        for part, values in parts.items()})
+
+
+def _settings():
+    """Yields (name of the part, field, flag) of every setting in a part."""
+    for part in dataclasses.fields(Config):
+        for field in dataclasses.fields(part.type) if dataclasses.is_dataclass(part.type) else ():
+            yield part.name, field, field.metadata["flag"] or field.name
 
 
 def differences(stored: Config, asked: Config, parts=None) -> "List[str]":

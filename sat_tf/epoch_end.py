@@ -57,7 +57,9 @@ class EpochEnd:
     @property
     def stop(self) -> Optional[Stop]:
         """Why training goes no further, where that is not its length."""
-        return self.watch and self.watch.stop(self._config.evaluation.patience)
+        return self.watch and self.watch.stop(
+            self._config.evaluation.patience,
+            at_end=self._step >= self._config.optimizer.train_steps)
 
     @property
     def step_to_go_back_to(self) -> Optional[int]:

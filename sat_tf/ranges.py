@@ -38,3 +38,12 @@ def check_attack_size(epsilon, num_steps):
     """Raises UserError unless epsilon is in [0, 1) and there is at least one step."""
     check_pixel_size("epsilon", epsilon)
     check_range("num_steps", num_steps, low=1)
+
+
+def check_default_step(method, epsilon, step_size):
+    """Refuses an epsilon of which the step that a method takes by itself is 1 or more."""
+    if step_size >= 1:
+        ratio = step_size / epsilon
+        most = (math.ceil(round(100 / ratio, 6)) - 1) / 100  # the last hundredth below
+        refuse("epsilon", f"{epsilon:g}", f"{method} steps {ratio:g} epsilon, which must be below "
+               f"1; give at most {most:g}, or a --step_size")

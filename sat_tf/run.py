@@ -77,11 +77,9 @@ class Run:
         if not self._kept and chosen == "best" and checkpoints.is_run(initial.path):
             raise UserError(f"--eval_checkpoint=best: {initial.path} has none yet; train on, or "
                             "give --eval_checkpoint=last")
-        if self._kept:
-            initial = initial._replace(path=self._kept[chosen])
+        initial = initial._replace(path=checkpoints.resolve(initial.path, flag, chosen))
         self._checkpoint = checkpoints.load_initial(self.classifier, initial, flag)
-        self._stop = checkpoints.stop_of(
-            self._kept.get("last", self._checkpoint), self.config.evaluation.patience)
+        self._stop = checkpoints.stop_of(self._kept.get("last", self._checkpoint))
 
     def train(self, interruption, *, initial=None, resume=True, then_evaluates=False):
         """Trains to the configured step, from the run's newest checkpoint where there is one.

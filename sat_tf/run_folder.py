@@ -14,7 +14,7 @@ import time
 
 import tensorflow as tf
 
-from sat_tf.config import Config, differences
+from sat_tf.config import Config, differences, flags_missing
 from sat_tf.data import Description
 from sat_tf.errors import UserError, one_line
 
@@ -86,6 +86,10 @@ class RunFolder:
         Raises: UserError, naming `flag`, where it cannot be read.
         """
         return self._stored(Config.from_dict, flag)
+
+    def settings_without(self) -> set:
+        """Returns the flags that were not there yet when the run in this folder was begun."""
+        return self._stored(flags_missing) or set()
 
     def stored_description(self):
         """Returns the Description of the data that the run was trained with, or None."""

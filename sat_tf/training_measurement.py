@@ -37,9 +37,11 @@ class TrainingMeasurement:
 
     @functools.cached_property
     def _held_out_evaluator(self):
+        # Not the evaluation's step, which may change between two commands: epochs would then be
+        # compared under two attacks.
         name = self._config.evaluation.validation_attack
-        attack = self._attack(name, step_size=self._config.evaluation.step_size)
-        return self._evaluator(measurement.under_each_derivative({name: attack}, self._config))
+        return self._evaluator(measurement.under_each_derivative(
+            {name: self._attack(name)}, self._config))
 
     @functools.cached_property
     def _first_batch_evaluator(self):
@@ -49,6 +51,7 @@ class TrainingMeasurement:
     def held_out(self, *, on_batch=None) -> evaluation.Result:
         """Returns the counts over the examples held out, under the attack for validation.
 
+        Its steps are those of `attacks.default_step_size`, max(1/255, epsilon / steps).
         That is several attacks where the run replaces a derivative, see `Measurement`.
         """
         settings = self._config.data

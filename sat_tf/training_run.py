@@ -121,11 +121,12 @@ class Training:
         """Fills a new run's weights from the checkpoint and the activations that were named."""
         learnt = self._config.model.sparta_from
         if initial:
-            checkpoints.load_initial(self.model.classifier, initial)
+            prefix = checkpoints.load_initial(self.model.classifier, initial)
+            print(f"began with the weights of {prefix}", flush=True)
         if learnt:
-            names = activation_transfer.transfer(self.model.classifier, learnt)
+            names, prefix = activation_transfer.transfer(self.model.classifier, learnt)
             repeated = sum(name != there for name, there in names.items())
-            print(f"took {len(names)} activations from {learnt}, {repeated} of them from the last "
+            print(f"took {len(names)} activations from {prefix}, {repeated} of them from the last "
                   "block of a group", flush=True)
         if initial or learnt:
             self.model.restart_average()
@@ -235,7 +236,11 @@ class Training:
             self._saved.save(before, name=checkpoints.STOPPED, keep=before)
 
     def _report_stop(self):
-        print(f"stopped at step {self.step} by --{self.stop.by}: {self.stop.reason}", flush=True)
+        # The same folder would stop again, and takes no other settings.
+        remedy = (f"; to train on from there: --init_checkpoint={self.checkpoint} --model_dir=NEW "
+                  "--catastrophic_drop=0" if self.stop.by == "catastrophic_drop" else "")
+        print(f"stopped at step {self.step} by --{self.stop.by}: {self.stop.reason}{remedy}",
+              flush=True)
         self._rows.append("stopped", self.step, self.stop._asdict())
         with self._folder.writing("tensorboard"):
             summaries.write_note(self._writer, "stopped", self.stop.reason, self.step)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from flags import definitions, to_config
 from sat_tf import activation_transfer, activations, errors, models
 from sat_tf.models import layers, resnet
-from sat_tf.training import optimization
+from sat_tf.training import checkpoints, optimization
 
 
 @functools.lru_cache(maxsize=None)
@@ -101,12 +101,20 @@ def test_the_learnt_weights_arrive_and_no_others(averaged):
     path, learnt = averaged
     network = _network()
     before = {w.name: w.numpy() for w in network.weights if "attention" not in w.name}
-    names = activation_transfer.transfer(network, path)
+    names, prefix = activation_transfer.transfer(network, path)
+    assert prefix == checkpoints.find(path)
     assert names["group2_block4_activation"] == "group2_block2_activation"
     for name, layer in models.activation_layers(network).items():
         for weight, expected in zip(layer.get_weights(), learnt[names[name]]):
             np.testing.assert_array_equal(weight, expected)
     assert all(np.array_equal(w, before[w.name]) for w in network.weights if w.name in before)
+
+
+def test_of_a_run_with_a_best_checkpoint_that_is_taken(tmp_path, monkeypatch):
+    path, _ = _run_folder(tmp_path / "run", validation_examples=8)
+    best = checkpoints.find(path)
+    monkeypatch.setattr(checkpoints, "kept_of", lambda path: {"best": best, "last": "another"})
+    assert activation_transfer.transfer(_network(), path)[1] == best
 
 
 def test_shared_taps_fit_other_widths(tmp_path):

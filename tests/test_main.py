@@ -19,7 +19,9 @@ import pytest
 import tensorflow as tf
 
 import main
-from sat_tf import activations, data
+from flags import definitions, to_config
+from sat_tf import activations, data, errors
+from sat_tf.run_folder import RunFolder
 
 ROOT = pathlib.Path(__file__).parents[1]
 SHORT = ("--train_examples=64", "--batch_size=16", "--num_steps=1", "--eval_examples=20",
@@ -37,6 +39,28 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     assert run(*SHORT, f"--model_dir={folder}", "--epochs=2", "--eval_every=1") == 0
     return folder
+
+
+def test_a_run_of_before_there_was_a_setting_goes_on_in_its_default_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def parsed(*arguments):
+        flags = definitions.define()
+        definitions.parse(flags, ["main.py", "--method=fast", *arguments])
+        return flags
+
+    flags = parsed("--catastrophic_drop=0")
+    folder = RunFolder(to_config.default_model_dir(flags))
+    folder.start(to_config.to_config(flags), data.describe("digits"))
+    with pytest.raises(errors.UserError, match=r"catastrophic_drop \(0.0 there, 0.2 now\)"):
+        main._training_config(parsed(), folder, None)  # it was chosen then
+    values = json.loads(pathlib.Path(folder.config).read_text())
+    del values["method"]["catastrophic_drop"], values["evaluation"]["patience"]
+    pathlib.Path(folder.config).write_text(json.dumps(values))
+    assert main._training_config(parsed(), folder, None)[0].method.catastrophic_drop == 0
+    for given in "--catastrophic_drop=0.2", "--trades_beta=2":
+        with pytest.raises(errors.UserError, match="holds a run with other settings"):
+            main._training_config(parsed(given), folder, None)
 
 
 def _rows(folder):

@@ -46,7 +46,8 @@ def test_a_deeper_network_keeps_the_activations_of_another(learnt, tmp_path, cap
     command = (*SHORT, "--mode=train", "--model=resnet32", f"--sparta_from={copy}",
                "--freeze_activation", "--ema_decay=0.9", f"--model_dir={folder}")
     assert run(*command) == 0
-    assert f"took 31 activations from {copy}, 12 of them from the last" in capsys.readouterr().out
+    assert (f"took 31 activations from {checkpoints.find(str(copy))}, 12 of them from the last"
+            ) in capsys.readouterr().out
     assert json.loads((folder / "config.json").read_text())["model"]["sparta_kernel_size"] == 1
     shutil.rmtree(copy)
     assert run(*command, "--train_steps=4") == 0  # goes on without the source

@@ -100,8 +100,11 @@ def test_a_collapse_is_undone_bit_for_bit_and_ends_the_run(tmp_path, monkeypatch
     command = ("--method=fast", "--epochs=6", "--ema_decay=0.9")
     assert run(tmp_path, *command) == run(tmp_path, *command) == 130
     assert run(tmp_path, *command) == 0
-    assert "stopped at step 12 by --catastrophic_drop" in capsys.readouterr().out
-    folder = tmp_path / "checkpoints"
+    text, folder = capsys.readouterr().out, tmp_path / "checkpoints"
+    assert "stopped at step 12 by --catastrophic_drop" in text
+    remedy = (f"--init_checkpoint={folder}/checkpoint-stopped-at-step-12", "--model_dir=NEW",
+              "--catastrophic_drop=0")
+    assert f"to train on from there: {' '.join(remedy)}\n" in text
     assert sorted(path.name for path in folder.glob("*.index")) == [
         "checkpoint-at-step-12.index", "checkpoint-stopped-at-step-12.index"]
     before, after = state(folder / "checkpoint-at-step-12"), state(newest(tmp_path))
@@ -120,6 +123,9 @@ def test_a_collapse_is_undone_bit_for_bit_and_ends_the_run(tmp_path, monkeypatch
     assert "stopped at step 12" in capsys.readouterr().out
     assert len(rows(tmp_path, "train")) == 3 and rows(tmp_path, "stopped")[0]["step"] == 12
     assert_same(after, state(newest(tmp_path)))
+    new = tmp_path / "new"
+    assert run(new, "--method=fast", "--train_steps=1", "--mode=train", *remedy[::2]) == 0
+    assert newest(new).endswith("step-1") and "stopped-at-step-12" in capsys.readouterr().out
 
 
 def test_the_best_is_used_and_both_are_reported(tmp_path, monkeypatch, capsys):
@@ -165,11 +171,26 @@ def test_the_best_is_used_and_both_are_reported(tmp_path, monkeypatch, capsys):
     assert main.main(["main.py", "--mode=eval", f"--model_dir={other}",
                       f"--init_checkpoint={tmp_path}/checkpoints/best"]) == 0
     assert {**results(other), "stopped": None} == {**both["best"], "stopped": None}
+    capsys.readouterr()
+    assert run(tmp_path / "new", "--mode=train", "--train_steps=1", "--learning_rate=0",
+               f"--init_checkpoint={tmp_path}") == 0
+    best = tmp_path / "checkpoints/best/checkpoint-at-step-8"
+    assert f"began with the weights of {best}\n" in capsys.readouterr().out
+    kernel = "classifier/layer_with_weights-0/kernel/.ATTRIBUTES/VARIABLE_VALUE"
+    np.testing.assert_array_equal(state(newest(tmp_path / "new"))[kernel], state(best)[kernel])
 
     assert run(tmp_path, *command, "--mode=train") == 0
     assert len(rows(tmp_path, "train")) == 5 and len(rows(tmp_path, "stopped")) == 1
     assert run(tmp_path, *command[:2], "--patience=5", "--mode=train") == 0  # more patience goes on
     assert len(rows(tmp_path, "train")) == 7 and rows(tmp_path, "stopped")[0]["step"] == 28
+
+
+def test_patience_is_said_to_have_ended_only_what_it_has(tmp_path, monkeypatch, capsys):
+    held_out(monkeypatch, 3, 2)
+    assert run(tmp_path, "--validation_examples=8", "--epochs=2", "--patience=1") == 0
+    assert "stopped" not in capsys.readouterr().out and "stopped" not in results(tmp_path)
+    applied = ("main.py", "--mode=eval", f"--model_dir={tmp_path}", "--patience=1", "--epochs=9")
+    assert main.main(applied) == 0 and "stopped" not in results(tmp_path)
 
 
 class _Killed(Exception):

@@ -14,6 +14,7 @@ from typing import Dict, NamedTuple, Optional
 import tensorflow as tf
 
 from sat_tf import errors, tf1_checkpoint, tf1_import
+from sat_tf.run_folder import RunFolder
 from sat_tf.training import optimization
 from sat_tf.training.watch import Stop, Watch
 
@@ -27,7 +28,7 @@ _FILE_ENDING = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
 
 
 class Initial(NamedTuple):
-    """A checkpoint to begin with: a path for `find`, and how to read one of the release's."""
+    """A checkpoint to begin with: a path for `resolve`, and how to read one of the release's."""
     path: str
     channels: Optional[str] = None
     averaged: bool = False
@@ -190,10 +191,40 @@ def kept_of(path: str) -> Dict[str, str]:
     return {"best": f"{path}/checkpoints/{BEST}/{_NAME}-{int(watch.best_step)}", "last": last}
 
 
-def stop_of(prefix: str, patience: int) -> Optional[Stop]:
-    """Returns why training ended early at a checkpoint, as `Watch.stop`, or None."""
+def resolve(path: str, flag="init_checkpoint", chosen: Optional[str] = None) -> str:
+    """Returns the checkpoint that `path` means where its weights are used.
+
+    Of a run's folder that is the one the run is evaluated with, else what `find` returns.
+
+    Args:
+      path: as for `find`.
+      chosen: "best" or "last"; None for what the run's config.json says.
+    Raises: UserError, naming `flag`, where there is none, or no best one yet.
+    """
+    latest = _latest_of(path)
+    if latest is None:
+        return find(path, flag)
+    if chosen is None:
+        config = RunFolder(path).stored_config(flag)
+        chosen = config.evaluation.checkpoint if config else "last"
+    kept = kept_of(path)
+    if chosen == "best" and not kept:
+        raise errors.UserError(f"--{flag}={path}: has no best checkpoint yet; train on there, or "
+                               f"name its newest, {latest}")
+    return kept.get(chosen, latest)
+
+
+def stop_of(prefix: str) -> Optional[Stop]:
+    """Returns why training ended early at a checkpoint, as `Watch.stop`, or None.
+
+    Patience and length are those of the run it lies in; where there is none, only a collapse shows.
+    """
     watch = _watch_of(prefix)
-    return watch and watch.stop(patience)
+    config = watch and RunFolder(run_of(prefix)).stored_config()
+    if not config:
+        return watch and watch.stop(0, at_end=False)
+    return watch.stop(config.evaluation.patience,
+                      at_end=step_of(prefix) >= config.optimizer.train_steps)
 
 
 def _watch_of(prefix):
@@ -213,8 +244,8 @@ def step_of(prefix: str) -> int:
 
 
 def load_initial(classifier: tf.keras.Model, initial: Initial, flag="init_checkpoint") -> str:
-    """Fills `classifier` as `load_classifier` does; returns the prefix that was read."""
-    prefix = find(initial.path, flag)
+    """Fills `classifier` as `load_classifier` does; returns the prefix, by `resolve`."""
+    prefix = resolve(initial.path, flag)
     load_classifier(classifier, prefix, flag, channels=initial.channels, averaged=initial.averaged)
     return prefix
 

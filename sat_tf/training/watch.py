@@ -4,7 +4,7 @@
     if watch.is_collapse(0.05, drop=0.2): ...            # after an epoch with attack
     watch.note_batch(0.43, step=390)
     watch.note_validation(0.41, step=390, counts=True)   # True: the highest so far
-    watch.stop(patience=5)                               # None: go on
+    watch.stop(patience=5, at_end=False)                 # None: go on
 
 Two dangers are watched for.  Robust overfitting (Rice et al., 2020, arXiv 2002.11569): robust
 accuracy on examples that are not trained on falls for most of the training, so the best epoch is
@@ -91,11 +91,12 @@ class Watch(tf.Module):
         """Remembers that the epoch after `batch_step` was undone, and training with it ended."""
         self.collapsed_to.assign(accuracy)
 
-    def stop(self, patience: int) -> Optional[Stop]:
+    def stop(self, patience: int, *, at_end: bool) -> Optional[Stop]:
         """Returns why training is to go no further, or None.
 
         Args:
           patience: epochs without a higher robust accuracy that end it; 0 for never.
+          at_end: whether all steps are taken, which patience then has not cut short.
         """
         if _value(self.collapsed_to) != _NONE:
             return Stop("catastrophic_drop", (
@@ -104,7 +105,7 @@ class Watch(tf.Module):
                 f"{_per_cent(self.collapsed_to)} in the epoch after step "
                 f"{_value(self.batch_step)}; that epoch is undone"))
         since = _value(self.epochs_since_best)
-        if patience and since >= patience:
+        if patience and since >= patience and not at_end:
             return Stop("patience", (
                 f"{since} epochs without a higher robust accuracy on held-out examples than the "
                 f"{_per_cent(self.best_accuracy)} at step {_value(self.best_step)}"))

@@ -50,6 +50,16 @@ def test_step_size_follows_epsilon_and_method():
     assert resolve("--epsilon=8/255", "--step_size=1/255").attack.step_size == 1 / 255
 
 
+def test_an_epsilon_whose_default_step_is_too_large_is_named_and_not_the_step():
+    with pytest.raises(ValueError, match="^--epsilon=0.9: fast steps 1.25 epsilon, which must be "
+                       "below 1; give at most 0.79, or a --step_size$"):
+        resolve("--method=fast", "--epsilon=0.9")
+    assert resolve("--method=fast", "--epsilon=0.79").attack.step_size < 1
+    assert resolve("--method=fast", "--epsilon=0.9", "--step_size=0.9").attack.step_size == 0.9
+    with pytest.raises(ValueError, match="^--step_size=1.125: "):
+        resolve("--method=fast", "--epsilon=0.9", "--step_size=1.125")
+
+
 def test_families_have_their_own_recipes():
     resnet = resolve("--model=resnet50", "--batch_size=512").optimizer
     b0 = resolve("--model=efficientnet-b0", "--batch_size=512").optimizer
@@ -219,6 +229,19 @@ NOT_REFUSED_HERE = {"model_dir", "resume", "images", "output", "init_checkpoint"
                     "sparta_from", "freeze_activation", "converge_smooth_project"}
 
 
+@pytest.mark.parametrize("arguments, message", [
+    (("--eval_checkpoint=best",), "--eval_checkpoint=best: this run kept no best .* leave the flag out"),
+    (("--eval_checkpoint=best", "--validation_examples=8"), "this run kept no best checkpoint"),
+    (("--patience=3",), "--patience=3: nothing is trained; leave the flag out")])
+def test_a_trained_run_is_not_asked_to_hold_images_out(arguments, message):
+    for stored in (resolve(), None):
+        with pytest.raises(ValueError, match=message):
+            resolve("--mode=eval", *arguments, stored=stored)
+    watched = resolve("--validation_examples=8")
+    assert resolve("--mode=eval", "--eval_checkpoint=best", stored=watched).evaluation.checkpoint == (
+        "best")
+
+
 @pytest.mark.parametrize("argument", REFUSALS)
 def test_bad_values_are_refused_in_one_line(argument):
     with pytest.raises(ValueError, match=REFUSALS[argument]) as refusal:
@@ -263,6 +286,29 @@ def test_every_flag_has_a_refusal():
 def test_flags_that_a_run_has_no_use_for_are_named(arguments, said):
     flags = parse(*arguments)
     assert notes.of(flags, to_config.to_config(flags)) == said
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (("--mode=eval", "--method=fast", "--sam_rho=0", "--epsilon=0.1", "--seed=1"),
+     ["the run was trained with --method=converge_smooth; --method=fast is not used",
+      "the run was trained with --sam_rho=0.05; --sam_rho=0 is not used"]),
+    (("--mode=eval", "--method=converge_smooth", "--eval_attacks=fgsm", "--epochs=1"), []),
+    (("--mode=eval", "--attack_gradient=swish", "--update_gradient=elu"),
+     ["--attack_gradient=swish is only evaluated with; the run was trained without "
+      "--attack_gradient",
+      "--update_gradient=elu is only evaluated with; the run was trained with "
+      "--update_gradient=swish"]),
+    (("--mode=export", "--update_gradient=elu", "--drops=1/2,3/4", "--epsilon=1/10",
+      "--norandom_start", "--precision=bfloat16"),
+     ["the run was trained with --epsilon=0.2; --epsilon=0.1 is not used",
+      "the run was trained with --random_start=true; --random_start=false is not used",
+      "the run was trained with --update_gradient=swish; --update_gradient=elu is not used",
+      "the run was trained without --drops; --drops=0.5,0.75 is not used"])])
+def test_flags_that_a_trained_run_differs_in_are_named(arguments, said):
+    stored = resolve("--method=converge_smooth", "--sam_rho=0.05", "--activation=relu",
+                     "--update_gradient=swish")
+    flags = parse(*arguments)
+    assert notes.of(flags, to_config.to_config(flags, stored), applied=stored) == said
 
 
 def test_help_names_every_flag_in_its_group():

@@ -7,8 +7,10 @@ import pytest
 import tensorflow as tf
 
 import tiny
-from sat_tf import data, errors, models
+from flags import definitions, to_config
+from sat_tf import data, errors, models, run_folder
 from sat_tf.training import AdversarialModel, Schedule, checkpoints, create, create_optimizer
+from sat_tf.training.watch import Watch
 
 pytestmark = pytest.mark.smoke
 
@@ -79,6 +81,33 @@ def test_keeps_two_and_saves_a_step_once(tmp_path, one_device):
     steps = sorted(f for f in os.listdir(tmp_path) if f.endswith(".index"))
     assert steps == ["checkpoint-at-step-2.index", "checkpoint-at-step-3.index"]
     assert checkpoints.step_of(checkpoints.find(str(tmp_path))) == 3
+
+
+def _watched_run(path, *arguments, best_step):
+    """A run folder with a best checkpoint at step 1 and the newest at step 2; returns their prefixes."""
+    flags = definitions.define()
+    definitions.parse(flags, ["main.py", "--validation_examples=8", *arguments])
+    folder = run_folder.RunFolder(str(path))
+    folder.start(to_config.to_config(flags), data.describe("digits"))
+    watch = Watch()
+    watch.best_step.assign(best_step)
+    state = tf.train.Checkpoint(watch=watch)
+    return [checkpoints.Checkpoints(state, directory).save(step)
+            for directory, step in ((folder.best, 1), (folder.checkpoints, 2))]
+
+
+def test_a_run_folder_means_the_checkpoint_that_the_run_is_evaluated_with(tmp_path):
+    run, other, new = (tmp_path / name for name in ("run", "other", "new"))
+    best, newest = _watched_run(run, best_step=1)
+    assert checkpoints.resolve(str(run)) == best
+    assert checkpoints.resolve(str(run), chosen="last") == newest
+    assert checkpoints.resolve(newest) == newest  # what is named is taken
+    assert checkpoints.resolve(str(run / "checkpoints")) == newest
+    _, newest = _watched_run(other, "--eval_checkpoint=last", best_step=1)
+    assert checkpoints.resolve(str(other)) == newest
+    _, newest = _watched_run(new, best_step=-1)
+    with pytest.raises(errors.UserError, match=f"--sparta_from={new}: .*, or name .*, {newest}"):
+        checkpoints.resolve(str(new), "sparta_from")
 
 
 def test_the_average_is_what_is_evaluated(tmp_path, one_device):

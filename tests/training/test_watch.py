@@ -33,9 +33,17 @@ def test_the_best_and_the_epochs_since(accuracies, clean_epochs, best_step, sinc
 
 def test_patience_ends_training_unless_it_is_0():
     watch = _validated([0.5, 0.4, 0.4])
-    assert watch.stop(0) is None and watch.stop(3) is None
-    assert watch.stop(2).by == "patience"
-    assert "2 epochs" in watch.stop(2).reason and "50.0 % at step 10" in watch.stop(2).reason
+    assert watch.stop(0, at_end=False) is None and watch.stop(3, at_end=False) is None
+    stop = watch.stop(2, at_end=False)
+    assert stop.by == "patience"
+    assert "2 epochs" in stop.reason and "50.0 % at step 10" in stop.reason
+
+
+def test_patience_has_not_ended_what_took_all_its_steps():
+    watch = _validated([0.5, 0.4, 0.4])
+    assert watch.stop(2, at_end=True) is None
+    watch.note_collapse(0.1)  # which is undone, so that the last step is not taken
+    assert watch.stop(2, at_end=True).by == "catastrophic_drop"
 
 
 @pytest.mark.parametrize("before, after, drop, expected", [
@@ -52,7 +60,7 @@ def test_a_collapse_is_a_fall_by_more_than_the_drop(before, after, drop, expecte
     assert watch.is_collapse(after, drop=drop) is expected
     if expected:
         watch.note_collapse(after)
-        stop = watch.stop(0)
+        stop = watch.stop(0, at_end=False)
         assert stop.by == "catastrophic_drop"
         assert f"from {100 * before:.1f} % to {100 * after:.1f} %" in stop.reason
 
@@ -67,4 +75,5 @@ def test_a_restored_watch_decides_as_the_old_one(tmp_path):
         tf.train.Checkpoint(watch=again).restore(prefix).assert_consumed()
         assert again.is_collapse(0.1, drop=0.2)
         _validated(accuracies[cut:], watch=again, first=cut)
-        assert again.stop(3) == _validated(accuracies).stop(3) is not None
+        stops = [each.stop(3, at_end=False) for each in (again, _validated(accuracies))]
+        assert stops[0] == stops[1] is not None
