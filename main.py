@@ -18,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from absl import logging  # noqa: E402
 from flags import definitions, notes, to_config  # noqa: E402
 import tensorflow as tf  # noqa: E402
-from sat_tf import activation_transfer, distribution, errors, tf1_checkpoint  # noqa: E402
+from sat_tf import activation_transfer, distribution, errors, tf1_checkpoint, weights  # noqa: E402
 from sat_tf import config as configs  # noqa: E402
 from sat_tf.interruption import Interrupted, Interruption  # noqa: E402
 from sat_tf.run import Run  # noqa: E402
@@ -73,7 +73,7 @@ def _initial(flags):
     """Returns the checkpoint that was named to begin with, or None."""
     if flags.init_checkpoint is None:
         return None
-    return checkpoints.Initial(
+    return weights.Initial(
         flags.init_checkpoint, flags.checkpoint_channels, flags.checkpoint_ema)
 
 

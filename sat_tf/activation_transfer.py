@@ -13,7 +13,7 @@ from typing import Dict, Iterable, Tuple
 
 import tensorflow as tf
 
-from sat_tf import models
+from sat_tf import models, weights
 from sat_tf.config import ModelConfig
 from sat_tf.errors import UserError, few
 from sat_tf.run_folder import RunFolder
@@ -95,7 +95,7 @@ def transfer(classifier: tf.keras.Model, path: str) -> Tuple[Dict[str, str], str
                         f"{error}; name a run of a network of the same kind") from error
     pairs = {name: (there[names[name]], here[name]) for name in here}
     _check_fits(pairs, path)
-    checkpoints.load_classifier(source, prefix, _FLAG)
+    weights.load_classifier(source, prefix, _FLAG)
     for learnt, layer in pairs.values():
         for value, weight in zip(learnt.weights, layer.weights):
             weight.assign(value)

@@ -15,7 +15,7 @@ from typing import Optional
 
 import tensorflow as tf
 
-from sat_tf import data, distribution, export, models, predict, summaries
+from sat_tf import data, distribution, export, models, predict, summaries, weights
 from sat_tf.config import Config
 from sat_tf.errors import UserError
 from sat_tf.measurement import Measurement, attack_form
@@ -63,14 +63,14 @@ class Run:
             return models.build(self.config.model, seed=self.config.seed)
 
     def load_weights(self, initial=None):
-        """Fills the classifier from a `checkpoints.Initial`; None: from this run's.
+        """Fills the classifier from a `weights.Initial`; None: from this run's.
 
         Of a run that keeps its best checkpoint, `config.evaluation.checkpoint` says whether that or
         the newest.  Where training keeps averaged weights, those are taken.
         Raises: UserError where there is no such checkpoint.
         """
         flag = "init_checkpoint" if initial else "model_dir"
-        initial = initial or checkpoints.Initial(self.folder.path)
+        initial = initial or weights.Initial(self.folder.path)
         self._training = None
         self._kept = checkpoints.kept_of(initial.path)
         chosen = self.config.evaluation.checkpoint
@@ -78,7 +78,7 @@ class Run:
             raise UserError(f"--eval_checkpoint=best: {initial.path} has none yet; train on, or "
                             "give --eval_checkpoint=last")
         initial = initial._replace(path=checkpoints.resolve(initial.path, flag, chosen))
-        self._checkpoint = checkpoints.load_initial(self.classifier, initial, flag)
+        self._checkpoint = weights.load_initial(self.classifier, initial, flag)
         self._stop = checkpoints.stop_of(self._kept.get("last", self._checkpoint))
 
     def train(self, interruption, *, initial=None, resume=True, then_evaluates=False):
@@ -88,7 +88,7 @@ class Run:
 
         Args:
           interruption: an Interruption; once it is set, the state is saved and Interrupted raised.
-          initial: the `checkpoints.Initial` that a new run's weights start from, or None.
+          initial: the `weights.Initial` that a new run's weights start from, or None.
           resume: False replaces the run in the folder.
           then_evaluates: whether the caller measures the end, so that `eval_every` need not.
         Raises: RunFailure when the loss is not finite; UserError where the run is longer already.
@@ -119,8 +119,8 @@ class Run:
         measured = {}
         for name in sorted(self._kept, key=lambda name: name == chosen):  # it stays in place
             twin = self._measured_at(checkpoints.step_of(self._kept[name]), measured)
-            self._checkpoint = checkpoints.load_initial(
-                self.classifier, checkpoints.Initial(self._kept[name]), "model_dir")
+            self._checkpoint = weights.load_initial(
+                self.classifier, weights.Initial(self._kept[name]), "model_dir")
             measured[name] = ({**twin, "checkpoint": self._checkpoint} if twin
                               else self._measure(interruption))
         return self._report({**measured[chosen], "checkpoints": {

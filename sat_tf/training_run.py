@@ -18,6 +18,7 @@ from typing import Optional
 import tensorflow as tf
 
 from sat_tf import activation_transfer, data, distribution, measurement, summaries, training
+from sat_tf import weights
 from sat_tf.epoch_end import EpochEnd
 from sat_tf.errors import UnreadableData, UserError
 from sat_tf.interruption import Interrupted
@@ -95,7 +96,7 @@ class Training:
 
         Args:
           description: of the data, for config.json.
-          initial: the `checkpoints.Initial` that a new run's weights start from, or None.
+          initial: the `weights.Initial` that a new run's weights start from, or None.
           resume: False replaces the run in the folder.
         Raises: UserError where the run is longer already.
         """
@@ -121,7 +122,7 @@ class Training:
         """Fills a new run's weights from the checkpoint and the activations that were named."""
         learnt = self._config.model.sparta_from
         if initial:
-            prefix = checkpoints.load_initial(self.model.classifier, initial)
+            prefix = weights.load_initial(self.model.classifier, initial)
             print(f"began with the weights of {prefix}", flush=True)
         if learnt:
             names, prefix = activation_transfer.transfer(self.model.classifier, learnt)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import main
-from sat_tf import models
+from sat_tf import models, weights
 from sat_tf.run_folder import RunFolder
 from sat_tf.training import checkpoints
 
@@ -33,7 +33,7 @@ def learnt(tmp_path_factory):
 def _activations(folder):
     """{layer: weights} of the network in the folder as it is evaluated."""
     network = models.build(RunFolder(str(folder)).stored_config().model)
-    checkpoints.load_classifier(network, checkpoints.find(str(folder)))
+    weights.load_classifier(network, checkpoints.find(str(folder)))
     return {name: layer.get_weights() for name, layer in models.activation_layers(network).items()}
 
 

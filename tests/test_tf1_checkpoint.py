@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tf1_files
-from sat_tf import errors, models, tf1_checkpoint, tf1_import
+from sat_tf import errors, models, tf1_checkpoint, tf1_import, weights
 from sat_tf.training import checkpoints
 
 pytestmark = pytest.mark.smoke
@@ -41,7 +41,7 @@ def test_any_file_of_a_checkpoint_names_it(network, tmp_path, ending):
     prefix = tf1_files.save(tmp_path / "model.ckpt-7", values)
     found = checkpoints.find(prefix + ending)
     assert found == prefix and checkpoints.step_of(found) == 0
-    checkpoints.load_classifier(model, found, channels="rgb")
+    weights.load_classifier(model, found, channels="rgb")
     _check_loaded(model, values)
 
 
@@ -64,7 +64,7 @@ def test_the_older_format_of_one_file(network, tmp_path):
     _reset(model)
     path = checkpoints.find(tf1_files.save(tmp_path / "older", values, older_format=True))
     assert sorted(os.listdir(tmp_path)) == ["checkpoint", "older"]
-    checkpoints.load_classifier(model, path, channels="rgb")
+    weights.load_classifier(model, path, channels="rgb")
     _check_loaded(model, values)
 
 
@@ -74,7 +74,7 @@ def test_npz(network, tmp_path, form, write):
     model, values = network
     _reset(model)
     write(tmp_path / "model.npz", **{form.format(name): v for name, v in values.items()})
-    checkpoints.load_classifier(
+    weights.load_classifier(
         model, checkpoints.find(str(tmp_path / "model.npz")), channels="rgb")
     _check_loaded(model, values)
 
@@ -82,7 +82,7 @@ def test_npz(network, tmp_path, form, write):
 def _refused(model, path):
     before = model.get_weights()
     with pytest.raises(errors.UserError) as caught:
-        checkpoints.load_classifier(model, str(path))
+        weights.load_classifier(model, str(path))
     for weight, same in zip(model.get_weights(), before):
         np.testing.assert_array_equal(weight, same)
     message = str(caught.value)

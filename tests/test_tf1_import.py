@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tf1_files
-from sat_tf import models, tf1_checkpoint, tf1_import
+from sat_tf import models, tf1_checkpoint, tf1_import, weights
 from sat_tf.training import checkpoints
 
 AVERAGED = tf1_checkpoint.AVERAGED
@@ -131,7 +131,7 @@ def _check_logits(model, images, logits):
 def test_a_tf1_checkpoint_gives_the_original_logits(case, tmp_path):
     model, values, images, logits = _golden(case)
     tf1_files.save(tmp_path / "model.ckpt-7", {**values, **_bookkeeping(values)})
-    checkpoints.load_classifier(model, checkpoints.find(str(tmp_path)), channels="rgb")
+    weights.load_classifier(model, checkpoints.find(str(tmp_path)), channels="rgb")
     _check_logits(model, images, logits)
 
 
@@ -151,12 +151,12 @@ def test_an_npz_of_tensorpack_and_the_order_of_channels(tmp_path):
         f"{n}:0" if i % 2 else n: v
         for i, (n, v) in enumerate({**values, **_bookkeeping(values)}.items())})
     path = checkpoints.find(str(tmp_path / "model.npz"))
-    checkpoints.load_classifier(model, path)
+    weights.load_classifier(model, path)
     _check_logits(model, images[..., ::-1], logits)
     default = model.get_layer("conv0").kernel.numpy()
-    checkpoints.load_classifier(model, path, channels="bgr")
+    weights.load_classifier(model, path, channels="bgr")
     np.testing.assert_array_equal(model.get_layer("conv0").kernel, default)
-    checkpoints.load_classifier(model, path, channels="rgb")
+    weights.load_classifier(model, path, channels="rgb")
     np.testing.assert_array_equal(model.get_layer("conv0").kernel, default[:, :, ::-1])
 
 
@@ -184,7 +184,7 @@ def small():
 def test_averaged_values_are_taken_when_asked_for(small, averaged, tmp_path):
     model, values = small
     prefix = tf1_files.save(tmp_path / "model.ckpt", values)
-    checkpoints.load_classifier(model, prefix, averaged=averaged)
+    weights.load_classifier(model, prefix, averaged=averaged)
     for name, weight in tf1_import.variables(model, "efficientnet-b0").items():
         other = values[name + AVERAGED * (not averaged)].reshape(weight.shape)
         np.testing.assert_array_equal(

@@ -1,4 +1,4 @@
-"""Training state on disk: save, exact resume, and the weights alone for evaluation.
+"""Training state on disk: save, exact resume, and which checkpoint a path means.
 
     checkpoints = Checkpoints(model.training_state, folder)
     checkpoints.restore()
@@ -9,13 +9,12 @@ import glob
 import os
 import re
 import time
-from typing import Dict, NamedTuple, Optional
+from typing import Dict, Optional
 
 import tensorflow as tf
 
-from sat_tf import errors, tf1_checkpoint, tf1_import
+from sat_tf import errors, tf1_checkpoint
 from sat_tf.run_folder import RunFolder
-from sat_tf.training import optimization
 from sat_tf.training.watch import Stop, Watch
 
 # A state under another name than that of a step does not take the place of the step's own.
@@ -23,15 +22,7 @@ _NAME = "checkpoint-at-step"
 UNDECIDED = "checkpoint-undecided-at-step"  # of a watched run, where it has not been judged
 STOPPED = "checkpoint-stopped-at-step"  # with the mark that training is over
 BEST = "best"  # the folder of the best checkpoints, beside the others
-_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _FILE_ENDING = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
-
-
-class Initial(NamedTuple):
-    """A checkpoint to begin with: a path for `resolve`, and how to read one of the release's."""
-    path: str
-    channels: Optional[str] = None
-    averaged: bool = False
 
 
 class Checkpoints:
@@ -90,7 +81,7 @@ class Checkpoints:
                  if step is None or step_of(prefix) == step]
         if not there:
             return False
-        _restore(self._state, there[-1], flag="model_dir")
+        restore(self._state, there[-1], flag="model_dir")
         return True
 
     def forget_after(self, step: int):
@@ -116,7 +107,11 @@ class Checkpoints:
         self._manager = self._managed(_NAME)
 
 
-def _restore(state, prefix, *, flag, partial=False):
+def restore(state: tf.train.Checkpoint, prefix: str, *, flag: str, partial: bool = False):
+    """Restores `state`, or with `partial` what it holds of a larger one.
+
+    Raises: UserError, naming `flag`, where the checkpoint is damaged or of something else.
+    """
     try:
         status = state.restore(prefix)
         if partial:
@@ -233,7 +228,7 @@ def _watch_of(prefix):
             key.startswith("watch/") for key in tf1_checkpoint.read(prefix, "model_dir").shapes):
         return None
     watch = Watch()
-    _restore(tf.train.Checkpoint(watch=watch), prefix, flag="model_dir", partial=True)
+    restore(tf.train.Checkpoint(watch=watch), prefix, flag="model_dir", partial=True)
     return watch
 
 
@@ -241,76 +236,3 @@ def step_of(prefix: str) -> int:
     """Returns the step in the name of a checkpoint of ours; 0 where another named it."""
     match = re.search(r"-at-step-(\d+)$", prefix)
     return int(match.group(1)) if match else 0
-
-
-def load_initial(classifier: tf.keras.Model, initial: Initial, flag="init_checkpoint") -> str:
-    """Fills `classifier` as `load_classifier` does; returns the prefix, by `resolve`."""
-    prefix = resolve(initial.path, flag)
-    load_classifier(classifier, prefix, flag, channels=initial.channels, averaged=initial.averaged)
-    return prefix
-
-
-def load_classifier(classifier: tf.keras.Model, prefix: str, flag="init_checkpoint", *,
-                    channels=None, averaged: bool = False):
-    """Fills `classifier` with the weights of a checkpoint of ours or of the original release.
-
-    Of ours, the weights are those that are evaluated: the average where one was kept.
-
-    Args:
-      prefix: what `find` returned.
-      channels, averaged: as in `tf1_import.fill`, for checkpoints of the release only.
-    Raises: UserError, naming `flag` and what differs, if it is not of such a classifier.
-    """
-    checkpoint = tf1_checkpoint.read(prefix, flag)
-    if any(key.startswith("classifier/") for key in checkpoint.shapes):
-        _check_no_release_flags(prefix, channels, averaged)
-        _load_ours(classifier, prefix, checkpoint.shapes, flag)
-    elif tf1_checkpoint.recognise(checkpoint):
-        tf1_import.fill(classifier, checkpoint, channels=channels, averaged=averaged)
-    else:
-        raise errors.UserError(
-            f"--{flag}: {prefix} is not a checkpoint of a sat_tf run, nor of the original release "
-            f"(it holds {errors.few(sorted(checkpoint.shapes))}); name one that is")
-
-
-def _check_no_release_flags(prefix, channels, averaged):
-    for name, value in (("channels", channels), ("ema", averaged and "true")):
-        if value:
-            raise errors.UserError(
-                f"--checkpoint_{name}={value}: {prefix} is of a sat_tf run, and the flag is for "
-                "checkpoints of the original release; leave it out")
-
-
-def _load_ours(classifier, prefix, shapes, flag):
-    _check_fits(classifier, prefix, shapes, flag)
-    state = {"classifier": classifier}
-    averaged = any(key.startswith("average/") for key in shapes)
-    if averaged:
-        state["average"] = optimization.WeightAverage(classifier, decay=0.5)  # decay is not used
-    _restore(tf.train.Checkpoint(**state), prefix, flag=flag, partial=True)
-    if averaged:
-        state["average"].copy_to_classifier()
-
-
-def _check_fits(classifier, prefix, shapes, flag):
-    there = sorted(shape for key, shape in shapes.items()
-                   if key.startswith("classifier/") and key.endswith(_VALUE)
-                   and ".OPTIMIZER_SLOT" not in key)
-    here = sorted(tuple(w.shape) for w in classifier.weights)
-    if there != here:
-        only_there, only_here = (_without(a, b) for a, b in ((there, here), (here, there)))
-        raise errors.UserError(
-            f"--{flag}: {prefix} is of another model: it has {len(there)} variables, "
-            f"{classifier.name} has {len(here)}; shapes only there: {errors.few(only_there)}; only "
-            f"here: {errors.few(only_here)}")
-
-
-def _without(shapes, others):
-    others = list(others)
-    left = []
-    for shape in shapes:
-        if shape in others:
-            others.remove(shape)
-        else:
-            left.append(shape)
-    return left

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import tiny
 from flags import definitions, to_config
-from sat_tf import data, errors, models, run_folder
+from sat_tf import data, errors, models, run_folder, weights
 from sat_tf.training import AdversarialModel, Schedule, checkpoints, create, create_optimizer
 from sat_tf.training.watch import Watch
 
@@ -115,7 +115,7 @@ def test_the_average_is_what_is_evaluated(tmp_path, one_device):
     _fit(model, 2)
     prefix = checkpoints.Checkpoints(model.training_state, str(tmp_path)).save(2)
     bare = _stochastic_network()
-    checkpoints.load_classifier(bare, prefix)
+    weights.load_classifier(bare, prefix)
     floats = [w for w in bare.weights if w.dtype.is_floating]
     for average, weight in zip(model.average.averages, floats):
         np.testing.assert_array_equal(average.numpy(), weight.numpy())
@@ -125,13 +125,13 @@ def test_a_checkpoint_of_another_model_is_refused_by_its_shapes(tmp_path, one_de
     model = _model(one_device, "sgd")
     prefix = checkpoints.Checkpoints(model.training_state, str(tmp_path)).save(0)
     with pytest.raises(errors.UserError, match=r"of another model.*only there: .*only here: "):
-        checkpoints.load_classifier(models.create("resnet20", num_classes=10, image_size=8), prefix)
+        weights.load_classifier(models.create("resnet20", num_classes=10, image_size=8), prefix)
 
 
 def test_a_foreign_checkpoint_is_refused(tmp_path):
     prefix = tf.train.Checkpoint(x=tf.Variable(1.0)).write(str(tmp_path / "foreign"))
     with pytest.raises(errors.UserError, match="not a checkpoint of a sat_tf run, nor of the orig"):
-        checkpoints.load_classifier(tiny.network(), prefix)
+        weights.load_classifier(tiny.network(), prefix)
 
 
 @pytest.mark.parametrize("settings, flag", [
@@ -142,7 +142,7 @@ def test_flags_for_the_release_are_refused_with_a_checkpoint_of_ours(
     prefix = checkpoints.Checkpoints(
         _model(one_device, "sgd").training_state, str(tmp_path)).save(0)
     with pytest.raises(errors.UserError, match=f"{flag}: .* is of a sat_tf run.*leave it out"):
-        checkpoints.load_classifier(_stochastic_network(), prefix, **settings)
+        weights.load_classifier(_stochastic_network(), prefix, **settings)
 
 
 def test_a_missing_checkpoint_is_refused(tmp_path):
