@@ -51,9 +51,9 @@ def test_a_deeper_network_keeps_the_activations_of_another(learnt, tmp_path, cap
     assert json.loads((folder / "config.json").read_text())["model"]["sparta_kernel_size"] == 1
     shutil.rmtree(copy)
     assert run(*command, "--train_steps=4") == 0  # goes on without the source
-    for name, weights in _activations(folder).items():
+    for name, kept in _activations(folder).items():
         group = name.replace("block3", "block2").replace("block4", "block2")
-        for weight, expected in zip(weights, source[group]):
+        for weight, expected in zip(kept, source[group]):
             np.testing.assert_array_equal(weight, expected)
     assert run("--mode=eval", f"--model_dir={folder}") == 0
     assert json.loads((folder / "results.json").read_text())["step"] == 4
@@ -67,7 +67,7 @@ def test_frozen_smoothrelu_of_a_checkpoint_stays(tmp_path):
     assert run(*command, f"--init_checkpoint={first}", "--freeze_activation",
                f"--model_dir={second}") == 0
     before, after = _activations(first), _activations(second)
-    assert any(weights[0] != 20 for weights in before.values())
+    assert any(kept[0] != 20 for kept in before.values())
     assert before == after
 
 
