@@ -410,9 +410,9 @@ def test_a_study_runs_end_to_end_and_the_second_time_nothing_runs(tmp_path, monk
             "--eval_attacks=clean,pgd-2", "--clean_epochs=0")
     study = grids.Study(
         "Two rows", {"standard": ("--method=standard",), "pgd": ("--method=pgd",)}, common=tiny,
-        columns=("clean", "robust", "small", "seconds", "cost"))
+        seeds=(0,), columns=("clean", "robust", "small", "seconds", "cost"))
     monkeypatch.setitem(grids.STUDIES, "methods", study)
-    arguments = ["methods", "--seeds", "0", f"--runs={tmp_path}/runs", f"--results={tmp_path}",
+    arguments = ["methods", f"--runs={tmp_path}/runs", f"--results={tmp_path}",
                  f"--plots={tmp_path}"]
     assert command.main(arguments) == 0, capsys.readouterr()
     assert "2 cells, 0 of them finished" in capsys.readouterr().out
