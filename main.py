@@ -177,19 +177,13 @@ def _run(flags, interruption):
         folder.record_import(_about_import(flags, config))
 
 
-def main(argv) -> int:
-    """Returns the exit status: 0, 1 for a run that failed, 2 for what the user can mend."""
-    tf.get_logger().setLevel("ERROR")  # its advice on retracing is not for our users,
-    logging.set_verbosity(logging.ERROR)  # nor that of TFDS on where else it looked
-    flags = definitions.define()
+def exit_status(action) -> int:
+    """Calls action() and returns 0, or says what was wrong and returns the status that means it.
+
+    That is 1 for a run that failed, 2 for what the user can mend, 128 and the signal for a signal.
+    """
     try:
-        if {"--help", "-help", "-h"} & set(argv[1:]):
-            print(definitions.help_text(flags))
-            return 0
-        definitions.parse(flags, argv)
-        with Interruption() as interruption:
-            _run(flags, interruption)
-            interruption.check()  # a signal that came while the last files were written
+        action()
     except Interrupted as interrupted:
         return 128 + interrupted.signum
     except errors.UserError as error:
@@ -199,6 +193,24 @@ def main(argv) -> int:
         print(f"error: {errors.one_line(error)}", file=sys.stderr)
         return 1
     return 0
+
+
+def main(argv) -> int:
+    """Returns the exit status, see `exit_status`."""
+    tf.get_logger().setLevel("ERROR")  # its advice on retracing is not for our users,
+    logging.set_verbosity(logging.ERROR)  # nor that of TFDS on where else it looked
+    flags = definitions.define()
+    if {"--help", "-help", "-h"} & set(argv[1:]):
+        print(definitions.help_text(flags))
+        return 0
+
+    def parse_and_run():
+        definitions.parse(flags, argv)
+        with Interruption() as interruption:
+            _run(flags, interruption)
+            interruption.check()  # a signal that came while the last files were written
+
+    return exit_status(parse_and_run)
 
 
 if __name__ == "__main__":

@@ -166,13 +166,8 @@ def measure(logits_fn, images, labels, *, seed, epsilon, radius=1 / 255, loss_sc
 
 def _gradient(logits_fn, images, *, labels, loss_scale):
     """Returns the input gradient of each example's cross-entropy, the shape of `images`."""
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(images)
-        total = loss_scale * tf.reduce_sum(attacks.cross_entropy(logits_fn(images), labels))
-    gradient = tape.gradient(total, images)
-    if gradient is None:
-        raise ValueError("logits_fn is not differentiable with respect to its images")
-    return gradient / loss_scale
+    return attacks.loss_gradient(
+        logits_fn, images, labels, attacks.cross_entropy, loss_scale) / loss_scale
 
 
 def _flips(sign, new):

@@ -14,7 +14,7 @@ _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 class Initial(NamedTuple):
-    """A checkpoint to begin with: a path for `checkpoints.resolve`, and how to read one of the release's."""
+    """A checkpoint to begin with: a path for `checkpoints.resolve`, and how to read the release's."""
     path: str
     channels: Optional[str] = None
     averaged: bool = False

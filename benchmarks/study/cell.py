@@ -14,11 +14,11 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from flags import definitions, notes, to_config  # noqa: E402
-from main import prepare_devices  # noqa: E402
+from main import exit_status, prepare_devices  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from sat_tf import activation_transfer, activations, attacks, data, diagnostics  # noqa: E402
-from sat_tf import distribution, errors, evaluation, measurement, run_folder  # noqa: E402
-from sat_tf.interruption import Interrupted, Interruption  # noqa: E402
+from sat_tf import distribution, evaluation, measurement, run_folder  # noqa: E402
+from sat_tf.interruption import Interruption  # noqa: E402
 from sat_tf.run import Run  # noqa: E402
 
 SMALL_ATTACK = "pgd-20"
@@ -155,20 +155,14 @@ def _batches(run, batch_size):
 
 def main(argv) -> int:
     folder, about = argv[1], json.loads(argv[2])
-    try:
+
+    def run_and_write():
         with Interruption() as interruption:
             cell = run_cell(folder, about, interruption)
             run_folder.write_atomically(
                 os.path.join(folder, "cell.json"), json.dumps(cell, indent=1) + "\n")
-    except Interrupted as interrupted:
-        return 128 + interrupted.signum
-    except errors.UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except errors.RunFailure as error:
-        print(f"error: {errors.one_line(error)}", file=sys.stderr)
-        return 1
-    return 0
+
+    return exit_status(run_and_write)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ import re
 
 from sat_tf.attacks.losses import class_indices, cross_entropy, kl_divergence
 from sat_tf.attacks.pgd import (
-    COMPILED_FORMS, Attack, LogitsFn, as_seed, ascend, compiled_form, default_step_size, fgsm, pgd)
+    COMPILED_FORMS, Attack, LogitsFn, as_seed, ascend, compiled_form, default_step_size, fgsm,
+    loss_gradient, pgd)
 from sat_tf.attacks.threat import ThreatModel, images_within
 
 __all__ = ["ATTACKS", "Attack", "COMPILED_FORMS", "LogitsFn", "ThreatModel", "as_seed", "ascend",
            "class_indices", "compiled_form", "create", "cross_entropy", "default_step_size", "fgsm",
-           "images_within", "kl_divergence", "parse_names", "pgd"]
+           "images_within", "kl_divergence", "loss_gradient", "parse_names", "pgd"]
 
 
 def _no_attack(*, epsilon, step_size, **settings):

@@ -139,7 +139,7 @@ def ascend(logits_fn, start, images, labels, *, threat, num_steps, step_size=Non
             else float(step_size))
 
     def step(adversarial, images, labels):
-        gradient = _loss_gradient(logits_fn, adversarial, labels, loss, loss_scale)
+        gradient = loss_gradient(logits_fn, adversarial, labels, loss, loss_scale)
         moved = adversarial + size * threat.ascent_direction(gradient)
         return tf.ensure_shape(threat.project(images, moved), images.shape)
 
@@ -158,8 +158,12 @@ def fgsm(logits_fn, images, labels, seed=0, *, epsilon, bounds=(0.0, 1.0), loss=
                compiled=compiled)
 
 
-def _loss_gradient(logits_fn, adversarial, labels, loss, loss_scale):
-    """The gradient of the summed loss, so that every example has its own."""
+def loss_gradient(logits_fn, adversarial, labels, loss, loss_scale):
+    """Returns the gradient of the summed loss, so that every example has its own.
+
+    It is `loss_scale` times as large; the arguments are those of `pgd`, checked.
+    Raises: ValueError where `logits_fn` is not differentiable with respect to its images.
+    """
     with tf.GradientTape(watch_accessed_variables=False) as tape:  # no weight gradients
         tape.watch(adversarial)
         total = loss_scale * tf.reduce_sum(loss(logits_fn(adversarial), labels))
