@@ -173,6 +173,18 @@ def derivative_of(name: Optional[str]):
     return derivatives.replaced_by(functools.partial(_slope, ACTIVATIONS[name]))
 
 
+def differentiated_as(name: Optional[str], logits_fn):
+    """Returns `logits_fn` within `derivative_of(name)`, which it enters itself, at each call.
+
+    So it holds wherever the function is called: replicas are traced in threads of their own.
+    """
+    def function(images):
+        with derivative_of(name):
+            return logits_fn(images)
+
+    return function
+
+
 def _slope(row, inputs):
     """Returns the derivative of a row's function at `inputs`, rounded once to their dtype."""
     x = elementwise.widen(inputs)

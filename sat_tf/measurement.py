@@ -102,9 +102,7 @@ def under_each_derivative(by_name, config) -> dict:
 def _under(gradient, attack):
     """Returns the attack with the activations differentiated as `gradient` is."""
     def attack_under(logits_fn, images, labels, seed):
-        def logits(images):
-            with activations.derivative_of(gradient):
-                return logits_fn(images)
-        return attack(logits, images, labels, seed)
+        return attack(
+            activations.differentiated_as(gradient, logits_fn), images, labels, seed)
 
     return attack_under

@@ -5,6 +5,8 @@ import functools
 import numpy as np
 import tensorflow as tf
 
+from sat_tf.models import layers
+
 CLASSES = 4
 SIZE = 8
 
@@ -20,6 +22,23 @@ def network(*, batch_norm=True, name="tiny", synchronized=False, activation=None
     features = activation()(features)
     features = tf.keras.layers.GlobalAveragePooling2D()(features)
     return tf.keras.Model(inputs, tf.keras.layers.Dense(CLASSES)(features), name=name)
+
+
+def stochastic_network(*, frozen=False):
+    """Our batch norm, stochastic depth and dropout, float32 [N, 8, 8, 3] -> logits [N, 10].
+
+    With `frozen`, behind a convolution that is not trained.
+    """
+    inputs = features = tf.keras.Input((SIZE, SIZE, 3))
+    if frozen:
+        features = tf.keras.layers.Conv2D(8, 3, padding="same", trainable=False)(features)
+    features = tf.keras.layers.Conv2D(8, 3, padding="same")(features)
+    features = layers.batch_norm(0.9, 1e-5, "bn")(features)
+    branch = tf.keras.layers.Conv2D(8, 3, padding="same", activation="swish")(features)
+    branch = layers.StochasticDepth(0.5, seed=2, name="depth")(branch)
+    features = tf.keras.layers.GlobalAveragePooling2D()(features + branch)
+    features = layers.Dropout(0.3, seed=2, name="dropout")(features)
+    return tf.keras.Model(inputs, tf.keras.layers.Dense(10)(features))
 
 
 def examples(count=32, seed=0):

@@ -138,13 +138,9 @@ def _diagnose(run, loss_scale, derivative=None):
 
 
 def _logits_fn(run, derivative):
-    # A new function each time, so that nothing traced under another derivative is met again; the
-    # derivative is named inside of it, since each replica is traced in a thread of its own.
-    def logits(images):
-        with activations.derivative_of(derivative):
-            return tf.cast(run.classifier(images, training=False), tf.float32)
-
-    return logits
+    # A new function each time, so that nothing traced under another derivative is met again.
+    return activations.differentiated_as(
+        derivative, lambda images: tf.cast(run.classifier(images, training=False), tf.float32))
 
 
 def _batches(run, batch_size):

@@ -19,25 +19,13 @@ def _model(strategy, optimizer):
     """A network with everything that has state: statistics, stochastic layers, slots, average."""
     with strategy.scope():
         tf.keras.utils.set_random_seed(1)
-        network = _stochastic_network()
+        network = tiny.stochastic_network()
         model = AdversarialModel(
             network, create("pgd", epsilon=0.1, num_steps=2, clean_start_probability=0.5),
             seed=5, ema_decay=0.9, weight_decay=1e-4)
         model.compile(create_optimizer(optimizer, Schedule(
             "cosine", learning_rate=0.05, total_steps=6, steps_per_epoch=3, warmup_steps=2)))
     return model
-
-
-def _stochastic_network():
-    from sat_tf.models import layers
-    inputs = tf.keras.Input((8, 8, 3))
-    features = tf.keras.layers.Conv2D(8, 3, padding="same")(inputs)
-    features = layers.batch_norm(0.9, 1e-5, "bn")(features)
-    branch = tf.keras.layers.Conv2D(8, 3, padding="same", activation="swish")(features)
-    branch = layers.StochasticDepth(0.5, seed=2, name="depth")(branch)
-    features = tf.keras.layers.GlobalAveragePooling2D()(features + branch)
-    features = layers.Dropout(0.3, seed=2, name="dropout")(features)
-    return tf.keras.Model(inputs, tf.keras.layers.Dense(10)(features))
 
 
 def _fit(model, steps, start=0):
@@ -114,7 +102,7 @@ def test_the_average_is_what_is_evaluated(tmp_path, one_device):
     model = _model(one_device, "sgd")
     _fit(model, 2)
     prefix = checkpoints.Checkpoints(model.training_state, str(tmp_path)).save(2)
-    bare = _stochastic_network()
+    bare = tiny.stochastic_network()
     weights.load_classifier(bare, prefix)
     floats = [w for w in bare.weights if w.dtype.is_floating]
     for average, weight in zip(model.average.averages, floats):
@@ -142,7 +130,7 @@ def test_flags_for_the_release_are_refused_with_a_checkpoint_of_ours(
     prefix = checkpoints.Checkpoints(
         _model(one_device, "sgd").training_state, str(tmp_path)).save(0)
     with pytest.raises(errors.UserError, match=f"{flag}: .* is of a sat_tf run.*leave it out"):
-        weights.load_classifier(_stochastic_network(), prefix, **settings)
+        weights.load_classifier(tiny.stochastic_network(), prefix, **settings)
 
 
 def test_a_missing_checkpoint_is_refused(tmp_path):

@@ -9,7 +9,6 @@ import tensorflow as tf
 import recipes
 import tiny
 from sat_tf import data, training
-from sat_tf.models import layers
 from sat_tf.training import SAM, AdversarialModel, checkpoints, create, create_optimizer
 
 pytestmark = pytest.mark.smoke
@@ -28,15 +27,7 @@ def _linear():
 
 def _network():
     """A network with everything that a pass changes, and a layer that is not trained."""
-    inputs = tf.keras.Input((tiny.SIZE, tiny.SIZE, 3))
-    features = tf.keras.layers.Conv2D(8, 3, padding="same", trainable=False)(inputs)
-    features = tf.keras.layers.Conv2D(8, 3, padding="same")(features)
-    features = layers.batch_norm(0.9, 1e-5, "bn")(features)
-    branch = tf.keras.layers.Conv2D(8, 3, padding="same", activation="swish")(features)
-    branch = layers.StochasticDepth(0.5, seed=2, name="depth")(branch)
-    features = tf.keras.layers.GlobalAveragePooling2D()(features + branch)
-    features = layers.Dropout(0.3, seed=2, name="dropout")(features)
-    return tf.keras.Model(inputs, tf.keras.layers.Dense(10)(features))
+    return tiny.stochastic_network(frozen=True)
 
 
 def _model(make_network, sam, *, method=None, optimizer=None, strategy=None, options=(), **kwargs):
