@@ -13,18 +13,18 @@ made), because it is traced inside a loop.  Call the attack outside the tape of 
 
 import math
 import numbers
-from typing import Callable
+from typing import Callable, NamedTuple
 
 import tensorflow as tf
 
-from sat_tf.attacks.losses import class_indices, cross_entropy
-from sat_tf.attacks.threat import ThreatModel, images_within
+from sat_tf.attacks import draws
+from sat_tf.attacks.gradients import loss_gradient, value_and_gradient
+from sat_tf.attacks.losses import cross_entropy
+from sat_tf.attacks.search import COMPILED_FORMS, Search, misclassified, repeat, select
+from sat_tf.attacks.threat import ThreatModel
 
 LogitsFn = Callable[[tf.Tensor], tf.Tensor]  # float32 [B, H, W, C] -> floating [B, num_classes]
 Attack = Callable[[LogitsFn, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]  # ..., labels, seed
-
-COMPILED_FORMS = ("none", "step", "loop")
-
 
 def default_step_size(epsilon, num_steps, bounds=(0.0, 1.0)):
     """Returns max(one of 255 grey levels, epsilon / num_steps), as the release's evaluation has it.
@@ -64,8 +64,8 @@ def compiled_form(xla, device_type):
 
 def pgd(logits_fn, images, labels, seed, *, epsilon, num_steps, step_size=None,
         random_start=True, clean_start_probability=0.0, clip_start=False, restarts=1,
-        bounds=(0.0, 1.0), loss=cross_entropy, loss_scale=1.0, compiled="none"):
-    """Returns images near the given ones on which the loss is high, in the L-infinity ball.
+        norm="linf", bounds=(0.0, 1.0), loss=cross_entropy, loss_scale=1.0, compiled="none"):
+    """Returns images near the given ones on which the loss is high.
 
     A pure function of its arguments.  As in the original release, the random start is scaled
     by one 0/1 draw for the whole batch, is not fitted to `bounds` before the first gradient
@@ -78,7 +78,8 @@ def pgd(logits_fn, images, labels, seed, *, epsilon, num_steps, step_size=None,
       logits_fn: float32 [batch, height, width, channels] -> floating [batch, num_classes].
       images: floating, converted to float32 [batch, height, width, channels], in `bounds`.
       labels: integer [batch], the true classes.
-      seed: integer [2] tensor or pair, or one integer; all randomness comes from it.
+      seed: integer [2] tensor or pair, or one integer; all randomness comes from it.  Or integer
+        [batch, 2], one for each example, whose result then depends on no other's.
       epsilon: radius, >= 0.
       num_steps: gradient steps, >= 1.
       step_size: length of a step, >= 0, used as given; None means `default_step_size`.
@@ -87,6 +88,7 @@ def pgd(logits_fn, images, labels, seed, *, epsilon, num_steps, step_size=None,
       clip_start: whether the noisy start is fitted to `bounds` before the first gradient.
       restarts: runs from different noise, >= 1.  With several, each example's result is its
         first misclassified one, else the one of the highest loss.
+      norm: "linf" or "l2", of the ball.
       bounds: lowest and highest valid pixel.
       loss: (logits, labels) -> float32 [batch], the loss to ascend.
       loss_scale: factor on that loss, > 0, against underflow in float16 models (128 there, in
@@ -101,24 +103,107 @@ def pgd(logits_fn, images, labels, seed, *, epsilon, num_steps, step_size=None,
     Reference: Madry et al., 2018, https://arxiv.org/abs/1706.06083; start and step rule as in
       the release of Xie et al., 2020, https://arxiv.org/abs/2006.14536.
     """
-    threat = ThreatModel(epsilon=epsilon, bounds=bounds)
-    _check_settings(num_steps, step_size, loss_scale, compiled)
+    return pgd_search(
+        epsilon=epsilon, num_steps=num_steps, step_size=step_size, random_start=random_start,
+        clean_start_probability=clean_start_probability, clip_start=clip_start, restarts=restarts,
+        norm=norm, bounds=bounds, loss=loss, loss_scale=loss_scale, compiled=compiled,
+    )(logits_fn, images, labels, seed)
+
+
+def pgd_search(*, epsilon, num_steps, step_size=None, random_start=True,
+               clean_start_probability=0.0, clip_start=False, restarts=1, norm="linf",
+               bounds=(0.0, 1.0), loss=cross_entropy, loss_scale=1.0, compiled="none",
+               robust_if="final"):
+    """Returns `pgd` as a Search.
+
+    Args:
+      robust_if: which iterate an example has to survive.  "final": the last, as in the paper.
+        "any_iterate": each of them, so that a search stops at the first that is misclassified.
+        "best_loss": the one of the highest loss; one more gradient, for the loss of the last.
+      The others are those of `pgd`.
+    Raises: ValueError, as `pgd`.
+    """
+    threat = ThreatModel(norm, epsilon=epsilon, bounds=bounds)
+    check_settings(num_steps, step_size, loss_scale, compiled)
     _check_starts(clean_start_probability, restarts)
-    images, labels, seed = images_within(images, bounds), class_indices(labels), as_seed(seed)
+    if robust_if not in CRITERIA:
+        raise ValueError(f"robust_if={robust_if!r}: allowed are {', '.join(CRITERIA)}")
+    criterion = CRITERIA[robust_if]
+    size = _step_size(threat, step_size, num_steps)
 
-    def attack(restart):
-        start = images
-        if random_start:
-            start += _start_noise(threat, images, tf.random.experimental.stateless_fold_in(
-                seed, tf.cast(restart, tf.int64)), clean_start_probability)
-        return ascend(
-            logits_fn, threat.project(images, start) if clip_start else start, images, labels,
-            threat=threat, num_steps=num_steps, step_size=step_size, loss=loss,
-            loss_scale=loss_scale, compiled=compiled)
+    def start(images, seed, run):
+        if not random_start:
+            return images
+        noise = _start_noise(threat, images, draws.fold_in(
+            seed, run if seed.shape.rank == 2 else run[0]), clean_start_probability)
+        return threat.project(images, images + noise) if clip_start else images + noise
 
-    if restarts == 1:
-        return attack(0)
-    return tf.stop_gradient(_strongest(logits_fn, attack, images, labels, loss, restarts))
+    def begin(logits_fn, images, labels, seed, run):
+        return criterion.begin(images, start(images, seed, run))
+
+    def step(logits_fn, images, labels, state, index):
+        def ascended(adversarial, gradient):
+            return _moved(threat, images, adversarial, gradient, size)
+
+        return criterion.step(state, index, ascended, lambda adversarial: (
+            value_and_gradient(logits_fn, adversarial, labels, loss, loss_scale)), labels)
+
+    return Search(begin, step, num_steps + criterion.further_steps, threat, runs=restarts,
+                  stops=criterion.stops, compiled=compiled)
+
+
+class _Criterion(NamedTuple):
+    """How a search keeps what it is judged by.
+
+    begin(images, start) -> State; step(state, index, ascended, evaluated, labels) -> State, where
+    ascended(images, gradient) is the next iterate and evaluated(images) -> (logits, loss, gradient).
+    """
+    begin: Callable
+    step: Callable
+    further_steps: int = 0
+    stops: bool = False
+
+
+def _final_begin(images, start):
+    return {"adversarial": start}
+
+
+def _final_step(state, index, ascended, evaluated, labels):
+    current = state["adversarial"]
+    return {"adversarial": ascended(current, evaluated(current)[-1])}
+
+
+# The start is no iterate: it need not be a valid image, and judging it is not the search's affair.
+def _any_begin(images, start):
+    return {"adversarial": start, "broken": tf.zeros(tf.shape(start)[:1], tf.bool)}
+
+
+def _any_step(state, index, ascended, evaluated, labels):
+    current = state["adversarial"]
+    logits, _, gradient = evaluated(current)
+    broken = (index > 0) & misclassified(logits, labels)
+    return {"adversarial": select(broken, current, ascended(current, gradient)), "broken": broken}
+
+
+def _best_begin(images, start):
+    return {"current": start, "adversarial": images,
+            "highest": tf.fill(tf.shape(start)[:1], tf.constant(-math.inf))}
+
+
+def _best_step(state, index, ascended, evaluated, labels):
+    current = state["current"]
+    _, value, gradient = evaluated(current)
+    better = (index > 0) & (value > state["highest"])
+    return {"current": ascended(current, gradient),
+            "adversarial": select(better, current, state["adversarial"]),
+            "highest": tf.where(better, value, state["highest"])}
+
+
+CRITERIA = {
+    "final": _Criterion(_final_begin, _final_step),
+    "any_iterate": _Criterion(_any_begin, _any_step, stops=True),
+    "best_loss": _Criterion(_best_begin, _best_step, further_steps=1),
+}
 
 
 def ascend(logits_fn, start, images, labels, *, threat, num_steps, step_size=None,
@@ -134,118 +219,63 @@ def ascend(logits_fn, start, images, labels, *, threat, num_steps, step_size=Non
     Returns: float32, the shape of `images`; gradients stop here.
     Raises: as `pgd`.
     """
-    _check_settings(num_steps, step_size, loss_scale, compiled)
-    size = (default_step_size(threat.epsilon, num_steps, threat.bounds) if step_size is None
-            else float(step_size))
+    check_settings(num_steps, step_size, loss_scale, compiled)
+    size = _step_size(threat, step_size, num_steps)
 
     def step(adversarial, images, labels):
         gradient = loss_gradient(logits_fn, adversarial, labels, loss, loss_scale)
-        moved = adversarial + size * threat.ascent_direction(gradient)
-        return tf.ensure_shape(threat.project(images, moved), images.shape)
+        return _moved(threat, images, adversarial, gradient, size)
 
-    return tf.stop_gradient(_climb(step, num_steps, compiled)(start, images, labels))
+    return tf.stop_gradient(repeat(step, num_steps, compiled)(start, images, labels))
 
 
-def fgsm(logits_fn, images, labels, seed=0, *, epsilon, bounds=(0.0, 1.0), loss=cross_entropy,
-         loss_scale=1.0, compiled="none"):
+def _moved(threat, images, adversarial, gradient, size):
+    moved = adversarial + size * threat.ascent_direction(gradient)
+    return tf.ensure_shape(threat.project(images, moved), images.shape)
+
+
+def _step_size(threat, step_size, num_steps):
+    return (default_step_size(threat.epsilon, num_steps, threat.bounds) if step_size is None
+            else float(step_size))
+
+
+def fgsm(logits_fn, images, labels, seed=0, *, epsilon, norm="linf", bounds=(0.0, 1.0),
+         loss=cross_entropy, loss_scale=1.0, compiled="none"):
     """Returns `images` moved by one step of length epsilon; `seed` changes nothing.
 
     The arguments are those of `pgd`, of which this is one step without a random start.
     Reference: Goodfellow et al., 2015, https://arxiv.org/abs/1412.6572.
     """
     return pgd(logits_fn, images, labels, seed, epsilon=epsilon, num_steps=1, step_size=epsilon,
-               random_start=False, bounds=bounds, loss=loss, loss_scale=loss_scale,
+               random_start=False, norm=norm, bounds=bounds, loss=loss, loss_scale=loss_scale,
                compiled=compiled)
 
 
-def loss_gradient(logits_fn, adversarial, labels, loss, loss_scale):
-    """Returns the gradient of the summed loss, so that every example has its own.
-
-    It is `loss_scale` times as large; the arguments are those of `pgd`, checked.
-    Raises: ValueError where `logits_fn` is not differentiable with respect to its images.
-    """
-    with tf.GradientTape(watch_accessed_variables=False) as tape:  # no weight gradients
-        tape.watch(adversarial)
-        total = loss_scale * tf.reduce_sum(loss(logits_fn(adversarial), labels))
-    gradient = tape.gradient(total, adversarial)
-    if gradient is None:
-        raise ValueError("logits_fn is not differentiable with respect to its images")
-    return gradient
-
-
-def _climb(step, num_steps, compiled):
-    """Returns (start, images, labels) -> last iterate, in the form asked for."""
-    # No AutoGraph of our own: logits_fn is traced in the same way in every form.
-    if compiled == "step":
-        step = tf.function(step, jit_compile=True, autograph=False)
-
-    def climb(start, images, labels):
-        return tf.while_loop(
-            lambda index, _: index < num_steps,
-            lambda index, adversarial: (index + 1, step(adversarial, images, labels)),
-            (tf.constant(0), start), parallel_iterations=1, maximum_iterations=num_steps)[1]
-
-    return tf.function(climb, jit_compile=True, autograph=False) if compiled == "loop" else climb
-
-
 def _start_noise(threat, images, seed, clean_start_probability):
-    noise_seed, batch_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
+    noise_seed, chance_seed = draws.split(seed)
     noise = threat.random_start(images, noise_seed)
     if clean_start_probability == 0:
         return noise
-    uniform = tf.random.stateless_uniform([], batch_seed)  # one draw: the batch starts alike
+    if seed.shape.rank == 1:  # one draw: the batch starts alike
+        uniform = tf.random.stateless_uniform([], chance_seed)
+    else:
+        uniform = draws.uniform(tf.zeros([tf.shape(images)[0], 1, 1, 1]), chance_seed, 0.0, 1.0)
     return noise * tf.cast(uniform >= clean_start_probability, noise.dtype)
 
 
-def _strongest(logits_fn, attack, images, labels, loss, restarts):
-    """Each example's first misclassified result, else the one of the highest loss."""
-    def body(restart, best, best_loss, best_broken):
-        adversarial = attack(restart)
-        logits = tf.cast(logits_fn(adversarial), tf.float32)
-        value = tf.ensure_shape(loss(logits, labels), labels.shape)
-        # Logits that are not finite count as broken, so that the caller gets to see them.
-        broken = tf.argmax(logits, -1, tf.int32) != labels
-        broken |= ~tf.reduce_all(tf.math.is_finite(logits), -1)
-        better = ~best_broken & (broken | (value > best_loss))
-        keep = tf.reshape(better, tf.concat([tf.shape(labels), [1] * (images.shape.rank - 1)], 0))
-        return (restart + 1, tf.where(keep, adversarial, best),
-                tf.where(better, value, best_loss), best_broken | broken)
-
-    nothing = tf.zeros_like(labels, tf.float32)
-    return tf.while_loop(
-        lambda restart, *_: restart < restarts, body,
-        (tf.constant(0), images, nothing - math.inf, nothing > 0),
-        parallel_iterations=1, maximum_iterations=restarts)[1]
-
-
-def as_seed(seed):
-    """Returns a seed of an attack, one integer or two, as an integer tensor [2].
-
-    Raises: ValueError for anything else.
-    """
-    refusal = ValueError(f"seed={seed}: give an integer or two of them")
-    try:
-        seed = tf.convert_to_tensor(seed, None if tf.is_tensor(seed) else tf.int64)
-    except (TypeError, OverflowError) as error:
-        raise refusal from error
-    if not seed.dtype.is_integer or seed.shape.as_list() not in ([], [2]):
-        raise refusal
-    return tf.stack([tf.zeros_like(seed), seed]) if seed.shape.rank == 0 else seed
-
-
-def _check_count(name, value):
+def check_count(name, value):
     if not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(f"{name}={value!r}: give an integer of at least 1")
 
 
 def _check_starts(clean_start_probability, restarts):
-    _check_count("restarts", restarts)
+    check_count("restarts", restarts)
     if not 0 <= clean_start_probability <= 1:
         raise ValueError(f"clean_start_probability={clean_start_probability}: give 0 to 1")
 
 
-def _check_settings(num_steps, step_size, loss_scale, compiled):
-    _check_count("num_steps", num_steps)
+def check_settings(num_steps, step_size, loss_scale, compiled):
+    check_count("num_steps", num_steps)
     if step_size is not None and not (math.isfinite(step_size) and step_size >= 0):
         raise ValueError(f"step_size={step_size}: give a number of at least 0, such as 1/255")
     if not (math.isfinite(loss_scale) and loss_scale > 0):

@@ -1,10 +1,12 @@
 """What an attacker may do to an image: a norm, a radius and the range of valid pixels.
 
     threat = ThreatModel(epsilon=4 / 255)                 # L-infinity, pixels in [0, 1]
+    threat = ThreatModel("l2", epsilon=0.5)               # Euclidean, over all pixels and channels
     start = images + threat.random_start(images, seed)    # may leave [0, 1]
     adversarial = threat.project(images, start)           # nearest allowed images
 
-All sizes are in the pixel units of `bounds`: 4 / 255 is four of 255 grey levels.
+All sizes are in the pixel units of `bounds`: 4 / 255 is four of 255 grey levels, and an L2 radius
+of 0.5 is one pixel's channel changed by half of the range.
 """
 
 import dataclasses
@@ -13,13 +15,25 @@ from typing import Callable, NamedTuple, Tuple
 
 import tensorflow as tf
 
+from sat_tf.attacks import draws
+
 
 class _Geometry(NamedTuple):
-    """What one norm means: project(images, adversarial, epsilon) onto its ball, a noise draw
-    noise(images, seed, epsilon) from that ball, and the unit step ascent(gradient)."""
+    """What one norm means: the size(change) [batch] of it, project(images, adversarial, epsilon)
+    onto its ball, a noise draw noise(images, seed, epsilon) from that ball, and the unit step
+    ascent(gradient)."""
+    size: Callable
     project: Callable
     noise: Callable
     ascent: Callable
+
+
+def _over_pixels(images):
+    return list(range(1, images.shape.rank))
+
+
+def _linf_size(change):
+    return tf.reduce_max(tf.abs(change), _over_pixels(change))
 
 
 def _linf_project(images, adversarial, epsilon):
@@ -27,12 +41,42 @@ def _linf_project(images, adversarial, epsilon):
 
 
 def _linf_noise(images, seed, epsilon):
-    return tf.random.stateless_uniform(tf.shape(images), seed, -epsilon, epsilon, images.dtype)
+    return draws.uniform(images, seed, -epsilon, epsilon)
+
+
+def _l2_size(change):
+    return tf.sqrt(tf.reduce_sum(tf.square(change), _over_pixels(change)))
+
+
+def _l2_unit(change):
+    """Returns each example's change at length 1, or 0 where there is none."""
+    # Divided by its largest part first, so that the squares of small gradients do not vanish.
+    axes = _over_pixels(change)
+    change = tf.math.divide_no_nan(change, tf.reduce_max(tf.abs(change), axes, keepdims=True))
+    length = tf.sqrt(tf.reduce_sum(tf.square(change), axes, keepdims=True))
+    return tf.math.divide_no_nan(change, length)
+
+
+def _l2_project(images, adversarial, epsilon):
+    change = adversarial - images
+    length = tf.sqrt(tf.reduce_sum(tf.square(change), _over_pixels(change), keepdims=True))
+    return images + change * tf.minimum(1.0, tf.math.divide_no_nan(epsilon, length))
+
+
+def _l2_noise(images, seed, epsilon):
+    direction_seed, share_seed = draws.split(seed)
+    direction = _l2_unit(draws.normal(images, direction_seed))
+    one_each = tf.reshape(images, [tf.shape(images)[0], -1])[:, 0]
+    share = draws.uniform(one_each, share_seed, 0.0, 1.0)
+    share **= 1 / tf.cast(tf.size(images[0]), images.dtype)  # as the volume grows with the radius
+    return epsilon * direction * tf.reshape(share, [-1] + [1] * (images.shape.rank - 1))
 
 
 _GEOMETRIES = {
-    "linf": _Geometry(_linf_project, _linf_noise, tf.sign),
+    "linf": _Geometry(_linf_size, _linf_project, _linf_noise, tf.sign),
+    "l2": _Geometry(_l2_size, _l2_project, _l2_noise, _l2_unit),
 }
+NORMS = tuple(_GEOMETRIES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +84,9 @@ class ThreatModel:
     """The allowed changes to an image.
 
     Attributes:
-      norm: name of the norm that measures a change; "linf" bounds every pixel by itself.
-      epsilon: radius of the ball, from 0 to the width of `bounds`.
+      norm: name of the norm that measures a change; "linf" bounds every channel of every pixel by
+        itself, "l2" the root of the sum of their squares.
+      epsilon: radius of the ball, 0 or more; for "linf" at most the width of `bounds`.
       bounds: lowest and highest valid pixel value.
     Raises: ValueError for an unknown norm, and for bounds or an epsilon out of range.
     Reference: Madry et al., 2018, section 2.1, https://arxiv.org/abs/1706.06083.
@@ -56,14 +101,23 @@ class ThreatModel:
         low, high = self.bounds
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise ValueError(f"bounds={self.bounds}: give (low, high), finite, low < high")
-        if not 0 <= self.epsilon <= high - low:
+        if self.norm == "l2" and not (math.isfinite(self.epsilon) and self.epsilon >= 0):
+            raise ValueError(f"epsilon={self.epsilon}: give a number of at least 0, such as 0.5")
+        if self.norm == "linf" and not 0 <= self.epsilon <= high - low:
             raise ValueError(f"epsilon={self.epsilon}: give a number from 0 to {high - low:g}, in "
                              f"the units of pixels in [{low:g}, {high:g}], such as 4/255")
         object.__setattr__(self, "epsilon", float(self.epsilon))
         object.__setattr__(self, "bounds", (float(low), float(high)))
 
+    def size(self, images, adversarial):
+        """Returns how far `adversarial` is from `images` in the norm, float32 [batch]."""
+        return _GEOMETRIES[self.norm].size(adversarial - images)
+
     def project(self, images, adversarial):
-        """Returns the allowed images nearest to `adversarial`.
+        """Returns allowed images close to `adversarial`.
+
+        They are the nearest in the ball, then the nearest of those in `bounds`; for "linf" that is
+        the nearest allowed image, for "l2" it may not quite be.
 
         Args:
           images: float32 [batch, height, width, channels] in `bounds`; centres of the balls.
@@ -74,18 +128,19 @@ class ThreatModel:
         return tf.clip_by_value(nearest, *self.bounds)
 
     def random_start(self, images, seed):
-        """Returns noise from the ball (for L-infinity, uniform), not yet fitted to `bounds`.
+        """Returns noise drawn uniformly from the ball, not yet fitted to `bounds`.
 
         Args:
           images: float32 [batch, height, width, channels]; only shape and dtype are used.
-          seed: int32 or int64 [2]; the noise is a pure function of it.
+          seed: int32 or int64 [2], or [batch, 2] with one for each example; the noise is a pure
+            function of it.
         Returns: float32, the shape of `images`, of norm at most epsilon.
         """
         noise = _GEOMETRIES[self.norm].noise(images, seed, self.epsilon)
         return tf.ensure_shape(noise, images.shape)
 
     def ascent_direction(self, gradient):
-        """Returns the unit step along which a loss with this `gradient` grows fastest."""
+        """Returns the step of unit size along which a loss with this `gradient` grows fastest."""
         return _GEOMETRIES[self.norm].ascent(gradient)
 
 

@@ -14,8 +14,7 @@ LABELS = np.array([0, 1, 2, 0, 1], "int32")
 WEIGHTS = np.random.RandomState(1).randn(108, 3).astype("float32")
 
 # table row -> names of that row to run
-EXAMPLES = {"clean": ["clean"], "fgsm": ["fgsm"], "pgd-N": ["pgd-1", "pgd-12"],
-            "pgd-NxR": ["pgd-3x2"]}
+EXAMPLES = {"clean": ["clean"], "fgsm": ["fgsm"], "pgd-N[xR]": ["pgd-1", "pgd-12", "pgd-3x2"]}
 
 
 def logits_fn(images):
@@ -49,19 +48,21 @@ def test_zero_epsilon_returns_the_images(name):
 
 
 def test_names_carry_steps_and_restarts():
-    keywords = attacks.create("pgd-50x10", epsilon=EPSILON, step_size=1 / 255, compiled="loop",
-                              loss_scale=128.0).keywords
-    assert keywords == {"num_steps": 50, "restarts": 10, "epsilon": EPSILON, "step_size": 1 / 255,
-                        "compiled": "loop", "loss_scale": 128.0}
-    assert attacks.create("pgd-7", epsilon=EPSILON).keywords["step_size"] is None  # the rule
-    assert "step_size" not in attacks.create("fgsm", epsilon=EPSILON, step_size=0.5).keywords
+    attack = attacks.create("pgd-50x10", epsilon=0.5, norm="l2", compiled="loop")
+    assert (attack.num_steps, attack.runs, attack.compiled) == (50, 10, "loop")
+    assert attack.threat == attacks.ThreatModel("l2", epsilon=0.5)
+    assert attacks.create("pgd-7", epsilon=EPSILON).runs == 1
+    one_step = attacks.create("fgsm", epsilon=EPSILON, step_size=0.5)
+    np.testing.assert_array_equal(  # its step is epsilon
+        one_step(logits_fn, IMAGES, LABELS, 0),
+        attacks.fgsm(logits_fn, IMAGES, LABELS, epsilon=EPSILON))
 
 
 @pytest.mark.parametrize("name", [
     "", "pgd", "pgd-", "pgd-0", "pgd-05", "pgd-1.5", "pgd-10x", "PGD-10", "pgd-10x0", "pgd--1",
     "pgd-N", "xpgd-10", "pgd-10 ", "autoattack"])
 def test_unknown_names_are_refused_with_the_known_ones(name):
-    expected = re.escape(f"unknown attack {name!r}: allowed are clean, fgsm, pgd-N, pgd-NxR")
+    expected = re.escape(f"unknown attack {name!r}: allowed are clean, fgsm, pgd-N[xR]")
     with pytest.raises(ValueError, match=expected):
         attacks.create(name, epsilon=EPSILON)
 

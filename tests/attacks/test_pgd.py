@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from sat_tf.attacks import COMPILED_FORMS, compiled_form, cross_entropy, default_step_size
-from sat_tf.attacks import fgsm, pgd
+from sat_tf.attacks import fgsm, pgd, pgd_search
 
 pytestmark = pytest.mark.smoke
 
@@ -488,3 +488,47 @@ def test_values_out_of_range_are_refused_by_name(settings, message):
                  "epsilon": EPSILON, "num_steps": 1, **settings}
     with pytest.raises(ValueError, match=message):
         pgd(**arguments)
+
+
+# What an example has to survive.
+
+def stretch(images):
+    """Class 1 only between the greys 0.5 and 0.6; further on, an iterate is right again."""
+    grey = tf.reduce_mean(images, [1, 2, 3])
+    return 100 * tf.stack([tf.zeros_like(grey), 0.05 - tf.abs(grey - 0.55), grey - 100], -1)
+
+
+@pytest.mark.parametrize("loss, robust_if, grey", [
+    (lambda logits, labels: logits[:, 2], "final", 0.7),  # rises with grey
+    (lambda logits, labels: logits[:, 2], "best_loss", 0.7),
+    (lambda logits, labels: logits[:, 2], "any_iterate", 0.55),
+    (lambda logits, labels: -tf.abs(logits[:, 2] + 10000 - 58), "final", 0.7),  # rises up to 0.58
+    (lambda logits, labels: -tf.abs(logits[:, 2] + 10000 - 58), "best_loss", 0.55),
+])
+def test_the_iterate_that_is_judged(loss, robust_if, grey):
+    search = pgd_search(epsilon=0.5, num_steps=2, step_size=0.15, random_start=False,
+                        robust_if=robust_if, loss=loss)
+    found = search(stretch, tf.fill([3, 2, 2, 3], 0.4), tf.zeros([3], tf.int32), 0)
+    np.testing.assert_allclose(found, grey, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_with_a_seed_for_each_example_its_result_depends_on_no_other(logits_fn, norm):
+    search = pgd_search(epsilon=0.1, num_steps=3, restarts=2, norm=norm)
+    seeds = tf.constant([[1, number] for number in range(6)], tf.int64)
+    whole = search(logits_fn, IMAGES, LABELS, seeds).numpy()
+    order = [4, 0, 3]
+    part = search(logits_fn, IMAGES[order], LABELS[order], tf.gather(seeds, order))
+    np.testing.assert_allclose(part, whole[order], atol=1e-6)
+    assert len(np.unique((whole - IMAGES)[:, 0, 0, 0])) > 1
+
+
+def test_l2_reaches_the_closed_form_on_a_linear_model():
+    pair = TEMPLATES[:, :2]
+    gap = (pair[:, 1] - pair[:, 0]).reshape(8, 8, 3)
+    images = np.full((6, 8, 8, 3), 0.5, "float32")
+    found = pgd(lambda x: tf.reshape(x, [-1, 192]) @ pair, images, np.zeros(6, "int32"), 1,
+                epsilon=0.4, num_steps=10, step_size=0.2, norm="l2")
+    np.testing.assert_allclose(
+        found.numpy() - images, np.broadcast_to(0.4 * gap / np.linalg.norm(gap), images.shape),
+        atol=1e-5)

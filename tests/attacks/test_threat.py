@@ -50,10 +50,49 @@ def test_it_is_frozen_and_keeps_plain_numbers():
 
 
 @pytest.mark.parametrize("settings, message", [
-    ({"norm": "l2"}, "norm='l2': known norms are linf"), ({"epsilon": -1e-9}, "epsilon=-1e-09"),
+    ({"norm": "l3"}, "norm='l3': known norms are linf, l2"), ({"epsilon": -1e-9}, "epsilon=-1e-09"),
     ({"epsilon": 4}, "epsilon=4: .*4/255"), ({"epsilon": float("nan")}, "epsilon=nan"),
     ({"epsilon": float("inf")}, "epsilon=inf"), ({"bounds": (1, 0)}, r"bounds=\(1, 0\)"),
     ({"bounds": (0, float("inf"))}, "bounds=")], ids=str)
 def test_values_out_of_range_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         ThreatModel(**{"epsilon": 0.1, **settings})
+
+
+def test_l2_projects_to_the_ball_and_leaves_what_is_inside():
+    threat = ThreatModel("l2", epsilon=0.5)
+    images = np.full((2, 2, 2, 3), 0.5, "float32")
+    far, near = images.copy(), images.copy()
+    far[:, 0, 0, 0] += 3.0
+    near[:, 0, 0, :2] += np.float32([0.2, -0.3])
+    images, far, near = map(tf.constant, (images, far, near))
+    np.testing.assert_allclose(threat.size(images, threat.project(images, far)), 0.5, rtol=1e-6)
+    np.testing.assert_allclose(threat.project(images, far)[:, 0, 0, 0], 1.0)
+    np.testing.assert_array_equal(threat.project(images, near), near)
+    np.testing.assert_allclose(threat.size(images, near), np.sqrt(0.13), rtol=1e-6)
+
+
+def test_l2_noise_fills_the_ball_as_its_volume_does():
+    threat = ThreatModel("l2", epsilon=2.0)
+    noise = threat.random_start(tf.zeros([4000, 1, 1, 3]), tf.constant([1, 2]))
+    length = np.linalg.norm(noise.numpy().reshape(-1, 3), axis=1)
+    assert length.max() <= 2.0
+    np.testing.assert_allclose((length < 1.0).mean(), 1 / 8, atol=0.02)  # half the radius
+    np.testing.assert_allclose(noise.numpy().mean(0), 0, atol=0.05)
+
+
+def test_l2_steps_have_unit_length_however_small_the_gradient():
+    gradient = tf.concat([1e-25 * tf.ones([1, 2, 2, 3]), tf.zeros([1, 2, 2, 3])], 0)
+    step = ThreatModel("l2", epsilon=1.0).ascent_direction(gradient).numpy()
+    np.testing.assert_allclose(np.linalg.norm(step.reshape(2, -1), axis=1), [1.0, 0.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_noise_with_a_seed_for_each_example_depends_on_no_other_example(norm):
+    threat = ThreatModel(norm, epsilon=0.5)
+    seeds = tf.constant([[0, 5], [0, 6], [7, 5]], tf.int64)
+    noise = threat.random_start(tf.zeros([3, 4, 4, 3]), seeds).numpy()
+    assert len(np.unique(noise[:, 0, 0, 0])) == 3
+    order = [2, 0]
+    again = threat.random_start(tf.ones([2, 4, 4, 3]), tf.gather(seeds, order))
+    np.testing.assert_array_equal(again, noise[order])

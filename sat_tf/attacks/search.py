@@ -1,0 +1,166 @@
+"""An attack as a search that every example makes by itself.
+
+    search = apgd("ce", epsilon=8 / 255)                     # a Search
+    adversarial = search(logits_fn, images, labels, seed)    # like any other attack
+
+A search is a first state and a step from one state to the next.  What becomes of an example
+depends on its own image, label and seed alone, so whoever runs the search may stop an example
+that is broken, put another in its place, and go on later from a state that was saved;
+`sat_tf.lanes` does.  Called as a function, a search runs to its end on a batch as it is.
+"""
+
+import dataclasses
+import math
+from typing import Callable, Dict, NamedTuple
+
+import tensorflow as tf
+
+from sat_tf.attacks import draws
+from sat_tf.attacks.losses import class_indices, cross_entropy
+from sat_tf.attacks.threat import ThreatModel, images_within
+
+COMPILED_FORMS = ("none", "step", "loop")
+
+State = Dict[str, tf.Tensor]  # each [batch, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """An attack, one example like the other.
+
+    Attributes:
+      begin: (logits_fn, images, labels, seed [batch, 2] or [2], run int32 [batch]) -> State.  The
+        state holds what the search is to return, "adversarial", float32, the shape of `images`;
+        and, where `stops`, "broken", bool [batch].  All randomness comes from seed and run.
+      step: (logits_fn, images, labels, state, index int32 [batch]) -> State; `index` counts the
+        steps that an example has made in this run.  May be compiled by XLA, so it draws nothing.
+      num_steps: steps of one run.
+      threat: the ThreatModel that "adversarial" obeys at all times.
+      runs: how many times to begin, for as long as no run has broken the example: restarts, times
+        targets where the attack has targets.
+      stops: whether a run may be over earlier, where "broken" says that "adversarial" is
+        misclassified; the state is then left alone.
+      compiled: one of COMPILED_FORMS: "none" for a plain graph loop; "step" for a graph loop over
+        one XLA-compiled step; "loop" for the whole loop in one XLA program.
+    """
+    begin: Callable
+    step: Callable
+    num_steps: int
+    threat: ThreatModel
+    runs: int = 1
+    stops: bool = False
+    compiled: str = "none"
+
+    def __call__(self, logits_fn, images, labels, seed) -> tf.Tensor:
+        """Returns float32, the shape of `images`: where every run ends, or the best of several.
+
+        With several runs, each example's result is its first misclassified one, else the one of the
+        highest cross-entropy.  The arguments are those of `pgd`, and so is what is raised.
+        """
+        images, labels = images_within(images, self.threat.bounds), class_indices(labels)
+        seed = draws.as_seed(seed)
+
+        def attack(run):
+            state = self.begin(logits_fn, images, labels, seed, tf.zeros_like(labels) + run)
+            return self.advance(logits_fn, images, labels, state, tf.zeros_like(labels),
+                                self.num_steps)[0]["adversarial"]
+
+        found = attack(0) if self.runs == 1 else self._strongest(logits_fn, attack, images, labels)
+        return tf.stop_gradient(found)
+
+    def advance(self, logits_fn, images, labels, state, index, count):
+        """Returns state and index after at most `count` further steps of each example."""
+        def step(values, images, labels):
+            state, index = values
+            new = self.step(logits_fn, images, labels, state, index)
+            goes_on = index < self.num_steps
+            if self.stops:
+                goes_on &= ~state["broken"]
+                new = {name: select(goes_on, new[name], old) for name, old in state.items()}
+            return new, index + tf.cast(goes_on, index.dtype)
+
+        goes_on = None
+        if self.stops:
+            def goes_on(values):
+                state, index = values
+                return tf.reduce_any((index < self.num_steps) & ~state["broken"])
+        return repeat(step, count, self.compiled, goes_on)((state, index), images, labels)
+
+    def through(self, transform) -> "Search":
+        """Returns the same search, to which every logits_fn looks as transform(logits_fn).
+
+        For attacks by another derivative, or made on another network.
+        """
+        return dataclasses.replace(
+            self,
+            begin=lambda logits_fn, *arguments: self.begin(transform(logits_fn), *arguments),
+            step=lambda logits_fn, *arguments: self.step(transform(logits_fn), *arguments))
+
+    def _strongest(self, logits_fn, attack, images, labels):
+        def body(run, best, best_loss, best_broken):
+            adversarial = attack(run)
+            verdict = judge(logits_fn, adversarial, labels)
+            better = ~best_broken & (verdict.broken | (verdict.loss > best_loss))
+            return (run + 1, select(better, adversarial, best),
+                    tf.where(better, verdict.loss, best_loss), best_broken | verdict.broken)
+
+        nothing = tf.zeros_like(labels, tf.float32)
+        return tf.while_loop(
+            lambda run, *_: run < self.runs, body,
+            (tf.constant(0), images, nothing - math.inf, nothing > 0),
+            parallel_iterations=1, maximum_iterations=self.runs)[1]
+
+
+class Verdict(NamedTuple):
+    """What a network says of images, each [batch].
+
+    `broken`: misclassified, or not finite, so that the caller gets to see it; `finite`: whether
+    all logits are; `loss`: cross-entropy, float32; `predicted`: int32.
+    """
+    broken: tf.Tensor
+    finite: tf.Tensor
+    loss: tf.Tensor
+    predicted: tf.Tensor
+
+
+def judge(logits_fn, images, labels) -> Verdict:
+    """Returns the Verdict on images of these labels; the arguments are those of `pgd`."""
+    logits = tf.cast(logits_fn(images), tf.float32)
+    predicted = tf.argmax(logits, -1, tf.int32)
+    finite = tf.reduce_all(tf.math.is_finite(logits), -1)
+    loss = tf.ensure_shape(cross_entropy(logits, labels), labels.shape)
+    return Verdict((predicted != labels) | ~finite, finite, loss, predicted)
+
+
+def misclassified(logits, labels):
+    """Returns bool [batch]: whether another class has the highest logit, or one is not finite."""
+    return (tf.argmax(logits, -1, tf.int32) != labels) | ~tf.reduce_all(
+        tf.math.is_finite(logits), -1)
+
+
+def select(condition, chosen, other):
+    """Returns `chosen` for the examples where `condition`, bool [batch], holds, else `other`."""
+    shape = tf.concat([tf.shape(condition), [1] * (other.shape.rank - 1)], 0)
+    return tf.ensure_shape(tf.where(tf.reshape(condition, shape), chosen, other), other.shape)
+
+
+def repeat(step, count, compiled, goes_on=None):
+    """Returns (values, images, labels) -> values after `count` steps, in the form asked for.
+
+    Args:
+      step: (values, images, labels) -> values, of the same structure and shapes.
+      count: how many.
+      compiled: one of COMPILED_FORMS.
+      goes_on: values -> bool scalar, False where further steps would change nothing; or None.
+    """
+    # No AutoGraph of our own: logits_fn is traced in the same way in every form.
+    if compiled == "step":
+        step = tf.function(step, jit_compile=True, autograph=False)
+
+    def loop(values, images, labels):
+        return tf.while_loop(
+            lambda index, values: (index < count) & goes_on(values) if goes_on else index < count,
+            lambda index, values: (index + 1, step(values, images, labels)),
+            (tf.constant(0), values), parallel_iterations=1, maximum_iterations=count)[1]
+
+    return tf.function(loop, jit_compile=True, autograph=False) if compiled == "loop" else loop
