@@ -19,6 +19,10 @@ class NonFinite(RunFailure, ValueError):
     """A network's outputs are NaN or infinite, so that there is nothing to report."""
 
 
+class NotTrustworthy(RunFailure):
+    """What was found while measuring says that the number would not mean what it seems to."""
+
+
 def look_up(table: dict, kind: str, name):
     """Returns table[name]; ValueError lists the known names."""
     if name not in table:

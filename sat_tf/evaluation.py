@@ -10,13 +10,35 @@ model again and again, as after each epoch, keep one `Evaluator`: it traces only
 """
 
 import dataclasses
-from typing import Dict
+from typing import Any, Dict
 
+import numpy as np
 import tensorflow as tf
 
-from sat_tf import seeds
-from sat_tf.attacks import class_indices
-from sat_tf.errors import NonFinite
+from sat_tf.attacks import Ensemble, Search
+from sat_tf.evaluation_progress import Progress
+from sat_tf.lanes import Lanes, Stream
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of the examples under one attack.
+
+    Attributes:
+      attacked: bool [examples]; those classified correctly, and for a later stage of an ensemble
+        those that the stages before had not broken.
+      broken: bool [examples], which of these are misclassified now.
+      loss: float32 [examples], cross-entropy of the attack's result; NaN where not attacked.
+      predicted: int32 [examples], class of the attack's result; of the image where not attacked.
+      seconds: that it took.
+      stages: of an ensemble, its attacks' outcomes by name.
+    """
+    attacked: np.ndarray
+    broken: np.ndarray
+    loss: np.ndarray
+    predicted: np.ndarray
+    seconds: float
+    stages: "Dict[str, Outcome]" = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +49,16 @@ class Result:
       examples: number of examples, padding left out.
       correct: attack name -> examples classified correctly, clean and after that attack;
         "clean" always among them, and first.
+      outcomes: attack name -> Outcome; that of "clean" says what the images themselves are taken for.
+      images, labels: NumPy arrays of the first examples, as many as were to be kept.
+      adversarial: attack name -> its results on these; the images themselves where not attacked.
     """
     examples: int
     correct: Dict[str, int]
+    outcomes: Dict[str, Outcome] = dataclasses.field(default_factory=dict, compare=False)
+    images: Any = dataclasses.field(default=None, compare=False)
+    labels: Any = dataclasses.field(default=None, compare=False)
+    adversarial: Dict[str, np.ndarray] = dataclasses.field(default_factory=dict, compare=False)
 
     @property
     def clean_accuracy(self) -> float:
@@ -42,71 +71,121 @@ class Result:
         return {name: count / self.examples
                 for name, count in self.correct.items() if name != "clean"}
 
+    def survives(self, name) -> np.ndarray:
+        """Returns bool [examples]: classified correctly both as it is and after that attack."""
+        return ~self.outcomes["clean"].broken & ~self.outcomes[name].broken
+
+    @property
+    def worst_case_accuracy(self) -> float:
+        """Fraction of the examples classified correctly after every attack."""
+        return np.mean(np.all([self.survives(name) for name in self.correct], axis=0)).item()
+
 
 class Evaluator:
     """Counts the examples classified correctly, before and after each attack.
 
-    An example is robust if it is correct both clean and on the attack's result, which is the
-    last iterate or, with restarts, a misclassified last iterate where there is one.  The noise
-    of a batch comes from (seed, batch index, replica id): every attack gets the same, and
-    results with random starts depend on the batch size and the number of replicas.
+    An example is robust if it is correct both clean and on the attack's result, which of several
+    runs (restarts, targets) is a misclassified one where there is one.  Examples misclassified when
+    clean are not attacked; of the others each leaves an attack as soon as it is broken, and its
+    place is taken by another.  An example's noise comes from (seed, its place in the data set): it
+    depends on neither the batch size, nor the replicas, nor what became of other examples.
 
-    There is one graph for each attack, traced on the first batch and kept.  (TensorFlow never
-    frees a graph that holds a custom gradient, as swish has: tracing anew for every evaluation
-    would cost memory as well as time.)  Variables are read when a batch runs.
+    Graphs are traced on first use and kept.  (TensorFlow never frees a graph that holds a custom
+    gradient, as swish has: tracing anew for every evaluation would cost memory as well as time.)
+    Variables are read when a batch runs.
     """
 
-    def __init__(self, logits_fn, attacks, *, seed, strategy=None):
+    def __init__(self, logits_fn, attacks, *, seed, strategy=None, drop=True, keep=0):
         """Prepares to attack one model.
 
         Args:
           logits_fn: float32 [batch, height, width, channels] -> floating [batch, num_classes].
-          attacks: name -> attack, or None for "clean", which is counted in any case.
+          attacks: name -> attack, or None for "clean", which is counted in any case.  A Search, an
+            Ensemble, or any function of (logits_fn, images, labels, seed [batch, 2]).  Stages of
+            ensembles are attacks of their names: what both ask for is done once.
           seed: integer.
           strategy: the tf.distribute strategy that runs it; None means the current one.
+          drop: False goes on attacking what is broken, to show what that costs; the counts are the
+            same.
+          keep: of how many first examples the result holds images and adversarial images.
         Raises: ValueError for an attack that is None but not called "clean".
         """
-        attacks = {"clean": None, **attacks}
-        for name, attack in attacks.items():
+        self._attacks = {"clean": None, **attacks}
+        for name, attack in self._attacks.items():
             if (attack is None) != (name == "clean"):
                 raise ValueError(f"attack {name!r} is {attack!r}: None and 'clean' go together")
+        self._logits_fn, self._seed, self._drop, self._keep = logits_fn, seed, drop, keep
         self._strategy = strategy or tf.distribute.get_strategy()
-        self._counters = {name: _counter(logits_fn, attack, seed, self._strategy)
-                          for name, attack in attacks.items()}
+        self._searches, self._lanes = _searches(self._attacks), {}
 
-    def __call__(self, batches, *, on_batch=None) -> Result:
+    def __call__(self, batches, *, on_batch=None, state=None) -> Result:
         """Evaluates over a data set.
 
         Args:
           batches: tf.data.Dataset of (images float32, labels integer [batch], mask bool
             [batch]) with one batch size; the mask is False on examples that pad the last one.
-          on_batch: called after every batch as on_batch(attack_name, done, total), `total` None
-            while it is not known; what it raises ends the evaluation.
+          on_batch: called again and again as on_batch(attack_name, done, total), in examples,
+            `total` None while it is not known; what it raises ends the evaluation.
+          state: an `evaluation_progress.StateFile`, from which an evaluation that was cut short goes
+            on; or None.
         Raises: ValueError for no examples, and for logits that are not finite.
         """
-        # In its scope wherever the caller is: the scope is a part of what decides on a retrace.
-        with self._strategy.scope():
-            return self._count(batches, on_batch)
+        progress = Progress(on_batch, state, self._keep)
+        clean = self._attack("clean", batches, None, progress)
+        if not len(clean.broken):
+            raise ValueError("no examples to evaluate")
+        outcomes = {"clean": clean}
+        for name, attack in self._attacks.items():
+            if isinstance(attack, Ensemble):
+                outcomes[name] = self._ensemble(attack, batches, clean, progress)
+            elif attack is not None:
+                outcomes[name] = self._attack(name, batches, ~clean.broken, progress)
+        progress.finish()
+        correct = {name: int((~clean.broken & ~outcome.broken).sum())
+                   for name, outcome in outcomes.items()}
+        kept = {what: progress.kept("clean", what) for what in ("images", "labels")}
+        return Result(len(clean.broken), correct, outcomes, **{
+            what: None if values is None else values[:len(clean.broken)]
+            for what, values in kept.items()}, adversarial=_kept(outcomes, progress))
 
-    def _count(self, batches, on_batch):
-        distributed = self._strategy.experimental_distribute_dataset(batches)
-        total, correct = _length(batches), {}
-        for name, count_batch in self._counters.items():
-            counts, done = [0, 0, 0], 0
-            for batch in distributed:
-                new = count_batch(*batch, tf.constant(done, tf.int64)).numpy().tolist()
-                counts = [old + more for old, more in zip(counts, new)]
-                done += 1
-                if on_batch:
-                    on_batch(name, done, total)
-            examples, correct[name], not_finite = counts
-            if not examples:
-                raise ValueError("no examples to evaluate")
-            if not_finite:
-                raise NonFinite(f"the logits of {not_finite} of {examples} examples are not "
-                                 f"finite ({name}): there is no accuracy to report")
-            total = done
-        return Result(examples, correct)
+    def _ensemble(self, ensemble, batches, clean, progress):
+        standing = ~clean.broken
+        stages, loss, predicted = {}, np.full(len(standing), np.nan, np.float32), clean.predicted
+        for name in ensemble.stages:
+            asked = standing if self._drop else ~clean.broken
+            stage = self._attack(name, batches, asked, progress)
+            stages[name] = dataclasses.replace(
+                stage, attacked=stage.attacked & asked, broken=stage.broken & asked)
+            further = standing & ~(stage.loss <= loss)  # where there is no loss yet, any is further
+            loss = np.where(further, stage.loss, loss)
+            predicted = np.where(standing, stage.predicted, predicted)
+            standing = standing & ~stage.broken
+        return Outcome(~clean.broken, ~clean.broken & ~standing, loss, predicted,
+                       sum(stage.seconds for stage in stages.values()), stages)
+
+    def _attack(self, name, batches, wanted, progress):
+        """Runs one attack on the examples wanted that it was not yet run on."""
+        left, taken, snapshot = progress.begin(name, wanted)
+        if left is None or left.any():
+            lanes = self._lanes_of(name, batches)
+            stream = Stream(batches.as_numpy_iterator(), left, taken)
+            for finished in lanes.run(stream, snapshot):
+                progress.add(name, finished, stream.taken, lanes.snapshot)
+        progress.end(name)
+        columns = progress.columns(name)
+        return Outcome(
+            columns["attacked"].copy(), columns["broken"].copy(), columns["loss"].copy(),
+            np.where(columns["attacked"], columns["predicted"],
+                     progress.columns("clean")["predicted"]), columns["seconds"])
+
+    def _lanes_of(self, name, batches):
+        if name not in self._lanes:
+            replicas = self._strategy.num_replicas_in_sync
+            size = next((len(mask) for *_, mask in batches.take(1).as_numpy_iterator()), 1)
+            self._lanes[name] = Lanes(
+                self._searches[name], self._logits_fn, seed=self._seed, strategy=self._strategy,
+                size=-(-size // replicas) * replicas, drop=self._drop)
+        return self._lanes[name]
 
 
 def evaluate(logits_fn, batches, attacks, *, seed, strategy=None, on_batch=None) -> Result:
@@ -115,36 +194,38 @@ def evaluate(logits_fn, batches, attacks, *, seed, strategy=None, on_batch=None)
     return evaluator(batches, on_batch=on_batch)
 
 
-def _counter(logits_fn, attack, seed, strategy):
-    """Returns (images, labels, mask, batch index) -> int64 [examples, correct, not finite]."""
-    def count(images, labels, mask, index):
-        labels = class_indices(labels)
-        is_correct, is_finite = _judge(logits_fn(images), labels)
-        if attack is not None:
-            replica_seed = seeds.replica_seed(seed, seeds.EVALUATION_ATTACK, index)
-            attacked = attack(logits_fn, images, labels, replica_seed)
-            still_correct, still_finite = _judge(logits_fn(attacked), labels)
-            is_correct, is_finite = is_correct & still_correct, is_finite & still_finite
-        return tf.stack([tf.math.count_nonzero(mask & condition, dtype=tf.int64)
-                         for condition in (mask, is_correct, ~is_finite)])
-
-    @tf.function(autograph=False)
-    def count_batch(images, labels, mask, index):
-        per_replica = strategy.run(count, (images, labels, mask, index))
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
-
-    return count_batch
+def _searches(attacks):
+    """Returns {name: Search} of all attacks and stages."""
+    found = {}
+    for name, attack in attacks.items():
+        for stage, search in (attack.stages if isinstance(attack, Ensemble) else
+                              {name: attack}).items():
+            found.setdefault(stage, search if isinstance(search, Search) else _in_one_go(search))
+    return found
 
 
-def _judge(logits, labels):
-    """Whether each example is classified correctly, and whether its logits are finite."""
-    logits = tf.cast(logits, tf.float32)
-    return (tf.argmax(logits, -1, tf.int32) == labels,
-            tf.reduce_all(tf.math.is_finite(logits), -1))
+def _in_one_go(attack):
+    """Returns any attack, or None for none, as a Search that has its result from the beginning."""
+    def begin(logits_fn, images, labels, seed, run):
+        return {"adversarial": images if attack is None else attack(
+            logits_fn, images, labels, seed)}
+
+    return Search(begin, step=None, num_steps=0, threat=None)
 
 
-def _length(batches):
-    try:
-        return len(batches)
-    except TypeError:  # not known before the first pass
-        return None
+def _kept(outcomes, progress):
+    """Returns {attack: its results on the examples that are kept}; {} where none are."""
+    images = progress.kept("clean", "images")
+    if images is None:
+        return {}
+    kept = {}
+    for name, outcome in outcomes.items():
+        results = progress.kept(name, "adversarial")
+        kept[name] = (images if results is None else results)[:len(outcome.broken)].copy()
+        for stage, part in outcome.stages.items():  # whoever has broken an example shows it
+            results = progress.kept(stage, "adversarial")
+            shown = part.broken[:len(kept[name])] | (
+                part.attacked & ~outcome.broken)[:len(kept[name])]
+            if results is not None:
+                kept[name][shown] = results[:len(kept[name])][shown]
+    return kept

@@ -25,3 +25,14 @@ def replica_seed(seed: int, stream: int, number) -> tf.Tensor:
     replica = tf.distribute.get_replica_context().replica_id_in_sync_group
     return tf.random.experimental.stateless_fold_in(
         stream_seed(seed, stream, number), tf.cast(replica, tf.int64))
+
+
+def example_seeds(seed: int, stream: int, numbers) -> tf.Tensor:
+    """Returns int64 [batch, 2], one for each example, whatever its batch.
+
+    Args:
+      seed, stream: as in `stream_seed`.
+      numbers: integer [batch], the examples' places in their data set.
+    """
+    numbers = tf.cast(numbers, tf.int64)
+    return tf.stack([tf.zeros_like(numbers) + (seed * 8 + stream), numbers], -1)

@@ -1,14 +1,18 @@
 """Evaluation: exact counts, on models whose answers are known beforehand."""
 
+import dataclasses
 import functools
 import gc
+import os
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import tiny
 from sat_tf import attacks
 from sat_tf.evaluation import Evaluator, Result, evaluate
+from sat_tf.evaluation_progress import StateFile
 
 pytestmark = pytest.mark.smoke
 
@@ -84,10 +88,10 @@ def test_traces_grow_neither_with_batches_nor_with_steps(mirrored):
         logits_fn = counting(threshold)
         evaluate(logits_fn, padded_batches(batch_size=batch_size),
                  named(f"pgd-{steps}", "fgsm"), seed=0)
-        assert logits_fn.calls == 1 + 3 + 3  # clean; clean, attack, result of each attack
+        assert logits_fn.calls == 1 + 2 + 2  # clean; attack and result of each attack
     logits_fn = counting(threshold)
     evaluate(logits_fn, padded_batches(batch_size=2), named("pgd-5"), seed=0, strategy=mirrored)
-    assert logits_fn.calls == 2 * (1 + 3)
+    assert logits_fn.calls == 2 * (1 + 2)
 
 
 def test_an_evaluator_is_traced_once_for_all_its_calls():
@@ -97,7 +101,7 @@ def test_an_evaluator_is_traced_once_for_all_its_calls():
     assert evaluator(padded_batches()).correct == {"clean": CLEAN, "pgd-2": ROBUST}
     shift.assign(1.0)  # now everything is taken for class 1, which 5 examples are
     assert evaluator(padded_batches()).correct == {"clean": 5, "pgd-2": 5}
-    assert logits_fn.calls == 1 + 3
+    assert logits_fn.calls == 1 + 2
 
 
 def test_an_evaluator_leaves_nothing_behind():
@@ -118,7 +122,7 @@ def seeds_seen(batch_size, strategy=None, seed=3):
     seen = []
 
     def record(logits_fn, images, labels, seed):
-        tf.py_function(lambda s: seen.append(tuple(s.numpy())), [seed], [])
+        tf.py_function(lambda s: seen.extend(map(tuple, s.numpy().tolist())), [seed], [])
         return images
 
     evaluate(threshold, padded_batches(batch_size=batch_size), {"record": record}, seed=seed,
@@ -126,27 +130,22 @@ def seeds_seen(batch_size, strategy=None, seed=3):
     return seen
 
 
-def test_every_batch_and_replica_has_its_own_seed(mirrored):
+def test_every_example_has_its_own_seed_whatever_its_batch_and_replica(mirrored):
     alone = seeds_seen(2)
-    assert len(set(alone)) == 5 and alone == seeds_seen(2)
+    assert len(set(alone)) == len(alone) == CLEAN and alone == seeds_seen(2)
     assert not set(alone) & set(seeds_seen(2, seed=4))
-    both = seeds_seen(2, mirrored)
-    assert len(set(both)) == 10 and set(alone) < set(both)
+    assert set(seeds_seen(4)) == set(seeds_seen(4, mirrored)) == set(alone)
 
 
 def test_progress_is_told_and_may_interrupt():
     told = []
     evaluate(threshold, padded_batches(), named("fgsm"), seed=0,
              on_batch=lambda *progress: told.append(progress))
-    assert told == [(name, done, 3) for name in ("clean", "fgsm") for done in (1, 2, 3)]
-
-    unknown = padded_batches().filter(lambda *batch: True)
-    told.clear()
-    evaluate(threshold, unknown, named("fgsm"), seed=0, on_batch=lambda *p: told.append(p))
-    assert [total for *_, total in told] == [None] * 3 + [3] * 3
+    assert told == [("clean", 4, None), ("clean", 8, None), ("clean", 10, None),
+                    ("fgsm", 4, CLEAN), ("fgsm", 8, CLEAN)]
 
     def stop(name, done, total):
-        if (name, done) == ("fgsm", 2):
+        if (name, done) == ("fgsm", 4):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -203,3 +202,138 @@ def test_batch_statistics_are_left_alone_and_half_precision_counts_the_same():
     half = evaluate(lambda x: tf.cast(net(x, training=False), tf.float16), padded_batches(),
                     named("pgd-2"), seed=0)
     assert half == plain
+
+
+# Dropping what is broken, and going on later.
+
+CURVED = tiny.network(name="curved")
+
+
+def curved(images):
+    return CURVED(images, training=False)
+
+
+def several(robust_if="any_iterate"):
+    """Attacks of several runs, by which some examples are broken early and some late."""
+    create = functools.partial(attacks.create, epsilon=0.02, step_size=0.004, robust_if=robust_if)
+    return {"pgd-5": create("pgd-5"),
+            "both": attacks.Ensemble({"pgd-5": create("pgd-5"), "pgd-12x3": create("pgd-12x3")})}
+
+
+def colour_batches(batch_size=8, count=40):
+    images, _ = tiny.examples(count)
+    labels = np.argmax(curved(images), -1).astype("int32")  # most of them right when clean
+    labels[::7] = (labels[::7] + 1) % 4
+    mask = np.ones(count, bool)
+    return tf.data.Dataset.from_tensor_slices((images, labels, mask)).batch(batch_size)
+
+
+def per_example(result):
+    return {name: (outcome.broken.tolist(), outcome.predicted.tolist())
+            for name, outcome in result.outcomes.items()}
+
+
+@pytest.mark.parametrize("robust_if", ["final", "any_iterate", "best_loss"])
+def test_dropping_what_is_broken_gives_the_numbers_of_the_plain_loop(mirrored, robust_if):
+    named = several(robust_if)
+    plain = Evaluator(curved, named, seed=1, drop=False)(colour_batches(count=32))
+    some = plain.correct
+    assert 0 < some["both"] < some["clean"] < 32  # there is something to tell apart
+    for strategy, batch_size in ((None, 32), (mirrored, 12)):
+        dropped = Evaluator(curved, named, seed=1, strategy=strategy)(
+            colour_batches(batch_size, 32))
+        assert dropped == plain
+        assert [o.broken.tolist() for o in dropped.outcomes.values()] == [
+            o.broken.tolist() for o in plain.outcomes.values()]
+
+
+def test_later_stages_attack_only_what_is_left_and_shared_stages_run_once():
+    calls = []
+    result = Evaluator(curved, several(), seed=1)(
+        colour_batches(), on_batch=lambda name, done, total: calls.append(name))
+    assert sorted(set(calls)) == ["clean", "pgd-12x3", "pgd-5"]
+    both, first = result.outcomes["both"], result.outcomes["pgd-5"]
+    assert both.stages["pgd-5"].broken.tolist() == first.broken.tolist()
+    assert both.stages["pgd-12x3"].attacked.tolist() == (
+        ~result.outcomes["clean"].broken & ~first.broken).tolist()
+    assert both.broken.sum() == sum(stage.broken.sum() for stage in both.stages.values())
+    survives = np.all([result.survives(name) for name in result.correct], 0)
+    assert result.worst_case_accuracy == survives.mean() <= min(result.robust_accuracy.values())
+
+
+def test_broken_examples_cost_no_more_passes():
+    def bump(images):
+        seen.append(images)
+        return 0
+
+    cost = {}
+    for drop in (True, False):
+        seen = []
+
+        def logits_fn(images):
+            with tf.control_dependencies([tf.py_function(bump, [tf.shape(images)[0]], tf.int32)]):
+                return curved(tf.identity(images))
+
+        attack = attacks.create("pgd-20x4", epsilon=0.06, robust_if="any_iterate")
+        Evaluator(logits_fn, {"pgd-20x4": attack}, seed=1, drop=drop)(colour_batches())
+        cost[drop] = sum(map(int, seen))
+    assert cost[True] < 0.5 * cost[False]
+
+
+def test_an_evaluation_cut_anywhere_goes_on_to_the_same_numbers(tmp_path):
+    evaluator = Evaluator(curved, several(), seed=1, keep=6)
+    whole = evaluator(colour_batches())
+    path = str(tmp_path / "state.npz")
+
+    class Cut(Exception):
+        pass
+
+    starts = {"count": 0}
+
+    def cut(*progress):
+        starts["count"] += 1
+        if starts["count"] % 2 == 0:  # one step further each time
+            raise Cut
+
+    for _ in range(200):
+        try:
+            result = evaluator(colour_batches(), on_batch=cut, state=StateFile(path, "same"))
+            break
+        except Cut:
+            assert (tmp_path / "state.npz").exists()
+    assert result == whole and per_example(result) == per_example(whole)
+    for name, images in whole.adversarial.items():
+        np.testing.assert_array_equal(result.adversarial[name], images)
+    assert starts["count"] > 12 and not (tmp_path / "state.npz").exists()
+
+
+def test_the_state_of_another_evaluation_is_not_used(tmp_path):
+    path = str(tmp_path / "state.npz")
+    StateFile(path, "one").save({"clean/broken": np.ones(3, bool)})
+    assert list(StateFile(path, "one").load()) == ["clean/broken"]
+    assert StateFile(path, "another").load() == {}
+    (tmp_path / "state.npz").write_bytes(b"cut short")
+    assert StateFile(path, "one").load() == {}
+    assert os.listdir(tmp_path) == ["state.npz"]
+
+
+def test_the_first_examples_are_kept_with_what_the_attacks_made_of_them():
+    result = Evaluator(curved, several(), seed=1, keep=6)(colour_batches())
+    images, labels = (column[:6] for column in next(colour_batches().as_numpy_iterator())[:2])
+    np.testing.assert_array_equal(result.images, images)
+    np.testing.assert_array_equal(result.labels, labels)
+    for name, adversarial in result.adversarial.items():
+        classes = np.argmax(curved(adversarial), -1)
+        np.testing.assert_array_equal(classes, result.outcomes[name].predicted[:6])
+        assert np.abs(adversarial - images).max() <= 0.02 + 1e-6
+    few = Evaluator(curved, {}, seed=1, keep=100)(colour_batches(count=8))
+    assert len(few.images) == len(few.labels) == len(few.adversarial["clean"]) == 8
+
+
+def test_results_outside_the_ball_are_refused():
+    beyond = attacks.create("pgd-2", epsilon=0.02)
+    beyond = dataclasses.replace(beyond, threat=attacks.ThreatModel(epsilon=0.01))
+    with pytest.raises(attacks.OutsideBall, match="32 of 32 .*outside the ball"):
+        evaluate(curved, colour_batches(32, 32).map(
+            lambda images, labels, mask: (images, tf.argmax(curved(images), -1), mask)),
+            {"pgd-2": beyond}, seed=0)

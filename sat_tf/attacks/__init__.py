@@ -11,15 +11,17 @@ example by example.
 import re
 
 from sat_tf.attacks.draws import as_seed
+from sat_tf.attacks.ensemble import Ensemble
 from sat_tf.attacks.gradients import loss_gradient
 from sat_tf.attacks.losses import class_indices, cross_entropy, kl_divergence
 from sat_tf.attacks.pgd import (
     CRITERIA, Attack, LogitsFn, ascend, compiled_form, default_step_size, fgsm, pgd, pgd_search)
 from sat_tf.attacks.search import COMPILED_FORMS, Search, judge
-from sat_tf.attacks.threat import NORMS, ThreatModel, images_within
+from sat_tf.attacks.threat import (
+    NORMS, OutsideBall, ThreatModel, check_inside, images_within)
 
-__all__ = ["ATTACKS", "Attack", "COMPILED_FORMS", "CRITERIA", "LogitsFn", "NORMS", "Search",
-           "ThreatModel", "as_seed", "ascend", "class_indices", "compiled_form", "create",
+__all__ = ["ATTACKS", "Attack", "COMPILED_FORMS", "CRITERIA", "Ensemble", "LogitsFn", "NORMS", "OutsideBall",
+           "Search", "ThreatModel", "as_seed", "ascend", "check_inside", "class_indices", "compiled_form", "create",
            "cross_entropy", "default_step_size", "fgsm", "images_within", "judge", "kl_divergence",
            "loss_gradient", "parse_names", "pgd", "pgd_search"]
 

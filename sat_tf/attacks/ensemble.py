@@ -1,0 +1,44 @@
+"""Several attacks of which each example has to survive all: AutoAttack is one.
+
+    attack = Ensemble({"apgd-ce": search, "square": other})
+    adversarial = attack(logits_fn, images, labels, seed)
+"""
+
+import dataclasses
+from typing import Dict
+
+import tensorflow as tf
+
+from sat_tf.attacks import draws
+from sat_tf.attacks.losses import class_indices
+from sat_tf.attacks.search import Search, judge, select
+from sat_tf.attacks.threat import images_within
+
+
+@dataclasses.dataclass(frozen=True)
+class Ensemble:
+    """Searches one after the other, by name; each is for the examples that none before has broken.
+
+    Called as a function on a batch it makes them all, since there is no telling in a graph what the
+    rest of a batch would do; `sat_tf.evaluation` drops what is broken.
+    """
+    stages: Dict[str, Search]
+
+    def __call__(self, logits_fn, images, labels, seed) -> tf.Tensor:
+        """Returns each example's first misclassified result, or its image where there is none.
+
+        The arguments and what is raised are those of `pgd`.
+        """
+        threat = next(iter(self.stages.values())).threat
+        images, labels = images_within(images, threat.bounds), class_indices(labels)
+        seed = draws.as_seed(seed)
+        found, broken = images, judge(logits_fn, images, labels).broken
+        for search in self.stages.values():
+            adversarial = search(logits_fn, images, labels, seed)
+            now = ~broken & judge(logits_fn, adversarial, labels).broken
+            found, broken = select(now, adversarial, found), broken | now
+        return tf.stop_gradient(found)
+
+    def through(self, transform) -> "Ensemble":
+        """Returns the same, each search as its own `through` returns it."""
+        return Ensemble({name: search.through(transform) for name, search in self.stages.items()})
