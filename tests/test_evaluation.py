@@ -206,16 +206,18 @@ def test_batch_statistics_are_left_alone_and_half_precision_counts_the_same():
 
 # Dropping what is broken, and going on later.
 
+tf.keras.utils.set_random_seed(0)
 CURVED = tiny.network(name="curved")
+CENTRE = tf.reduce_mean(CURVED(tiny.examples(40)[0], training=False), 0)  # every class is somebody's
 
 
 def curved(images):
-    return CURVED(images, training=False)
+    return CURVED(images, training=False) - CENTRE
 
 
 def several(robust_if="any_iterate"):
     """Attacks of several runs, by which some examples are broken early and some late."""
-    create = functools.partial(attacks.create, epsilon=0.02, step_size=0.004, robust_if=robust_if)
+    create = functools.partial(attacks.create, epsilon=0.04, step_size=0.008, robust_if=robust_if)
     return {"pgd-5": create("pgd-5"),
             "both": attacks.Ensemble({"pgd-5": create("pgd-5"), "pgd-12x3": create("pgd-12x3")})}
 
@@ -274,7 +276,7 @@ def test_broken_examples_cost_no_more_passes():
             with tf.control_dependencies([tf.py_function(bump, [tf.shape(images)[0]], tf.int32)]):
                 return curved(tf.identity(images))
 
-        attack = attacks.create("pgd-20x4", epsilon=0.06, robust_if="any_iterate")
+        attack = attacks.create("pgd-20x4", epsilon=0.2, robust_if="any_iterate")
         Evaluator(logits_fn, {"pgd-20x4": attack}, seed=1, drop=drop)(colour_batches())
         cost[drop] = sum(map(int, seen))
     assert cost[True] < 0.5 * cost[False]
@@ -325,7 +327,7 @@ def test_the_first_examples_are_kept_with_what_the_attacks_made_of_them():
     for name, adversarial in result.adversarial.items():
         classes = np.argmax(curved(adversarial), -1)
         np.testing.assert_array_equal(classes, result.outcomes[name].predicted[:6])
-        assert np.abs(adversarial - images).max() <= 0.02 + 1e-6
+        assert np.abs(adversarial - images).max() <= 0.04 + 1e-6
     few = Evaluator(curved, {}, seed=1, keep=100)(colour_batches(count=8))
     assert len(few.images) == len(few.labels) == len(few.adversarial["clean"]) == 8
 
