@@ -65,6 +65,7 @@ def _names(table):
 
 _string, _integer = absl_flags.DEFINE_string, absl_flags.DEFINE_integer
 _switch, _choice = absl_flags.DEFINE_bool, absl_flags.DEFINE_enum
+_list = absl_flags.DEFINE_list
 
 # Group -> (kind, name, default, [allowed values,] help).
 GROUPS = {
@@ -190,9 +191,29 @@ GROUPS = {
          "batch's gradient; replica: each replica's own, as the authors have it.")),
     "evaluation": (
         (_string, "eval_attacks", "clean,pgd-20", "Comma list of: "
-         f"{_names(attacks.ATTACKS)} (N steps, R restarts)."),
-        (_number, "eval_step_size", None, "Of the evaluation's PGD, in [0, 1). Default: max(1/255, "
-         "epsilon/N)."),
+         f"{_names(attacks.ATTACKS)} ({attacks.LETTERS})."),
+        (_choice, "eval_norm", "linf", attacks.NORMS, "Norm of the ball in evaluation."),
+        (_number, "eval_epsilon", None, "Its radius: a fraction of the pixel range, in [0, 1), for "
+         "linf; 0 or more for l2, such as 0.5. Default for linf: --epsilon."),
+        (_number, "eval_step_size", None, "Of the evaluation's PGD, in the same scale. Default: "
+         "max(1/255, epsilon/N)."),
+        (_choice, "robust_if", "final", tuple(attacks.CRITERIA), "Which iterate of PGD an example has "
+         "to survive: the last, as in the paper; each of them; or the one of the highest loss."),
+        (_string, "autoattack_version", "standard", "What autoattack is: "
+         f"{_names(attacks.VERSIONS)}, or a comma list of the attacks above."),
+        (_choice, "self_checks", "auto", ("auto", "full", "basic"), "What is tried beside the attacks "
+         "to tell whether the numbers can be trusted. basic: a few passes over one batch; full: short "
+         "attacks on some examples too; auto: full where one of the attacks is of AutoAttack."),
+        (_string, "transfer_from", None, "A SavedModel, or a run with one, on which the attacks are "
+         "made once more and carried over: as pgd-20:transfer."),
+        (_list, "curves", None, "For --mode=eval: robust accuracy against these: epsilon, steps, "
+         "restarts; as curves.csv, curves.png and in the report."),
+        (_string, "curve_attack", "pgd-20", "The attack of the curves; those of steps and restarts "
+         "need a pgd-N."),
+        (_numbers, "curve_epsilons", None, "Radii of the curve against epsilon. Default: 0, 1/4, 1/2, "
+         "3/4, 1, 3/2, 2 and 4 times the evaluation's."),
+        (_integer, "save_adversarial", 0, "Write the first N examples and what the strongest attack "
+         "made of them to adversarial.npz, and a sheet of them to adversarial.png."),
         (_integer, "eval_batch_size", None, "Global batch of evaluation. Default: 128, or less where "
          "there are fewer examples."),
         (_integer, "eval_every", 0, "Evaluate every N epochs as well; 0: only at the end."),
@@ -239,7 +260,7 @@ def parse(flags, argv):
         raise UserError(message) from error
     if stray:
         raise UserError(f"{stray[0]}: not a flag; flags look like --epochs=3")
-    for path in ("model_dir", "init_checkpoint", "sparta_from"):  # a shell expands no ~ after =
+    for path in ("model_dir", "init_checkpoint", "sparta_from", "transfer_from"):  # a shell expands no ~ after =
         if flags[path].value:
             flags[path].value = os.path.expanduser(flags[path].value)
 

@@ -121,17 +121,32 @@ def to_config(flags, stored=None, imported=None, description=None, learnt=None) 
         optimizer=optimizer,
         data=data_config,
         distribution=_distribution(values),
-        evaluation=configs.EvaluationConfig(
-            attacks=_checked("eval_attacks", attacks.parse_names, _joined(values.get("eval_attacks"))),
-            batch_size=values.get("eval_batch_size", _evaluation_batch(data_config.eval_examples)),
-            every=values.get("eval_every"),
-            step_size=values.get("eval_step_size"),
-            validation_attack=_checked(
-                "validation_attack", _attack_name, values.get("validation_attack")),
-            patience=values.get("patience"),
-            checkpoint=values.get(
-                "eval_checkpoint", "best" if data_config.validation_examples else "last")),
+        evaluation=_evaluation(values, data_config),
         seed=values.get("seed"))
+
+
+def _evaluation(values, data_config):
+    _checked("autoattack_version", attacks.stage_names, values.get("autoattack_version"))
+    curves = tuple(values.get("curves") or ())
+    for curve in curves:
+        _checked("curves", functools.partial(look_up, CURVES, "curve"), curve)
+    _checked("curve_attack", _attack_name, values.get("curve_attack"))
+    if {"steps", "restarts"} & set(curves) and not values.get("curve_attack").startswith("pgd-"):
+        raise UserError(f"--curve_attack={values.get('curve_attack')}: has no steps or restarts to "
+                        "vary; give a pgd-N, or --curves=epsilon")
+    return configs.EvaluationConfig(
+        attacks=_checked("eval_attacks", attacks.parse_names, _joined(values.get("eval_attacks"))),
+        batch_size=values.get("eval_batch_size", _evaluation_batch(data_config.eval_examples)),
+        every=values.get("eval_every"),
+        step_size=values.get("eval_step_size"),
+        validation_attack=_checked(
+            "validation_attack", _attack_name, values.get("validation_attack")),
+        checkpoint=values.get(
+            "eval_checkpoint", "best" if data_config.validation_examples else "last"),
+        norm=values.get("eval_norm"), epsilon=values.get("eval_epsilon"), curves=curves,
+        **{name: values.get(name) for name in (
+            "patience", "robust_if", "autoattack_version", "self_checks", "transfer_from",
+            "curve_attack", "curve_epsilons", "save_adversarial")})
 
 
 def _attack_name(text):

@@ -193,7 +193,8 @@ class DistributionConfig:
 class EvaluationConfig:
     """What is measured.  `step_size` None means the rule max(1/255, epsilon / steps).
 
-    The attack for validation follows that rule always, so that the epochs of a run compare.
+    `epsilon` is the radius in `norm`, which is the attack's in training where not given.  `curves`
+    are of `curve_attack`, that against epsilon at `curve_epsilons`.  The attack for validation follows that rule always, so that the epochs of a run compare.
     `checkpoint` is "last" or "best", the one that is measured and exported; `patience` epochs
     without a better one end the training, 0 for never.
     """
@@ -204,14 +205,41 @@ class EvaluationConfig:
     validation_attack: str = _setting(default="pgd-10")
     patience: int = _setting(defines=False, default=0)
     checkpoint: str = _setting("eval_checkpoint", defines=False, default="last")
+    norm: str = _setting("eval_norm", defines=False, default="linf")
+    epsilon: Optional[float] = _setting("eval_epsilon", defines=False, default=None)
+    robust_if: str = _setting(defines=False, default="final")
+    autoattack_version: str = _setting(defines=False, default="standard")
+    self_checks: str = _setting(defines=False, default="auto")
+    transfer_from: Optional[str] = _setting(defines=False, default=None)
+    curves: Tuple[str, ...] = _setting(defines=False, default=())
+    curve_attack: str = _setting(defines=False, default="pgd-20")
+    curve_epsilons: Optional[Tuple[float, ...]] = _setting(defines=False, default=None)
+    save_adversarial: int = _setting(defines=False, default=0)
 
     def __post_init__(self):
         object.__setattr__(self, "attacks", tuple(self.attacks))  # JSON brings a list
         check_range("eval_batch_size", self.batch_size, low=1)
         check_range("eval_every", self.every, low=0)
         check_range("patience", self.patience, low=0)
+        check_range("save_adversarial", self.save_adversarial, low=0)
+        if self.epsilon is not None:
+            self._check_radius("eval_epsilon", self.epsilon)
+        elif self.norm != "linf":
+            refuse("eval_norm", self.norm, "the radius of the L-infinity ball means nothing in it; "
+                   "give --eval_epsilon too, such as 0.5")
         if self.step_size is not None:
-            check_pixel_size("eval_step_size", self.step_size)
+            self._check_radius("eval_step_size", self.step_size)
+        if self.curve_epsilons is not None:
+            object.__setattr__(self, "curve_epsilons", tuple(self.curve_epsilons))
+            for epsilon in self.curve_epsilons:
+                self._check_radius("curve_epsilons", epsilon)
+        object.__setattr__(self, "curves", tuple(self.curves))
+
+    def _check_radius(self, flag, value):
+        if self.norm == "linf":
+            check_pixel_size(flag, value)
+        else:
+            check_range(flag, value, low=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -238,6 +266,12 @@ class Config:
             if value not in (0, "last"):
                 refuse(flag, value, "there is nothing to judge the checkpoints by; give "
                        "--validation_examples=N too")
+
+    @property
+    def evaluation_epsilon(self) -> float:
+        """Radius of the evaluation's attacks, in the norm of `evaluation.norm`."""
+        epsilon = self.evaluation.epsilon
+        return self.attack.epsilon if epsilon is None else epsilon
 
     def to_dict(self) -> dict:
         return dataclasses.asdict(self)

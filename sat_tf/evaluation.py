@@ -30,6 +30,7 @@ class Outcome:
       broken: bool [examples], which of these are misclassified now.
       loss: float32 [examples], cross-entropy of the attack's result; NaN where not attacked.
       predicted: int32 [examples], class of the attack's result; of the image where not attacked.
+      runs: int32 [examples], restarts or targets that were tried, the one that broke it included.
       seconds: that it took.
       stages: of an ensemble, its attacks' outcomes by name.
     """
@@ -37,6 +38,7 @@ class Outcome:
     broken: np.ndarray
     loss: np.ndarray
     predicted: np.ndarray
+    runs: np.ndarray
     seconds: float
     stages: "Dict[str, Outcome]" = dataclasses.field(default_factory=dict)
 
@@ -74,6 +76,12 @@ class Result:
     def survives(self, name) -> np.ndarray:
         """Returns bool [examples]: classified correctly both as it is and after that attack."""
         return ~self.outcomes["clean"].broken & ~self.outcomes[name].broken
+
+    def accuracy_after(self, name, runs) -> float:
+        """Returns the robust accuracy under an attack that had made so many runs and no more."""
+        outcome = self.outcomes[name]
+        broken = self.outcomes["clean"].broken | outcome.broken & (outcome.runs <= runs)
+        return 1 - np.mean(broken).item()
 
     @property
     def worst_case_accuracy(self) -> float:
@@ -127,7 +135,7 @@ class Evaluator:
           on_batch: called again and again as on_batch(attack_name, done, total), in examples,
             `total` None while it is not known; what it raises ends the evaluation.
           state: an `evaluation_progress.StateFile`, from which an evaluation that was cut short goes
-            on; or None.
+            on, and which its owner removes when the numbers are safe; or None.
         Raises: ValueError for no examples, and for logits that are not finite.
         """
         progress = Progress(on_batch, state, self._keep)
@@ -160,7 +168,8 @@ class Evaluator:
             loss = np.where(further, stage.loss, loss)
             predicted = np.where(standing, stage.predicted, predicted)
             standing = standing & ~stage.broken
-        return Outcome(~clean.broken, ~clean.broken & ~standing, loss, predicted,
+        runs = sum(np.where(stage.attacked, stage.runs, 0) for stage in stages.values())
+        return Outcome(~clean.broken, ~clean.broken & ~standing, loss, predicted, runs,
                        sum(stage.seconds for stage in stages.values()), stages)
 
     def _attack(self, name, batches, wanted, progress):
@@ -176,7 +185,8 @@ class Evaluator:
         return Outcome(
             columns["attacked"].copy(), columns["broken"].copy(), columns["loss"].copy(),
             np.where(columns["attacked"], columns["predicted"],
-                     progress.columns("clean")["predicted"]), columns["seconds"])
+                     progress.columns("clean")["predicted"]),
+            columns["runs"].copy(), columns["seconds"])
 
     def _lanes_of(self, name, batches):
         if name not in self._lanes:

@@ -5,6 +5,8 @@
 """
 
 import contextlib
+import hashlib
+import json
 import os
 import tempfile
 import time
@@ -16,7 +18,20 @@ from sat_tf.errors import NonFinite
 
 # What is known of each example under an attack, and what it is before anything is.
 _COLUMNS = {"attacked": False, "broken": False, "finite": True, "loss": np.float32(np.nan),
-            "predicted": np.int32(-1)}
+            "predicted": np.int32(-1), "runs": np.int32(0)}
+
+
+def fingerprint(settings, variables) -> str:
+    """Returns a text that is another one where settings or values differ.
+
+    Args:
+      settings: what JSON can hold: all that decides on the numbers beside the network.
+      variables: iterable of the network's tf.Variables.
+    """
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for variable in variables:
+        digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    return digest.hexdigest()
 
 
 class StateFile:
@@ -133,9 +148,9 @@ class Progress:
         self._arrays[f"{name}/over"] = np.array(True)
 
     def finish(self):
-        """Forgets the file: all is known."""
+        """Saves that all is known."""
         if self._state:
-            self._state.remove()
+            self._state.save(self._arrays)
 
     def columns(self, name) -> dict:
         """Returns what is known under an attack: {column: array [examples]}, and the seconds."""

@@ -68,8 +68,9 @@ class Lanes:
         Args:
           stream: a Stream.
           begun: a `snapshot` to go on from; the stream is then to be after what was taken.
-        Yields: rows, {name: array}: "number" of the example, "broken", "finite" whether its logits
-          were, "loss" (cross-entropy) and "predicted" class of the result "adversarial".
+        Yields: rows, {name: array}, or {} where none is finished: "number" of the example, "images",
+          "labels", "broken", "finite" whether its logits were, "loss" (cross-entropy) and "predicted"
+          class of the result "adversarial", and "runs", how many were made.
         Raises: attacks.OutsideBall for a result that the threat model does not allow.
         """
         # In its scope wherever the caller is: the scope is a part of what decides on a retrace.
@@ -131,9 +132,10 @@ class Lanes:
             done |= rows["kept_broken"]
         finished, again = _divided(rows, done)
         return again, {
-            **{name: finished[name] for name in ("number", "images", "labels")}, "broken": finished["kept_broken"],
-            "finite": finished["finite"], "loss": finished["kept_loss"],
+            **{name: finished[name] for name in ("number", "images", "labels", "finite")},
+            "broken": finished["kept_broken"], "loss": finished["kept_loss"],
             "predicted": finished["predicted"], "adversarial": finished["kept"],
+            "runs": finished["run"],
         } if finished else {}
 
     def _on_devices(self, function):

@@ -4,9 +4,10 @@ The graphs are traced once and kept, so that evaluating every epoch costs neithe
 for another one.
 """
 
-import tensorflow as tf
+import functools
 
-from sat_tf import activations, attacks, data, distribution, evaluation, seeds, summaries
+from sat_tf import (
+    activations, attacks, curve_measurement, data, distribution, evaluation, summaries)
 
 GALLERY_IMAGES = summaries.MAX_ROWS
 
@@ -21,12 +22,12 @@ def attack_form(config, strategy) -> dict:
 
 
 class Measurement:
-    """Clean and robust accuracy on a source's evaluation part, and the gallery for TensorBoard.
+    """Clean and robust accuracy on a source's evaluation part, and what goes with them.
 
     Where the run replaces the activations' derivative in attack or update, every attack is run
     with the exact derivative under its own name, and once more for each replaced one, as in
     `pgd-20:parametric_softplus`.  Any of them may be the strongest; only the attack's own gradient
-    differs between them.
+    differs between them.  Likewise `pgd-20:transfer` where there is a surrogate.
 
     Args:
       config: the run's Config.
@@ -34,54 +35,62 @@ class Measurement:
       source: the loaded data.
       logits_fn: the network in inference mode; its variables are read at each call.
       compiled, loss_scale: see `attacks.pgd`.
+      surrogate: another network, like `logits_fn`, to make attacks on as well; or None.
     """
 
-    def __init__(self, config, strategy, source, logits_fn, *, compiled, loss_scale):
-        self._config = config
-        self._strategy = strategy
-        self._source = source
-        self._logits_fn = logits_fn
-        self._attacks = {name: attacks.create(
-            name, epsilon=config.attack.epsilon, step_size=config.evaluation.step_size,
-            compiled=compiled, loss_scale=loss_scale) for name in config.evaluation.attacks}
-        self._evaluator = evaluation.Evaluator(
-            logits_fn, under_each_derivative(self._attacks, config), seed=config.seed,
-            strategy=strategy)
-        self._exhibit = tf.function(self._exhibit_on_replica)
+    def __init__(self, config, strategy, source, logits_fn, *, compiled, loss_scale,
+                 surrogate=None):
+        self._config, self._strategy, self._source = config, strategy, source
+        self._logits_fn, self._loss_scale, self._compiled = logits_fn, loss_scale, compiled
+        settings = config.evaluation
+        self._create = functools.partial(
+            attacks.create, step_size=settings.step_size, norm=settings.norm,
+            robust_if=settings.robust_if, num_classes=config.model.num_classes,
+            version=settings.autoattack_version, compiled=compiled, loss_scale=loss_scale)
+        named = {name: self._create(name, epsilon=config.evaluation_epsilon)
+                 for name in settings.attacks}
+        self.attacks = {**under_each_derivative(named, config), **(
+            _each(named, "transfer", lambda logits_fn: surrogate) if surrogate else {})}
+        self._evaluator = self._evaluator_of(
+            self.attacks, keep=max(GALLERY_IMAGES, settings.save_adversarial))
 
-    def accuracies(self, *, on_batch=None) -> evaluation.Result:
-        """Returns the counts over the evaluation examples in use."""
-        return self._evaluator(self._batches(self._config.evaluation.batch_size),
-                               on_batch=on_batch)
+    def _evaluator_of(self, named, keep=0):
+        return evaluation.Evaluator(self._logits_fn, named, seed=self._config.seed,
+                                    strategy=self._strategy, keep=keep)
 
-    def exhibits(self):
-        """Returns the first images under the last of the attacks, or None where there is none.
+    def accuracies(self, *, on_batch=None, state=None) -> evaluation.Result:
+        """Returns the counts over the evaluation examples in use; see `Evaluator` for the arguments."""
+        return self._evaluator(self._batches(), on_batch=on_batch, state=state)
 
-        Returns: NumPy (images, adversarial, their two predicted classes, labels), as
-          `summaries.write_grid` takes them.
-        """
-        if not any(self._attacks.values()):
-            return None
-        images, labels, mask = next(iter(self._batches(GALLERY_IMAGES)))
-        with self._strategy.scope():  # as in the Evaluator, so that the caller's causes no retrace
-            results = self._strategy.run(self._exhibit, args=(images, labels))
-        adversarial, clean_classes, adversarial_classes = (
-            self._strategy.experimental_local_results(result)[0] for result in results)
-        count = int(tf.reduce_sum(tf.cast(mask, tf.int32)))
-        return [value.numpy()[:count] for value in (
-            images, adversarial, clean_classes, adversarial_classes, labels)]
+    def curve(self, kind, *, on_batch=None, state=None) -> list:
+        """Returns the rows of a curve of `curves.CURVES`, as the configuration has it."""
+        settings = self._config.evaluation
+        return curve_measurement.measure(
+            kind, attack=settings.curve_attack, create=self._create,
+            epsilon=self._config.evaluation_epsilon, epsilons=settings.curve_epsilons,
+            evaluate=lambda named: self._evaluator_of(named)(
+                self._batches(), on_batch=on_batch, state=state))
 
-    def _exhibit_on_replica(self, images, labels):
-        attack = [attack for attack in self._attacks.values() if attack is not None][-1]
-        seed = seeds.stream_seed(self._config.seed, seeds.EVALUATION_ATTACK, 0)
-        adversarial = attack(self._logits_fn, images, labels, seed)
-        classes = [tf.argmax(self._logits_fn(x), -1) for x in (images, adversarial)]
-        return adversarial, *classes
-
-    def _batches(self, batch_size):
+    def _batches(self):
         return data.evaluation_batches(
-            self._source, batch_size=batch_size, image_size=self._config.model.image_size,
+            self._source, batch_size=self._config.evaluation.batch_size,
+            image_size=self._config.model.image_size,
             num_examples=self._config.data.eval_examples)
+
+
+def exhibits(result):
+    """Returns the first examples under the last attack of a Result, or None without an attack.
+
+    Returns: NumPy (images, adversarial, their two predicted classes, labels), as
+      `summaries.write_grid` takes them.
+    """
+    *_, last = result.correct
+    if last == "clean":
+        return None
+    count = min(GALLERY_IMAGES, len(result.images))
+    return [values[:count] for values in (
+        result.images, result.adversarial[last], result.outcomes["clean"].predicted,
+        result.outcomes[last].predicted, result.labels)]
 
 
 def under_each_derivative(by_name, config) -> dict:
@@ -93,16 +102,21 @@ def under_each_derivative(by_name, config) -> dict:
     Returns: {name: attack}; the new names are such as `pgd-20:parametric_softplus`.
     """
     asked = (config.attack.attack_gradient, config.method.update_gradient)
-    return {**by_name, **{
-        f"{name}:{gradient}": _under(gradient, attack)
-        for gradient in dict.fromkeys(filter(None, asked))
-        for name, attack in by_name.items() if attack is not None}}
+    found = dict(by_name)
+    for gradient in dict.fromkeys(filter(None, asked)):
+        found.update(_each(by_name, gradient, functools.partial(
+            activations.differentiated_as, gradient)))
+    return found
 
 
-def _under(gradient, attack):
-    """Returns the attack with the activations differentiated as `gradient` is."""
-    def attack_under(logits_fn, images, labels, seed):
-        return attack(
-            activations.differentiated_as(gradient, logits_fn), images, labels, seed)
+def _each(by_name, label, transform):
+    """Returns {name:label: the attack that sees each logits_fn as transform(logits_fn)}."""
+    return {f"{name}:{label}": _through(attack, label, transform)
+            for name, attack in by_name.items() if attack is not None}
 
-    return attack_under
+
+def _through(attack, label, transform):
+    if not isinstance(attack, attacks.Ensemble):
+        return attack.through(transform)
+    return attacks.Ensemble({f"{name}:{label}": search.through(transform)
+                             for name, search in attack.stages.items()})

@@ -9,33 +9,84 @@ example by example.
 """
 
 import re
+from typing import NamedTuple, Optional
 
+from sat_tf.attacks.apgd import apgd, apgd_search
 from sat_tf.attacks.draws import as_seed
 from sat_tf.attacks.ensemble import Ensemble
+from sat_tf.attacks.fab import fab, fab_search
 from sat_tf.attacks.gradients import loss_gradient
 from sat_tf.attacks.losses import class_indices, cross_entropy, kl_divergence
 from sat_tf.attacks.pgd import (
     CRITERIA, Attack, LogitsFn, ascend, compiled_form, default_step_size, fgsm, pgd, pgd_search)
 from sat_tf.attacks.search import COMPILED_FORMS, Search, judge
+from sat_tf.attacks.square import square, square_search
 from sat_tf.attacks.threat import (
     NORMS, OutsideBall, ThreatModel, check_inside, images_within)
 
-__all__ = ["ATTACKS", "Attack", "COMPILED_FORMS", "CRITERIA", "Ensemble", "LogitsFn", "NORMS", "OutsideBall",
-           "Search", "ThreatModel", "as_seed", "ascend", "check_inside", "class_indices", "compiled_form", "create",
-           "cross_entropy", "default_step_size", "fgsm", "images_within", "judge", "kl_divergence",
-           "loss_gradient", "parse_names", "pgd", "pgd_search"]
+__all__ = ["ATTACKS", "Attack", "COMPILED_FORMS", "CRITERIA", "Ensemble", "LETTERS", "LogitsFn",
+           "NORMS", "OutsideBall", "Search", "ThreatModel", "VERSIONS", "apgd",
+           "apgd_search", "as_seed", "ascend", "check_inside", "class_indices",
+           "compiled_form", "create", "cross_entropy", "default_step_size", "fab",
+           "fab_search", "fgsm", "images_within", "judge", "kl_divergence",
+           "loss_gradient", "parse_names", "pgd", "pgd_search", "square",
+           "square_search", "stage_names"]
 
 
-def _no_attack(**settings):
+class _Settings(NamedTuple):
+    """What `create` was given beside the name."""
+    epsilon: float
+    step_size: Optional[float]
+    norm: str
+    robust_if: str
+    num_classes: Optional[int]
+    version: str
+    compiled: str
+    loss_scale: float
+
+    @property
+    def white_box(self):
+        return dict(epsilon=self.epsilon, norm=self.norm, compiled=self.compiled,
+                    loss_scale=self.loss_scale)
+
+    @property
+    def num_targets(self):
+        """Classes that AutoAttack's targeted attacks go through: nine, or all the others."""
+        return 9 if self.num_classes is None else max(1, min(9, self.num_classes - 1))
+
+
+def _no_attack(settings):
     return None
 
 
-def _fgsm(*, epsilon, step_size, **settings):  # its one step is epsilon, whatever --eval_step_size says
-    return pgd_search(epsilon=epsilon, num_steps=1, step_size=epsilon, random_start=False, **settings)
+def _fgsm(settings):
+    return pgd_search(num_steps=1, step_size=settings.epsilon, random_start=False,
+                      **settings.white_box)
 
 
-def _pgd(*, num_steps, restarts=1, **settings):
-    return pgd_search(num_steps=num_steps, restarts=restarts, **settings)
+def _pgd(settings, **counts):
+    return pgd_search(step_size=settings.step_size, robust_if=settings.robust_if,
+                      **settings.white_box, **counts)
+
+
+def _apgd(loss):
+    return lambda settings, **counts: apgd_search(
+        loss, num_targets=settings.num_targets, **settings.white_box, **counts)
+
+
+def _fab(targeted):
+    return lambda settings, **counts: fab_search(
+        targeted=targeted, num_targets=settings.num_targets, **settings.white_box, **counts)
+
+
+def _square(settings, num_steps=5000, restarts=1):
+    return square_search(epsilon=settings.epsilon, norm=settings.norm, compiled=settings.compiled,
+                         num_queries=num_steps, restarts=restarts)
+
+
+def _autoattack(settings):
+    return Ensemble({name: create(name, **settings._asdict())
+                     for name in stage_names(settings.version)})
 
 
 # A capital letter in a name stands for a positive integer, and what is in brackets may be left out.
@@ -43,12 +94,29 @@ ATTACKS = {
     "clean": _no_attack,
     "fgsm": _fgsm,
     "pgd-N[xR]": _pgd,
+    "apgd-ce[-N][xR][-eotM]": _apgd("ce"),
+    "apgd-dlr[-N][xR][-eotM]": _apgd("dlr"),
+    "apgd-t[-N][xR][-eotM]": _apgd("dlr-targeted"),
+    "fab[-N][xR]": _fab(False),
+    "fab-t[-N][xR]": _fab(True),
+    "square[-N][xR]": _square,
+    "autoattack": _autoattack,
 }
-_COUNTS = {"N": "num_steps", "R": "restarts"}
+LETTERS = ("N steps or queries, R restarts, M passes for each gradient; what is in brackets may be "
+           "left out")
+_COUNTS = {"N": "num_steps", "R": "restarts", "M": "eot"}
+
+# What --autoattack_version names, in the order of the reference: Croce and Hein, 2020,
+# https://arxiv.org/abs/2003.01690.  Without numbers an attack has those of "standard".
+VERSIONS = {
+    "standard": ("apgd-ce", "apgd-t", "fab-t", "square"),
+    "plus": ("apgd-cex5", "apgd-dlrx5", "fabx5", "square", "apgd-t", "fab-t"),
+    "rand": ("apgd-ce-eot20", "apgd-dlr-eot20"),
+}
 
 
-def create(name, *, epsilon, step_size=None, norm="linf", robust_if="final", compiled="none",
-           loss_scale=1.0):
+def create(name, *, epsilon, step_size=None, norm="linf", robust_if="final", num_classes=None,
+           version="standard", compiled="none", loss_scale=1.0):
     """Returns the evaluation attack called `name`, or None for "clean".
 
     Args:
@@ -57,13 +125,35 @@ def create(name, *, epsilon, step_size=None, norm="linf", robust_if="final", com
       step_size: step of PGD, same units; None means `default_step_size`.
       norm: "linf" or "l2", of the ball.
       robust_if: which iterate of PGD an example has to survive; see `pgd_search`.
+      num_classes: of the network, where it is known; of fewer than ten no target is tried twice.
+      version: what "autoattack" is: see `stage_names`.
       compiled: one of COMPILED_FORMS.
       loss_scale: factor on the attack's loss, for float16 models.
+    Returns: a Search, or an Ensemble of them.
     Raises: ValueError for an unknown name, listing the known ones.
     """
     factory, counts = _find(name)
-    return factory(epsilon=epsilon, step_size=step_size, norm=norm, robust_if=robust_if,
-                   compiled=compiled, loss_scale=loss_scale, **counts)
+    return factory(_Settings(epsilon, step_size, norm, robust_if, num_classes, version, compiled,
+                             loss_scale), **counts)
+
+
+def stage_names(version):
+    """Returns the attacks of a version of AutoAttack.
+
+    Args:
+      version: a name of VERSIONS, or a comma list of attacks.
+    Raises: ValueError for a list with an unknown attack, with "clean" or with an ensemble.
+    """
+    if version in VERSIONS:
+        return VERSIONS[version]
+    try:
+        names = parse_names(version)
+    except ValueError as error:
+        raise ValueError(f"{error}; or name a version: {', '.join(VERSIONS)}") from error
+    for name in names:
+        if name in ("clean", "autoattack"):
+            raise ValueError(f"{name!r} cannot be a part of it")
+    return names
 
 
 def parse_names(text):
@@ -85,8 +175,7 @@ def _find(name):
         if match:
             return factory, {_COUNTS[letter]: int(count)
                              for letter, count in match.groupdict().items() if count}
-    raise ValueError(f"unknown attack {name!r}: allowed are {', '.join(ATTACKS)} "
-                     "(N steps, R restarts; what is in brackets may be left out)")
+    raise ValueError(f"unknown attack {name!r}: allowed are {', '.join(ATTACKS)} ({LETTERS})")
 
 
 def _pattern(grammar):

@@ -38,7 +38,3 @@ class Ensemble:
             now = ~broken & judge(logits_fn, adversarial, labels).broken
             found, broken = select(now, adversarial, found), broken | now
         return tf.stop_gradient(found)
-
-    def through(self, transform) -> "Ensemble":
-        """Returns the same, each search as its own `through` returns it."""
-        return Ensemble({name: search.through(transform) for name, search in self.stages.items()})

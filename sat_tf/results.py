@@ -1,0 +1,91 @@
+"""What an evaluation found, as the dictionary of results.json and as a table.
+
+    results = of(result, config, step=690, checkpoint="runs/mine/checkpoints/checkpoint-3")
+    print(format_table(results))
+"""
+
+
+def of(result, config, *, step, checkpoint, warnings=()) -> dict:
+    """Returns what results.json holds of one checkpoint.
+
+    Args:
+      result: an `evaluation.Result`.
+      config: the run's Config.
+      step: of the checkpoint.
+      checkpoint: its path.
+      warnings: of (name, text), what makes the numbers doubtful.
+    """
+    attacks = {name: outcome for name, outcome in result.outcomes.items() if name != "clean"}
+    return {
+        "clean_accuracy": result.clean_accuracy, "robust_accuracy": result.robust_accuracy,
+        "worst_case_accuracy": result.worst_case_accuracy, "examples": result.examples,
+        "epsilon": config.evaluation_epsilon, "norm": config.evaluation.norm,
+        "robust_if": config.evaluation.robust_if, "step": step, "checkpoint": checkpoint,
+        "attacks": {name: _row(outcome) for name, outcome in attacks.items()},
+        "warnings": [{"name": name, "text": text} for name, text in warnings]}
+
+
+def _row(outcome):
+    row = {"attacked": int(outcome.attacked.sum()), "broken": int(outcome.broken.sum()),
+           "seconds": round(outcome.seconds, 3)}
+    if outcome.stages:
+        row["stages"] = {name: _row(stage) for name, stage in outcome.stages.items()}
+    return row
+
+
+def format_table(results: dict) -> str:
+    """Returns the accuracies of a results dictionary as a small table, in per cent.
+
+    Where it has those of several checkpoints, each has a column.  What each stage of an ensemble
+    has broken stands below it, where there is one column.
+    """
+    columns = results.get("checkpoints", {"": results})
+    if len(columns) == 1:
+        lines = [f"accuracy at step {results['step']} {_conditions(results)}"]
+    else:
+        lines = [f"accuracy {_conditions(results)}",
+                 ("", *(f"{name} (step {column['step']})" for name, column in columns.items()))]
+    lines.append(("clean", *(_percent(column["clean_accuracy"]) for column in columns.values())))
+    for name in results["robust_accuracy"]:
+        lines.append((name, *(_percent(column["robust_accuracy"][name])
+                              for column in columns.values())))
+        if len(columns) == 1:
+            lines += _stages(results, name)
+    if len(results["robust_accuracy"]) > 1:
+        lines.append(("worst case", *(
+            _percent(column["worst_case_accuracy"]) for column in columns.values())))
+    return "\n".join(_aligned(lines))
+
+
+def _conditions(results):
+    epsilon, norm = results["epsilon"], results.get("norm", "linf")
+    radius = f"{epsilon:.4g} ({epsilon * 255:.3g}/255)" if norm == "linf" else f"{epsilon:.4g}"
+    return f"on {results['examples']} examples, {norm.capitalize()} epsilon {radius}"
+
+
+def _percent(fraction):
+    return f"{100 * fraction:.2f} %"
+
+
+def _stages(results, name):
+    """Yields a line for each stage, with the accuracy that was left after it."""
+    row = results.get("attacks", {}).get(name, {})
+    left = row.get("attacked")
+    for stage, part in row.get("stages", {}).items():
+        left -= part["broken"]
+        yield (f"  {stage}", _percent(left / results["examples"]),
+               f"broke {part['broken']} of {part['attacked']} in {part['seconds']:.1f} s")
+
+
+def _aligned(lines):
+    """Returns lines of cells with the columns under one another; text alone is left as it is."""
+    rows = [line for line in lines if not isinstance(line, str)]
+    widths = [max(len(row[place]) for row in rows if len(row) > place)
+              for place in range(max(map(len, rows)))]
+    for line in lines:
+        if isinstance(line, str):
+            yield line
+        else:
+            first, *others = line
+            yield (first.ljust(widths[0]) + "".join(
+                f"  {cell:>{width}}" for cell, width in zip(others, widths[1:]))).rstrip()
