@@ -1,6 +1,6 @@
 """An attack as a search that every example makes by itself.
 
-    search = apgd("ce", epsilon=8 / 255)                     # a Search
+    search = apgd_search("ce", epsilon=8 / 255)              # a Search
     adversarial = search(logits_fn, images, labels, seed)    # like any other attack
 
 A search is a first state and a step from one state to the next.  What becomes of an example

@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from sat_tf import attacks
-from sat_tf.attacks.losses import cross_entropy, kl_divergence
+from sat_tf.attacks.losses import (
+    classes_by_rank, cross_entropy, dlr, kl_divergence, margin, targeted_dlr)
 
 
 def value_and_gradient(logits, labels):
@@ -74,3 +75,72 @@ def test_kl_divergence_is_finite_far_out_and_zero_for_equals():
     assert float(kl_divergence(logits, logits)[0]) == 0.0
     assert float(kl_divergence(logits, -logits)[0]) == 400.0
     assert kl_divergence(tf.cast(logits, tf.float16), logits).dtype == tf.float32
+
+
+# The difference of logits ratio.
+
+def twin_dlr(logits, label, target=None):
+    """One example, straight from the paper's formula, in float64."""
+    ordered = np.sort(logits.astype("float64"))[::-1]
+    if target is None:
+        numerator = np.delete(logits, label).max().astype("float64") - logits[label]
+        low = ordered[2] if len(ordered) > 2 else None
+    else:
+        numerator = logits[target].astype("float64") - logits[label]
+        low = np.mean(ordered[2:4]) if len(ordered) > 2 else None
+    return numerator if low is None else numerator / (ordered[0] - low + 1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("classes", [2, 3, 4, 10])
+def test_dlr_and_its_targeted_form_by_the_formula(classes, dtype):
+    random = np.random.RandomState(classes)
+    logits = (random.randn(50, classes) * 5).astype(dtype)
+    labels, targets = random.randint(0, classes, (2, 50)).astype("int32")
+    plain, targeted = dlr(logits, labels), targeted_dlr(logits, labels, targets)
+    assert plain.dtype == targeted.dtype == tf.float32
+    np.testing.assert_allclose(
+        plain, [twin_dlr(*example) for example in zip(logits, labels)], rtol=1e-5)
+    np.testing.assert_allclose(
+        targeted, [twin_dlr(*example) for example in zip(logits, labels, targets)], rtol=1e-5)
+    np.testing.assert_array_equal(plain > 0, logits.argmax(-1) != labels)
+    np.testing.assert_array_equal(margin(logits, labels) > 0, logits.argmax(-1) != labels)
+
+
+def test_dlr_does_not_fade_where_cross_entropy_does():
+    logits, labels = tf.constant([[3.0, 1.0, 0.5, -1.0]]), tf.constant([0])
+    far = 100 * logits + 7
+    np.testing.assert_allclose(dlr(far, labels), dlr(logits, labels), rtol=1e-5)
+    np.testing.assert_allclose(targeted_dlr(far, labels, [1]), targeted_dlr(logits, labels, [1]),
+                               rtol=1e-5)
+    with tf.GradientTape() as tape:
+        tape.watch(far)
+        value = dlr(far, labels)
+    # -(z_0 - z_1) / (z_0 - z_2): the denominator has a gradient too.
+    np.testing.assert_allclose(
+        250 ** 2 * tape.gradient(value, far), [[-50.0, 250.0, -200.0, 0.0]], rtol=1e-4)
+    assert float(cross_entropy(far, labels)[0]) == 0
+
+
+@pytest.mark.parametrize("logits", [[0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, -9.0]])
+def test_dlr_of_equal_logits_is_zero(logits):
+    logits, labels = tf.constant([logits]), tf.constant([1])
+    assert float(dlr(logits, labels)[0]) == float(targeted_dlr(logits, labels, [0])[0]) == 0
+
+
+@pytest.mark.parametrize("loss", [
+    margin, dlr, lambda logits, labels: targeted_dlr(logits, labels, labels),
+    lambda logits, labels: classes_by_rank(logits, labels, 1)])
+def test_fewer_than_two_classes_are_refused(loss):
+    with pytest.raises(ValueError, match=r"shape \(2, 1\): attacks need at least 2 classes"):
+        loss(tf.zeros([2, 1]), tf.zeros([2], tf.int32))
+    untold = tf.function(loss, input_signature=[tf.TensorSpec([None, None]),
+                                                tf.TensorSpec([None], tf.int32)])
+    with pytest.raises(ValueError, match="tf.ensure_shape"):
+        untold.get_concrete_function()
+
+
+def test_classes_by_rank_leave_out_the_true_one():
+    logits = tf.constant([[4.0, 3.0, 1.0, 2.0]] * 2, tf.float16)
+    np.testing.assert_array_equal(classes_by_rank(logits, [0, 3], 2), [[1, 3], [0, 1]])
+    np.testing.assert_array_equal(classes_by_rank(logits, [0, 3], 9), [[1, 3, 2], [0, 1, 2]])
