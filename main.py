@@ -16,9 +16,10 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import logging  # noqa: E402
-from flags import definitions, notes, to_config  # noqa: E402
+from flags import definitions, notes, saved_models, to_config  # noqa: E402
 import tensorflow as tf  # noqa: E402
-from sat_tf import activation_transfer, distribution, errors, tf1_checkpoint, weights  # noqa: E402
+from sat_tf import (  # noqa: E402
+    activation_transfer, distribution, errors, saved_model, tf1_checkpoint, weights)
 from sat_tf import config as configs  # noqa: E402
 from sat_tf.interruption import Interrupted, Interruption  # noqa: E402
 from sat_tf.run import Run  # noqa: E402
@@ -42,7 +43,8 @@ def _train_and_eval(run, flags, interruption, said):
 
 def _eval(run, flags, interruption, said):
     run.open_data()
-    run.load_weights(_initial(flags))
+    if not flags.saved_model:  # which has its own
+        run.load_weights(_initial(flags))
     _print(said)
     run.evaluate(interruption)
 
@@ -160,8 +162,33 @@ def prepare_devices(settings):
     return distribution.create(settings.strategy, resolver)
 
 
+def _evaluate_saved_model(flags, interruption):
+    """Measures --saved_model: what can be refused before it is loaded is, which takes a while."""
+    folder = RunFolder(flags.model_dir or saved_models.default_model_dir(flags))
+    if folder.stored_config() is not None:
+        raise errors.UserError(f"--model_dir={folder.path}: holds a run; give a folder for the "
+                               f"results of --saved_model={flags.saved_model}")
+    description = to_config.describe(flags)
+    config = to_config.to_config(flags, description=description)  # but for the network
+    strategy = prepare_devices(config.distribution)
+    with strategy.scope():
+        saved = saved_model.load(
+            flags.saved_model, input_range=flags.input_range, signature=flags.saved_model_signature,
+            image_size=flags.image_size or description.image_size)
+    config = dataclasses.replace(config, model=saved_models.network(flags, saved, description))
+    saved_models.check(saved, config.evaluation, strategy.num_replicas_in_sync)
+    folder.check_import(saved_models.about(saved))
+    run = Run(config, strategy, folder, description, trains=False, saved=saved)
+    _eval(run, flags, interruption, saved_models.notes(saved, description))
+    folder.record_import(saved_models.about(saved))
+
+
 def _run(flags, interruption):
     """Goes from the flags to a configuration, a strategy and one entry of MODES."""
+    saved_models.check_flags(flags)
+    if flags.saved_model:
+        _evaluate_saved_model(flags, interruption)
+        return
     if flags.mode == "predict" and not flags.images:
         raise errors.UserError("--images=: nothing to classify; give a glob, such as "
                                "--images='photos/*.png'")

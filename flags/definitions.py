@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from absl import flags as absl_flags
 
-from sat_tf import activations, attacks, data, distribution, models
+from sat_tf import activations, attacks, data, distribution, models, saved_model
 from sat_tf.errors import UserError
 from sat_tf.training import METHODS
 from sat_tf.training.optimization import OPTIMIZERS, SCHEDULES, WEIGHT_DECAY_ON
@@ -107,6 +107,12 @@ GROUPS = {
          "checkpoint of the original release (TensorFlow 1, or .npz), to start a new run's weights "
          "from, or to evaluate, export or predict with. Of a folder: the best checkpoint where that "
          "is evaluated, else the newest."),
+        (_string, "saved_model", None, "For --mode=eval: the folder of any SavedModel, to measure in "
+         "the place of a run's network."),
+        (_choice, "input_range", "0,1", tuple(saved_model.INPUT_RANGES), "What the --saved_model "
+         "expects of images; perturbation sizes stay in [0, 1]."),
+        (_string, "saved_model_signature", None, "The function of the --saved_model to measure. "
+         "Default: logits, else serving_default, else the only signature, else the model's own call."),
         (_choice, "checkpoint_channels", None, ("rgb", "bgr"), "Channel order that the release's "
          "checkpoint was fed. Default: bgr for its ResNets, rgb for its EfficientNets."),
         (_switch, "checkpoint_ema", False, "Take the moving averages in the release's checkpoint; of "
@@ -260,7 +266,8 @@ def parse(flags, argv):
         raise UserError(message) from error
     if stray:
         raise UserError(f"{stray[0]}: not a flag; flags look like --epochs=3")
-    for path in ("model_dir", "init_checkpoint", "sparta_from", "transfer_from"):  # a shell expands no ~ after =
+    for path in ("model_dir", "init_checkpoint", "saved_model", "sparta_from", "transfer_from"):
+        # A shell expands no ~ after =.
         if flags[path].value:
             flags[path].value = os.path.expanduser(flags[path].value)
 

@@ -52,6 +52,16 @@ class ModelConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class SavedModelConfig:
+    """A SavedModel in a network's place; its sizes are those that loading has found."""
+    path: str = _setting("saved_model")
+    input_range: str = _setting()
+    signature: Optional[str] = _setting("saved_model_signature")
+    image_size: int = _setting()
+    num_classes: int = _setting()
+
+
+@dataclasses.dataclass(frozen=True)
 class AttackConfig:
     """The attack inside training, and the epsilon that evaluation shares.  Sizes in [0, 1]."""
     epsilon: float = _setting()
@@ -244,7 +254,10 @@ class EvaluationConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """One run, completely resolved: nothing below this has a default of its own."""
+    """One run, completely resolved: nothing below this has a default of its own.
+
+    `model` is a SavedModelConfig where one is evaluated, of which there is no run to store.
+    """
     model: ModelConfig
     attack: AttackConfig
     method: MethodConfig
@@ -295,7 +308,7 @@ class Config:
 def flag_values(config: Config, *, parts=None, defining_only=False) -> "Dict[str, Any]":
     """Returns {flag name: value} of all parts, or of those named, or of what defines the weights."""
     values = {"seed": config.seed} if parts is None else {}
-    for part, field, flag in _settings():
+    for part, field, flag in _settings(config):
         if (parts is None or part in parts) and (field.metadata["defines"] or not defining_only):
             values[flag] = getattr(getattr(config, part), field.name)
     return values
@@ -317,10 +330,11 @@ def with_settings_of(other: Config, config: Config, flags) -> Config:
         for part, values in parts.items()})
 
 
-def _settings():
-    """Yields (name of the part, field, flag) of every setting in a part."""
+def _settings(config=None):
+    """Yields (name of the part, field, flag) of every setting in a part, of a config's or a run's."""
     for part in dataclasses.fields(Config):
-        for field in dataclasses.fields(part.type) if dataclasses.is_dataclass(part.type) else ():
+        kind = part.type if config is None else type(getattr(config, part.name))
+        for field in dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ():
             yield part.name, field, field.metadata["flag"] or field.name
 
 

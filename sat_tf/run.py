@@ -20,6 +20,7 @@ from sat_tf.config import Config
 from sat_tf.errors import UserError
 from sat_tf.measurement import Measurement, attack_form
 from sat_tf.run_folder import Rows, RunFolder
+from sat_tf.saved_model import SavedClassifier
 from sat_tf.training import checkpoints
 from sat_tf.training_run import Training
 
@@ -29,11 +30,13 @@ class Run:
 
     `description` is of the data, None for asking; with `trains` False the training images are not
     read and need not be there.  The classifier is built on first use, in the strategy's scope, so
-    that what cannot work is refused before minutes of building.
+    that what cannot work is refused before minutes of building.  With `saved`, which has its own
+    weights, that is measured, and nothing is built.
     """
 
     def __init__(self, config: Config, strategy: tf.distribute.Strategy, folder: RunFolder,
-                 description: Optional[data.Description] = None, trains: bool = True):
+                 description: Optional[data.Description] = None, trains: bool = True,
+                 saved: Optional[SavedClassifier] = None):
         self.config = config
         self.strategy = strategy
         self.folder = folder
@@ -41,7 +44,8 @@ class Run:
         self._trains = trains
         distribution.check_divisible("eval_batch_size", config.evaluation.batch_size, strategy)
         self._training = None  # where the classifier holds what is being trained
-        self._checkpoint = None  # what the classifier's weights were read from
+        self._saved = saved
+        self._checkpoint = saved and saved.path  # what the network's weights were read from
         self._kept = {}  # "best" and "last" -> the run's checkpoint, where it keeps both
         self._stop = None  # why training ended early
         self._rows = Rows(folder, config.optimizer.steps_per_epoch)
@@ -164,6 +168,8 @@ class Run:
                            **attack_form(self.config, self.strategy))
 
     def _logits(self, images):
+        if self._saved:
+            return self._saved.logits_fn(images)
         return tf.cast(self.classifier(images, training=False), tf.float32)
 
     @property

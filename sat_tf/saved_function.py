@@ -1,0 +1,185 @@
+"""Which function of a loaded SavedModel classifies images, and which of its outputs the logits are.
+
+    function = choose(tf.saved_model.load(path), None, problem)
+    name, logits = logits_of(function.call(images), function, problem)
+
+A part of `saved_model`, which alone uses it.  `problem(remedy)` raises the UserError that names
+the SavedModel.
+"""
+
+import collections.abc
+from typing import Any, Callable, Dict, NamedTuple, Optional
+
+import tensorflow as tf
+
+from sat_tf.errors import few
+from sat_tf.ranges import refuse
+
+_LOGITS = "logits"
+_SERVING = "serving_default"
+_CALL = "__call__"
+_ADVICE = "export a function of floating-point images [N, H, W, C] to logits [N, C]"
+
+
+class Function(NamedTuple):
+    """A function of a SavedModel.
+
+    `call` takes images of the spec `images` and returns {name: tensor}; it keeps the SavedModel,
+    and so its variables, alive.  `no_gradient` says why it cannot be differentiated, or is None.
+    """
+    name: str
+    title: str
+    images: tf.TensorSpec
+    call: Callable[[tf.Tensor], Dict[str, tf.Tensor]]
+    no_gradient: Optional[str] = None
+
+    @property
+    def shape(self) -> tuple:
+        """(N, H, W, C), None for each that is free."""
+        return (None,) * 4 if self.images.shape.rank is None else tuple(self.images.shape)
+
+
+class _Candidate(NamedTuple):
+    """Something to call: what errors call it, its inputs by name, and itself, of the only one."""
+    title: str
+    inputs: Dict[str, tf.TensorSpec]
+    call: Callable[[tf.Tensor], Any]
+
+
+def choose(loaded, name, problem) -> Function:
+    """Returns the function called `name`, or the one that `saved_model.load` describes."""
+    candidates = {**_attributes(loaded), **_signatures(loaded)}
+    name = name or _default(loaded, candidates, problem)
+    if name not in candidates:
+        refuse("saved_model_signature", name, "not in the SavedModel; give one of: "
+               f"{', '.join(sorted(candidates)) or 'none there'}")
+    candidate = candidates[name]
+    inputs = candidate.inputs
+    if len(inputs) != 1:
+        problem(f"{candidate.title} has {len(inputs)} inputs ({_list(inputs)}); "
+                f"{_ADVICE}{_others(candidates, name)}")
+    images = next(iter(inputs.values()))
+    _check_images(images, candidate, _others(candidates, name), problem)
+    return Function(name, candidate.title, images, lambda images: _named(candidate.call(images)),
+                    _unsaved_gradient(loaded, name))
+
+
+def _default(loaded, candidates, problem):
+    signatures = list(loaded.signatures)
+    for name in (_LOGITS, _SERVING, *(signatures if len(signatures) == 1 else ())):
+        if name in candidates:
+            return name
+    if len(signatures) > 1:
+        problem("has several signatures and none is the default; give --saved_model_signature with "
+                f"one of: {', '.join(sorted(signatures))}")
+    if _CALL not in candidates:
+        problem(f"has no function that can be called; {_ADVICE}")
+    return _CALL
+
+
+def _signatures(loaded):
+    def candidate(name, signature):
+        inputs = dict(signature.structured_input_signature[1])
+
+        def call(images, kept=loaded):  # the function alone would let go of its variables
+            return signature(**dict.fromkeys(inputs, images))
+
+        return _Candidate(f"signature {name}", inputs, call)
+
+    return {name: candidate(name, signature) for name, signature in loaded.signatures.items()}
+
+
+def _attributes(loaded):
+    found = {}
+    for name in (_LOGITS, _CALL):
+        function = getattr(loaded, name, None)
+        traces = [trace.structured_input_signature
+                  for trace in getattr(function, "concrete_functions", ())]
+        traces = [trace for trace in traces if not _is_for_training(trace)]
+        if traces:
+            found[name] = _attribute(f"function {name}", loaded, function,
+                                     max(traces, key=_takes_images))
+    return found
+
+
+def _attribute(title, loaded, function, trace):
+    """Returns the candidate that calls a function as it was traced, with those Python values."""
+    def call(images, kept=loaded):
+        args, kwargs = tf.nest.map_structure(
+            lambda leaf: images if isinstance(leaf, tf.TensorSpec) else leaf, trace)
+        return function(*args, **kwargs)
+
+    inputs = {f"{i}: {spec.name}": spec for i, spec in enumerate(_specs(trace), 1)}
+    return _Candidate(title, inputs, call)
+
+
+def _specs(trace):
+    return [leaf for leaf in tf.nest.flatten(trace) if isinstance(leaf, tf.TensorSpec)]
+
+
+def _is_for_training(trace):
+    return any(leaf is True for leaf in tf.nest.flatten(trace))
+
+
+def _takes_images(trace):
+    specs = _specs(trace)
+    return len(specs) == 1 and specs[0].dtype.is_floating and specs[0].shape.rank in (None, 4)
+
+
+def _check_images(spec, candidate, others, problem):
+    if not spec.dtype.is_floating:
+        problem(f"{candidate.title} takes {described(spec)}, through which there is no gradient; "
+                f"{_ADVICE}{others}")
+    if spec.shape.rank not in (None, 4):
+        problem(f"{candidate.title} takes {described(spec)}, not images [N, H, W, C]; "
+                f"{_ADVICE}{others}")
+
+
+def _unsaved_gradient(loaded, name):
+    """Returns why the gradient cannot be had though TensorFlow might give one, or None.
+
+    A graph of TensorFlow 1 names custom gradients, as swish has, by a number, under which another
+    program has none, or another one.
+    """
+    if not hasattr(loaded, "graph"):
+        return None
+    custom = {node.name for node in loaded.signatures[name].graph.as_graph_def().node
+              if "_gradient_op_type" in node.attr and not node.op.endswith("PartitionedCall")}
+    return f"TensorFlow 1 did not save the custom gradient of {few(sorted(custom))}" if custom else None
+
+
+def logits_of(outputs, function, problem):
+    """Returns (name, tensor) of the logits among {name: tensor}."""
+    fitting = {name: value for name, value in outputs.items()
+               if value.dtype.is_floating and value.shape.rank == 2 and value.shape[1] >= 2}
+    if _LOGITS in fitting:
+        return _LOGITS, fitting[_LOGITS]
+    if len(fitting) != 1:
+        what = "several outputs may be" if fitting else "no output can be"
+        problem(f"{what} the logits of {function.title} ({_list(outputs)}); export a function with "
+                "one output [N, C], or one that is called logits")
+    return next(iter(fitting.items()))
+
+
+def _named(outputs):
+    """Returns {name: tensor} of what a function returned: a dictionary, a tensor or several."""
+    if isinstance(outputs, collections.abc.Mapping):
+        return dict(outputs)
+    return {f"output_{i}": value for i, value in enumerate(tf.nest.flatten(outputs))}
+
+
+def _others(candidates, name):
+    others = sorted(set(candidates) - {name})
+    return f", or give another --saved_model_signature: {', '.join(others)}" if others else ""
+
+
+def _list(tensors):
+    return ", ".join(f"{name} {described(tensor)}" for name, tensor in tensors.items()) or "none"
+
+
+def described(tensor) -> str:
+    """Returns dtype and shape of a tensor or spec, such as `float32 [N, 8, 8, 3]`."""
+    if tensor.shape.rank is None:
+        return f"{tensor.dtype.name} of any shape"
+    sides = [str(side or ("any" if i else "N")) for i, side in enumerate(tensor.shape)]
+    return f"{tensor.dtype.name} [{', '.join(sides)}]"
