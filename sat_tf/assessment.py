@@ -1,0 +1,147 @@
+"""What a run says of its network at the end: accuracies that were checked, curves, files, a page.
+
+    assessment = Assessment(config, measurement, folder, interruption, class_names=names)
+    result, findings = assessment.accuracies(logits_fn, fingerprint)
+    assessment.write_adversarial(result)
+    rows = assessment.curves(fingerprint)
+"""
+
+import contextlib
+import os
+import sys
+import time
+
+import numpy as np
+import tqdm
+
+from sat_tf import adversarial_files, curves, outcome_checks, self_checks
+from sat_tf.evaluation_progress import StateFile
+
+_QUIET_SECONDS = 30  # between two lines where no terminal shows a bar
+
+
+class Assessment:
+    """Measures a run's network and writes what was found, but for results.json, into its folder.
+
+    What takes long goes on where it was cut: each evaluation has a file in the folder's
+    `evaluation_state`, which `forget` removes in the end.
+
+    Args:
+      config: the run's Config.
+      measurement: its Measurement.
+      folder: its RunFolder.
+      interruption: an Interruption, checked between the batches.
+      class_names: in label order, or ().
+    """
+
+    def __init__(self, config, measurement, folder, interruption, *, class_names=()):
+        self._config, self._measurement, self._folder = config, measurement, folder
+        self._interruption, self._class_names = interruption, class_names
+
+    def accuracies(self, fingerprint):
+        """Checks the network, attacks it and checks the outcomes.
+
+        Args:
+          fingerprint: text that is another one for other weights.
+        Returns: an `evaluation.Result` and the list of `self_checks.Finding`.
+        Raises: NotTrustworthy where there is no number to print.
+        """
+        findings = self._measurement.examine()
+        with self._state(fingerprint) as state, _bars() as bars:
+            result = self._measurement.accuracies(on_batch=self._telling(bars), state=state)
+        findings += outcome_checks.examine(result, self._measurement.attacks)
+        if self._measurement.is_checked_in_full:
+            findings += self._measurement.probe()
+        return result, list(dict.fromkeys(findings))
+
+    def curves(self, fingerprint):
+        """Measures the curves that are asked for, and writes curves.csv and curves.png."""
+        rows = []
+        for kind in self._config.evaluation.curves:
+            with self._state(f"{fingerprint} {kind}") as state, _bars() as bars:
+                rows += self._measurement.curve(kind, on_batch=self._telling(bars), state=state)
+        if rows:
+            with self._folder.writing("the curves"):
+                curves.write_csv(self._folder.curves, rows)
+                curves.write_plot(self._folder.curves_plot, rows)
+        return rows
+
+    def write_adversarial(self, result):
+        """Writes the first examples with what the strongest attack made of them, if asked for."""
+        count = min(self._config.evaluation.save_adversarial, result.examples)
+        if not count or list(result.correct) == ["clean"]:
+            return
+        shown, adversarial, predicted = strongest(result, count)
+        examples = dict(
+            images=result.images[:count], adversarial=adversarial, labels=result.labels[:count],
+            predicted=result.outcomes["clean"].predicted[:count], adversarial_predicted=predicted)
+        with self._folder.writing("the adversarial examples"):
+            adversarial_files.save(self._folder.adversarial, indices=np.arange(count),
+                                   broken_by=shown, **examples)
+            adversarial_files.write_contact_sheet(
+                self._folder.adversarial_sheet, class_names=self._class_names, **examples)
+
+    def forget(self):
+        """Removes what was kept to go on from."""
+        with self._folder.writing("evaluation_state"), contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(self._folder.evaluation_state):
+                os.unlink(os.path.join(self._folder.evaluation_state, name))
+            os.rmdir(self._folder.evaluation_state)
+
+    @contextlib.contextmanager
+    def _state(self, fingerprint):
+        with self._folder.writing("evaluation_state"):
+            os.makedirs(self._folder.evaluation_state, exist_ok=True)
+            yield StateFile(self._folder.evaluation_state, fingerprint)
+
+    def _telling(self, bars):
+        def on_batch(name, done, total):
+            bars.show(name, done, total)
+            self._interruption.check()
+
+        return on_batch
+
+
+class _bars:
+    """A bar for each attack, with the time that is left; a line now and then where none can be."""
+
+    def __enter__(self):
+        self._bar, self._name = None, None
+        return self
+
+    def __exit__(self, *unused):
+        if self._bar is not None:
+            self._bar.close()
+
+    def show(self, name, done, total):
+        if name != self._name:
+            self.__exit__()
+            self._name = name
+            shown = sys.stderr.isatty()
+            self._bar = tqdm.tqdm(
+                desc=name, total=total, unit=" examples", leave=False, file=sys.stderr,
+                initial=done, delay=0 if shown else _QUIET_SECONDS,
+                mininterval=0.2 if shown else _QUIET_SECONDS, dynamic_ncols=shown)
+        self._bar.update(done - self._bar.n)
+
+
+def strongest(result, count):
+    """Returns what the attacks made of the first examples, each by the one that did most.
+
+    That is the first attack that broke it; else, the one under which its loss is highest.
+    Returns: the names of those that broke them ("" where none did), images, predicted classes.
+    """
+    names = [name for name in result.correct if name != "clean"]
+    clean = result.outcomes["clean"]
+    broken_by, images, predicted = [], result.images[:count].copy(), clean.predicted[:count].copy()
+    for number in range(count):
+        if clean.broken[number]:
+            broken_by.append("clean")
+            continue
+        breaking = [name for name in names if result.outcomes[name].broken[number]]
+        chosen = breaking[0] if breaking else max(names, key=lambda name: np.nan_to_num(
+            result.outcomes[name].loss[number], nan=-np.inf))
+        broken_by.append(chosen if breaking else "")
+        images[number] = result.adversarial[chosen][number]
+        predicted[number] = result.outcomes[chosen].predicted[number]
+    return broken_by, images, predicted
