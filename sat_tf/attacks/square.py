@@ -1,0 +1,293 @@
+"""The Square Attack: random search by square windows, from the logits alone.
+
+    search = square_search(epsilon=8 / 255)                  # a Search
+    adversarial = search(logits_fn, images, labels, seed)    # or square(logits_fn, ...)
+
+No gradient is taken, so that masked gradients cannot hide anything.  Each query changes one window
+of the best images so far and keeps the change where the margin, the true logit less the highest
+other one, falls.  Images are float32 in [0, 1]; epsilon is in the same units.
+
+The windows and signs come from a table that is a function of `window_seed`; as in AutoAttack, query
+i is the same for every image.  What an image has of its own, drawn from the attack's seed, is where
+it starts; and for "l2" its signs too, the table's times a sign for each of its channels.
+"""
+
+import numbers
+from typing import Callable, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from sat_tf.attacks import draws
+from sat_tf.attacks.pgd import check_count
+from sat_tf.attacks.search import COMPILED_FORMS, Search, misclassified, select
+from sat_tf.attacks.threat import ThreatModel
+
+# The share of an image that a window covers halves after these queries, whatever their number.
+HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+_TINY = 1e-12  # the reference's, against division by 0
+
+
+def square(logits_fn, images, labels, seed, *, epsilon, norm="linf", bounds=(0.0, 1.0),
+           num_queries=5000, restarts=1, p_init=0.8, window_seed=0, compiled="none"):
+    """Returns images near the given ones on which the margin is low.
+
+    A pure function of its arguments that calls `logits_fn`, which need not be differentiable, once
+    for the start and once for each query.
+
+    The authors' code, of which the AutoAttack release has this version, differs in three ways.
+    There a window never touches the last row and column; here it lies anywhere with the same
+    chance.  There the tiles of an "l2" start may pass the border of an image whose sides are no
+    multiple of their number; here as many as fit are centred.  There a margin of 0 ends the search;
+    here an example counts as broken when another class is predicted.
+
+    Args:
+      logits_fn: float32 [batch, height, width, channels] -> floating [batch, num_classes].
+      images: floating, converted to float32 [batch, height, width, channels], in `bounds`; the
+        last three sizes known when the attack is traced.
+      labels: integer [batch], the true classes.
+      seed: integer [2] tensor or pair, or one integer; or integer [batch, 2], one for each example.
+      epsilon: radius, >= 0.
+      norm: "linf" or "l2", of the ball.
+      bounds: lowest and highest valid pixel.
+      num_queries: queries after the start, >= 1.
+      restarts: runs, of different starts and queries, >= 1.  With several, each example's result is
+        its first misclassified one, else the one of the highest cross-entropy.
+      p_init: share of the image that the first windows cover, in (0, 1].
+      window_seed: integer in [0, 2**32), which table of windows and signs to use.
+      compiled: as for `pgd`.
+    Returns: float32, the shape of `images`, in `bounds` and in the ball; gradients stop here.
+    Raises: ValueError for values out of range, images not floating and labels not integer;
+      tf.errors.InvalidArgumentError for images outside `bounds`.
+    Reference: Andriushchenko et al., 2020, https://arxiv.org/abs/1912.00049; Croce and Hein, 2020,
+      https://arxiv.org/abs/2003.01690.
+    """
+    return square_search(
+        epsilon=epsilon, norm=norm, bounds=bounds, num_queries=num_queries, restarts=restarts,
+        p_init=p_init, window_seed=window_seed, compiled=compiled,
+    )(logits_fn, images, labels, seed)
+
+
+def square_search(*, epsilon, norm="linf", bounds=(0.0, 1.0), num_queries=5000, restarts=1,
+                  p_init=0.8, window_seed=0, compiled="none"):
+    """Returns `square` as a Search that stops where an example is broken; for all else see there.
+
+    Its state has also the "margin" of "adversarial", the best images so far, float32 [batch].
+    """
+    threat = ThreatModel(norm, epsilon=epsilon, bounds=bounds)
+    _check(num_queries, restarts, p_init, window_seed, compiled)
+    form = _FORMS[norm]
+
+    def begin(logits_fn, images, labels, seed, run):
+        seed = draws.fold_in(seed, run if seed.shape.rank == 2 else run[0])
+        start, own = form.start(threat, images, seed)
+        margin, broken = _margin_and_broken(logits_fn, start, labels)
+        return {"adversarial": start, "margin": margin, "broken": broken,
+                "first_query": run * num_queries, **own}
+
+    def step(logits_fn, images, labels, state, index):
+        height, width, channels = images.shape[1:]
+        sides = window_sides(norm, num_queries, height, width, p_init)
+        queries = _queries(sides, restarts, height, width, channels, window_seed)
+        # A finished example is still passed in, its index one too high.
+        row = state["first_query"] + tf.minimum(index, num_queries - 1)
+        query = _Queries(*(tf.gather(column, row) for column in queries))
+        candidate = tf.ensure_shape(form.candidate(threat, images, state, query, sides),
+                                    images.shape)
+        margin, broken = _margin_and_broken(logits_fn, candidate, labels)
+        better = broken | (margin < state["margin"]) | (margin <= 0)
+        return {**state, "adversarial": select(better, candidate, state["adversarial"]),
+                "margin": tf.where(better, margin, state["margin"]), "broken": broken}
+
+    return Search(begin, step, num_queries, threat, runs=restarts, stops=True, compiled=compiled)
+
+
+def window_sides(norm, num_queries, height, width, p_init=0.8):
+    """Returns the side in pixels of the window of each query, int32 [num_queries].
+
+    The share of the image that it covers is p_init, halved after each of HALVED_AFTER.  For "l2" a
+    side is at least 3 and odd, unless the image is too small for that.
+    """
+    share = p_init / 2.0 ** np.searchsorted(HALVED_AFTER, np.arange(num_queries))
+    side = np.rint(np.sqrt(share * height * width)).astype(np.int32)
+    side = np.maximum(side, 1) if norm == "linf" else np.maximum(side, 3) | 1
+    return np.minimum(side, min(height, width))
+
+
+class _Queries(NamedTuple):
+    """What is drawn for queries: a window, and for "l2" a second one, of the same side.
+
+    `side` int32 [...]; `corner`, `second_corner`: top and left, int32 [..., 2]; `turned`: whether
+    the pattern is transposed, bool [...]; `signs` float32 [..., channels].
+    """
+    side: object
+    corner: object
+    second_corner: object
+    turned: object
+    signs: object
+
+
+def _queries(sides, runs, height, width, channels, window_seed):
+    """Returns the _Queries of each run after the other, as NumPy arrays [runs * num_queries, ...].
+
+    In the first run they do not depend on the number of runs, nor on that of queries.
+    """
+    sides = np.tile(sides, runs)
+    # The one generator of NumPy whose numbers are promised to stay the same in later versions.
+    drawn = np.random.RandomState(window_seed).random_sample([len(sides), 5 + channels])
+    room = np.stack([height - sides, width - sides], -1) + 1
+    first, second = ((part * room).astype(np.int32) for part in (drawn[:, :2], drawn[:, 2:4]))
+    return _Queries(sides, first, second, drawn[:, 4] < 0.5,
+                    np.where(drawn[:, 5:] < 0.5, -1, 1).astype(np.float32))
+
+
+def _offsets(corner, images):
+    """Returns how far below and right of each `corner` pixels are, [batch, height, 1], [.., width]."""
+    height, width = images.shape[1:3]
+    return (tf.range(height)[None, :, None] - corner[:, :1, None],
+            tf.range(width)[None, None, :] - corner[:, 1:, None])
+
+
+def _inside(corner, side, images):
+    """Returns 1 where a pixel lies in the window of its example, else 0.
+
+    float32 [batch, height, width, 1], to multiply with: on a CPU, tf.where takes many times as long.
+    """
+    side = side[:, None, None]
+    down, right = (tf.cast((offset >= 0) & (offset < side), tf.float32)
+                   for offset in _offsets(corner, images))
+    return (down * right)[..., None]
+
+
+def _linf_start(threat, images, seed):
+    """Returns vertical stripes of +-epsilon, a sign for each channel of each column."""
+    signs = _signs(draws.uniform(images[:, :1], seed, 0.0, 1.0))
+    return threat.project(images, images + threat.epsilon * signs), {}
+
+
+def _linf_candidate(threat, images, state, query, sides):
+    """Returns the best images with one window of each moved to a corner of the ball."""
+    inside = _inside(query.corner, query.side, images)
+    change = 2 * threat.epsilon * query.signs[:, None, None]
+    return threat.project(images, state["adversarial"] + inside * change)
+
+
+def _l2_start(threat, images, seed):
+    """Returns tiles of a fifth of the shorter side, with a sign for each tile and channel."""
+    height, width, channels = images.shape[1:]
+    side = max(min(height, width) // 5, 1)
+    rows, columns = height // side, width // side
+    tile_seed, sign_seed = draws.split(seed)
+    drawn = draws.uniform(tf.zeros([tf.shape(images)[0], rows, columns, 1 + channels]),
+                          tile_seed, 0.0, 1.0)
+    drawn = tf.repeat(tf.repeat(drawn, side, 1), side, 2)
+    upright, turned = (np.tile(pattern, (rows, columns))[..., None].astype(np.float32)
+                       for pattern in (eta(side), eta(side).T))
+    change = tf.where(drawn[..., :1] < 0.5, turned, upright) * _signs(drawn[..., 1:])
+    change = tf.image.pad_to_bounding_box(
+        change, (height - rows * side) // 2, (width - columns * side) // 2, height, width)
+    own_signs = _signs(draws.uniform(images[:, 0, 0], sign_seed, 0.0, 1.0))
+    return _l2_scaled(threat, images, change), {"signs": own_signs}
+
+
+def _l2_candidate(threat, images, state, query, sides):
+    """Returns the best images with the change of a second window moved into the first.
+
+    The change in the first window is a pattern of either sign on top of what is there; its length
+    is what both had and what the box has cut off, which each channel gets as in AutoAttack: the
+    length of both is that over all channels.
+    """
+    change = state["adversarial"] - images
+    first = _inside(query.corner, query.side, images)
+    second = _inside(query.second_corner, query.side, images)
+    squares = tf.square(change)
+    either = tf.maximum(first, second)
+    of_first, of_either = _sum(first * squares, [1, 2]), _sum(either * squares, [1, 2, 3])
+    unused = tf.nn.relu(threat.epsilon ** 2 - _sum(squares, [1, 2, 3])) / images.shape[-1]
+
+    signs = (query.signs * state["signs"])[:, None, None]
+    new = first * (_patterns(query, images, sides) * signs + change / (_TINY + tf.sqrt(of_first)))
+    new *= tf.sqrt(unused + of_either) / (_TINY + tf.sqrt(_sum(tf.square(new), [1, 2])))
+    return _l2_scaled(threat, images, new + (1 - either) * change)
+
+
+def _l2_scaled(threat, images, change):
+    """Returns images with `change` at length epsilon, then fitted to the bounds."""
+    length = _TINY + tf.sqrt(_sum(tf.square(change), [1, 2, 3]))
+    return tf.clip_by_value(images + change * (threat.epsilon / length), *threat.bounds)
+
+
+def _patterns(query, images, sides):
+    """Returns float32 [batch, height, width, 1]: each window's `eta`; beyond it, anything."""
+    distinct = np.unique(sides)
+    largest = distinct[-1]
+    table = np.zeros([len(distinct), largest, largest], np.float32)
+    for pattern, side in zip(table, distinct):
+        pattern[:side, :side] = eta(side)
+    down, right = (tf.clip_by_value(offset, 0, largest - 1)
+                   for offset in _offsets(query.corner, images))
+    turned = query.turned[:, None, None]
+    place = (tf.where(turned, right, down) * largest + tf.where(turned, down, right)
+             + tf.searchsorted(distinct, query.side)[:, None, None] * largest ** 2)
+    return tf.gather(table.reshape(-1), place)[..., None]
+
+
+def eta(side):
+    """Returns the pattern of the L2 attack, float64 [side, side], of length 1.
+
+    Two bumps above each other, the lower one negative.
+    """
+    pattern = np.concatenate([_bump(side // 2, side), -_bump(side - side // 2, side)])
+    return pattern / np.linalg.norm(pattern)
+
+
+def _bump(height, width):
+    """Returns rectangles within each other, the smaller the higher, at length 1 in all."""
+    bump = np.zeros([height, width])
+    for reach in range(max(height, width) // 2 + 1):
+        top, left = height // 2 - reach, width // 2 - reach
+        bump[max(top, 0):top + 2 * reach + 1, max(left, 0):left + 2 * reach + 1] += (
+            1 / (reach + 1) ** 2)
+    return bump / max(np.linalg.norm(bump), _TINY)  # of height 0 where side is 1
+
+
+def _sum(values, axes):
+    return tf.reduce_sum(values, axes, keepdims=True)
+
+
+def _signs(uniform):
+    return tf.where(uniform < 0.5, -1.0, 1.0)
+
+
+def _margin_and_broken(logits_fn, images, labels):
+    """Returns the true logit less the highest other one, and whether another class is predicted."""
+    logits = tf.cast(logits_fn(images), tf.float32)
+    is_true = tf.one_hot(labels, tf.shape(logits)[-1], on_value=True, off_value=False)
+    true_logit = tf.reduce_sum(tf.where(is_true, logits, 0.0), -1)
+    margin = true_logit - tf.reduce_max(tf.where(is_true, logits.dtype.min, logits), -1)
+    return (tf.ensure_shape(margin, labels.shape),
+            tf.ensure_shape(misclassified(logits, labels), labels.shape))
+
+
+class _Form(NamedTuple):
+    """What a norm makes of the attack.
+
+    start(threat, images, seed) -> allowed images and further state; candidate(threat, images,
+    state, query, sides) -> the allowed images to query, of a _Queries of [batch, ...] tensors.
+    """
+    start: Callable
+    candidate: Callable
+
+
+_FORMS = {"linf": _Form(_linf_start, _linf_candidate), "l2": _Form(_l2_start, _l2_candidate)}
+
+
+def _check(num_queries, restarts, p_init, window_seed, compiled):
+    check_count("num_queries", num_queries)
+    check_count("restarts", restarts)
+    if not 0 < p_init <= 1:
+        raise ValueError(f"p_init={p_init}: give a share above 0, up to 1, such as 0.8")
+    if not isinstance(window_seed, numbers.Integral) or not 0 <= window_seed < 2 ** 32:
+        raise ValueError(f"window_seed={window_seed!r}: give an integer from 0 to 2**32 - 1")
+    if compiled not in COMPILED_FORMS:
+        raise ValueError(f"compiled={compiled!r}: allowed are {', '.join(COMPILED_FORMS)}")
