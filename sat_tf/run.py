@@ -10,15 +10,19 @@ This is where the rooms meet; each of them works without it.
 
 import contextlib
 import functools
+import sys
 import time
 from typing import Optional
 
 import tensorflow as tf
 
-from sat_tf import data, distribution, export, models, predict, summaries, weights
+from sat_tf import (
+    data, distribution, export, models, predict, results, saved_model, summaries, weights)
+from sat_tf.assessment import Assessment
 from sat_tf.config import Config
 from sat_tf.errors import UserError
-from sat_tf.measurement import Measurement, attack_form
+from sat_tf.evaluation_progress import fingerprint
+from sat_tf.measurement import Measurement, attack_form, exhibits
 from sat_tf.run_folder import Rows, RunFolder
 from sat_tf.saved_model import SavedClassifier
 from sat_tf.training import checkpoints
@@ -49,6 +53,7 @@ class Run:
         self._kept = {}  # "best" and "last" -> the run's checkpoint, where it keeps both
         self._stop = None  # why training ended early
         self._rows = Rows(folder, config.optimizer.steps_per_epoch)
+        self._measured = None  # what the last evaluation counted
 
     @functools.cached_property
     def source(self) -> data.Source:
@@ -114,11 +119,25 @@ class Run:
         Of a run that keeps its best checkpoint, both that and the newest are measured.  The results
         are those of the one that is chosen, with both under "checkpoints".
 
-        Writes results.json, a row of metrics.jsonl for each, and TensorBoard's scalars and image
-        grid, and prints a table.
+        Writes results.json, a row of metrics.jsonl for each, TensorBoard's scalars and image grid, and
+        the files of an `Assessment`; prints a table, and what makes the numbers doubtful.  An evaluation
+        that was cut short is gone on with.
         """
+        assessment = Assessment(self.config, self._measurement, self.folder, interruption,
+                                class_names=self._class_names)
         if not self._kept:
-            return self._report(self._measure(interruption))
+            results = self._measure(assessment.accuracies)
+        else:
+            results = self._measure_kept(assessment)
+        self._report(results)
+        with self._evaluated_weights(), self.source.reading():
+            assessment.write_adversarial(self._measured)
+            curves = assessment.curves(self._fingerprint())
+        assessment.write_report(self._measured, curves)
+        assessment.forget()
+        return results
+
+    def _measure_kept(self, assessment):
         chosen = self.config.evaluation.checkpoint
         measured = {}
         for name in sorted(self._kept, key=lambda name: name == chosen):  # it stays in place
@@ -126,9 +145,9 @@ class Run:
             self._checkpoint = weights.load_initial(
                 self.classifier, weights.Initial(self._kept[name]), "model_dir")
             measured[name] = ({**twin, "checkpoint": self._checkpoint} if twin
-                              else self._measure(interruption))
-        return self._report({**measured[chosen], "checkpoints": {
-            name: measured[name] for name in ("best", "last")}})
+                              else self._measure(assessment.accuracies))
+        return {**measured[chosen], "checkpoints": {
+            name: measured[name] for name in ("best", "last")}}
 
     @staticmethod
     def _measured_at(step, measured):
@@ -138,34 +157,57 @@ class Run:
     def _evaluate_now(self, interruption):
         """Measures what is being trained, as it is."""
         self._checkpoint = self._training.checkpoint
-        self._report(self._measure(interruption))
+        self._report(self._measure(lambda fingerprint: (self._measurement.accuracies(
+            on_batch=lambda *unused: interruption.check()), [])))
 
-    def _measure(self, interruption) -> dict:
-        """Measures the classifier; adds to metrics.jsonl and TensorBoard."""
+    def _measure(self, accuracies) -> dict:
+        """Measures the classifier; adds to metrics.jsonl and TensorBoard.
+
+        Args:
+          accuracies: fingerprint of the weights -> evaluation.Result and warnings.
+        """
         start, step = time.monotonic(), checkpoints.step_of(self._checkpoint or "")
         with self._evaluated_weights(), self.source.reading():
-            result = self._measurement.accuracies(on_batch=lambda *unused: interruption.check())
-            exhibits = self._measurement.exhibits()
-        self._write_summaries(result, exhibits, step)
-        results = {
-            "clean_accuracy": result.clean_accuracy, "robust_accuracy": result.robust_accuracy,
-            "examples": result.examples, "epsilon": self.config.attack.epsilon,
-            "step": step, "checkpoint": self._checkpoint}
+            result, warnings = accuracies(self._fingerprint())
+        self._measured = result
+        self._write_summaries(result, exhibits(result), step)
+        measured = results.of(
+            result, self.config, step=step, checkpoint=self._checkpoint, warnings=warnings)
         self._rows.append("eval", step, {
-            **results, "evaluation_seconds": round(time.monotonic() - start, 3)})
-        return results
+            **measured, "evaluation_seconds": round(time.monotonic() - start, 3)})
+        return measured
 
-    def _report(self, results):
+    def _fingerprint(self):
+        """Returns a text that is another one for other weights, settings or devices."""
+        variables = () if self._saved else self.classifier.variables
+        return fingerprint([self.config.to_dict(), self.strategy.num_replicas_in_sync,
+                            self._saved and self._saved.fingerprint], variables)
+
+    def _report(self, measured):
         if self._stop:
-            results = {**results, "stopped": self._stop._asdict()}
-        self.folder.write_results(results)
-        print(format_table(results), flush=True)
-        return results
+            measured = {**measured, "stopped": self._stop._asdict()}
+        self.folder.write_results(measured)
+        for warning in measured["warnings"]:
+            print(f"warning: {warning['name']}: {warning['text']}", file=sys.stderr)
+        print(results.format_table(measured), flush=True)
 
     @functools.cached_property
     def _measurement(self):
         return Measurement(self.config, self.strategy, self.source, self._logits,
+                           surrogate=self._surrogate(), differentiable=(
+                               self._saved is None or self._saved.differentiable),
                            **attack_form(self.config, self.strategy))
+
+    def _surrogate(self):
+        """Returns the logits_fn of the SavedModel that --transfer_from names, or None."""
+        path = self.config.evaluation.transfer_from
+        if path is None:
+            return None
+        if RunFolder(path).stored_config() is not None:
+            path = RunFolder(path).saved_model
+        with self.strategy.scope():
+            return saved_model.load(
+                path, image_size=self.config.model.image_size, flag="transfer_from").logits_fn
 
     def _logits(self, images):
         if self._saved:
@@ -221,27 +263,3 @@ class Run:
             raise UserError(f"--output={path}: cannot be written: {error.strerror}; name another "
                             "file") from error
         print(f"wrote {rows} rows to {path}")
-
-
-def format_table(results: dict) -> str:
-    """Returns the accuracies of a results dictionary as a small table, in per cent.
-
-    Where it has those of several checkpoints, each has a column.
-    """
-    columns = results.get("checkpoints", {"": results})
-    names = ["clean", *results["robust_accuracy"]]
-    width = max(len(name) for name in names)
-    epsilon = results["epsilon"]
-    what = (f"on {results['examples']} examples, "
-            f"Linf epsilon {epsilon:.4g} ({epsilon * 255:.3g}/255)")
-    if len(columns) == 1:
-        lines = [f"accuracy at step {results['step']} {what}"]
-    else:
-        headings = [f"{name} (step {column['step']})" for name, column in columns.items()]
-        lines = [f"accuracy {what}", " " * width + "".join(f"  {text:>18}" for text in headings)]
-    cell = 6 if len(columns) == 1 else 16
-    for name in names:
-        values = [column["clean_accuracy"] if name == "clean" else column["robust_accuracy"][name]
-                  for column in columns.values()]
-        lines.append(f"{name:{width}}" + "".join(f"  {100 * v:{cell}.2f} %" for v in values))
-    return "\n".join(lines)

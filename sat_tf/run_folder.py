@@ -69,6 +69,12 @@ class RunFolder:
         self.saved_model = os.path.join(path, "saved_model")
         self.imported = os.path.join(path, "import.json")
         self.predictions = os.path.join(path, "predictions.csv")
+        self.evaluation_state = os.path.join(path, "evaluation_state")
+        self.curves = os.path.join(path, "curves.csv")
+        self.curves_plot = os.path.join(path, "curves.png")
+        self.adversarial = os.path.join(path, "adversarial.npz")
+        self.adversarial_sheet = os.path.join(path, "adversarial.png")
+        self.report = os.path.join(path, "report.html")
 
     @contextlib.contextmanager
     def writing(self, what: str):
@@ -180,7 +186,7 @@ class RunFolder:
                     for file in glob.glob(os.path.join(glob.escape(folder), "checkpoint*")))):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(file)
-            for folder in (self.tensorboard, self.saved_model):
+            for folder in (self.tensorboard, self.saved_model, self.evaluation_state):
                 if os.path.isdir(folder):
                     shutil.rmtree(folder)
             for folder in (self.best, self.checkpoints):
@@ -191,7 +197,8 @@ class RunFolder:
         return self.checkpoints, self.tensorboard, self.saved_model
 
     def _files(self):
-        return self.config, self.metrics, self.results, self.predictions, self.imported
+        return (self.config, self.metrics, self.results, self.predictions, self.imported,
+                self.curves, self.curves_plot, self.adversarial, self.adversarial_sheet, self.report)
 
     def append_metrics(self, row: dict):
         """Appends one JSON object to metrics.jsonl."""
