@@ -126,16 +126,16 @@ class Run:
         assessment = Assessment(self.config, self._measurement, self.folder, interruption,
                                 class_names=self._class_names)
         if not self._kept:
-            results = self._measure(assessment.accuracies)
+            measured = self._measure(assessment.accuracies)
         else:
-            results = self._measure_kept(assessment)
-        self._report(results)
+            measured = self._measure_kept(assessment)
+        self._report(measured)
         with self._evaluated_weights(), self.source.reading():
             assessment.write_adversarial(self._measured)
             curves = assessment.curves(self._fingerprint())
-        assessment.write_report(self._measured, curves)
+        assessment.write_report(self._measured, measured, curves)
         assessment.forget()
-        return results
+        return measured
 
     def _measure_kept(self, assessment):
         chosen = self.config.evaluation.checkpoint
@@ -152,7 +152,7 @@ class Run:
     @staticmethod
     def _measured_at(step, measured):
         """Returns the results of that step, which need not be measured twice, or None."""
-        return next((results for results in measured.values() if results["step"] == step), None)
+        return next((found for found in measured.values() if found["step"] == step), None)
 
     def _evaluate_now(self, interruption):
         """Measures what is being trained, as it is."""
@@ -249,8 +249,8 @@ class Run:
 
         def probabilities(images):
             interruption.check()
-            results = self.strategy.run(on_replica, args=(images,))
-            return self.strategy.experimental_local_results(results)[0]
+            answers = self.strategy.run(on_replica, args=(images,))
+            return self.strategy.experimental_local_results(answers)[0]
 
         path = output or self.folder.predictions
         try:

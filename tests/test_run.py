@@ -7,7 +7,7 @@ import pytest
 
 import tiny
 from sat_tf import errors
-from sat_tf.run import format_table
+from sat_tf.results import format_table
 from sat_tf.training import AdversarialModel, callbacks, create
 from sat_tf.training_run import epoch_segments
 
