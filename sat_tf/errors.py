@@ -19,6 +19,17 @@ class NonFinite(RunFailure, ValueError):
     """A network's outputs are NaN or infinite, so that there is nothing to report."""
 
 
+class NotTrustworthy(RunFailure):
+    """A robust accuracy would mean nothing, so it is not reported.
+
+    `check` is the self-check that says so, by its name in docs/evaluation.md.
+    """
+
+    def __init__(self, check, text):
+        super().__init__(f"{check.replace('_', ' ')}: {text}")
+        self.check = check
+
+
 def look_up(table: dict, kind: str, name):
     """Returns table[name]; ValueError lists the known names."""
     if name not in table:
