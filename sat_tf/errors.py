@@ -20,7 +20,14 @@ class NonFinite(RunFailure, ValueError):
 
 
 class NotTrustworthy(RunFailure):
-    """What was found while measuring says that the number would not mean what it seems to."""
+    """A robust accuracy would mean nothing, so it is not reported.
+
+    `check` is the self-check that says so, by its name in docs/evaluation.md.
+    """
+
+    def __init__(self, check, text):
+        super().__init__(f"{check.replace('_', ' ')}: {text}")
+        self.check = check
 
 
 def look_up(table: dict, kind: str, name):
