@@ -7,15 +7,16 @@
 """
 
 import contextlib
+import hashlib
 import os
 import sys
-import time
 
 import numpy as np
 import tqdm
 
-from sat_tf import adversarial_files, curves, outcome_checks, self_checks
+from sat_tf import adversarial_files, curves, report, summaries
 from sat_tf.evaluation_progress import StateFile
+from sat_tf.measurement import exhibits
 
 _QUIET_SECONDS = 30  # between two lines where no terminal shows a bar
 
@@ -47,19 +48,21 @@ class Assessment:
         Raises: NotTrustworthy where there is no number to print.
         """
         findings = self._measurement.examine()
-        with self._state(fingerprint) as state, _bars() as bars:
-            result = self._measurement.accuracies(on_batch=self._telling(bars), state=state)
-        findings += outcome_checks.examine(result, self._measurement.attacks)
-        if self._measurement.is_checked_in_full:
-            findings += self._measurement.probe()
-        return result, list(dict.fromkeys(findings))
+        with _Bars() as bars:
+            result = self._measurement.accuracies(
+                on_batch=self._telling(bars), state=self._state(fingerprint))
+        by_check = {}
+        for finding in (*findings, *self._measurement.review(result)):
+            by_check.setdefault(finding.name, finding)
+        return result, list(by_check.values())
 
     def curves(self, fingerprint):
         """Measures the curves that are asked for, and writes curves.csv and curves.png."""
         rows = []
         for kind in self._config.evaluation.curves:
-            with self._state(f"{fingerprint} {kind}") as state, _bars() as bars:
-                rows += self._measurement.curve(kind, on_batch=self._telling(bars), state=state)
+            with _Bars() as bars:
+                rows += self._measurement.curve(
+                    kind, on_batch=self._telling(bars), state=self._state(f"{fingerprint} {kind}"))
         if rows:
             with self._folder.writing("the curves"):
                 curves.write_csv(self._folder.curves, rows)
@@ -88,11 +91,25 @@ class Assessment:
                 os.unlink(os.path.join(self._folder.evaluation_state, name))
             os.rmdir(self._folder.evaluation_state)
 
-    @contextlib.contextmanager
+    def write_report(self, result, curve_rows):
+        """Writes report.html, of the folder's files.
+
+        Args:
+          result: an `evaluation.Result`, for the images.
+          curve_rows: what `curves` returned; a file of them may be of an earlier evaluation.
+        """
+        shown = exhibits(result)
+        with self._folder.writing("report.html"):
+            report.write(self._folder.report, **{
+                **report.read_folder(self._folder.path), "curves": curve_rows,
+                "exhibits": shown and summaries.render_grid(*shown, self._class_names)})
+
     def _state(self, fingerprint):
         with self._folder.writing("evaluation_state"):
             os.makedirs(self._folder.evaluation_state, exist_ok=True)
-            yield StateFile(self._folder.evaluation_state, fingerprint)
+        name = hashlib.sha256(fingerprint.encode()).hexdigest()[:16]
+        return StateFile(os.path.join(self._folder.evaluation_state, f"{name}.npz"), fingerprint,
+                         writing=lambda: self._folder.writing("evaluation_state"))
 
     def _telling(self, bars):
         def on_batch(name, done, total):
@@ -102,7 +119,7 @@ class Assessment:
         return on_batch
 
 
-class _bars:
+class _Bars:
     """A bar for each attack, with the time that is left; a line now and then where none can be."""
 
     def __enter__(self):

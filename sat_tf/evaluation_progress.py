@@ -8,13 +8,13 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import time
 import zipfile
 
 import numpy as np
 
 from sat_tf.errors import NonFinite
+from sat_tf.files import replacing
 
 # What is known of each example under an attack, and what it is before anything is.
 _COLUMNS = {"attacked": False, "broken": False, "finite": True, "loss": np.float32(np.nan),
@@ -41,10 +41,12 @@ class StateFile:
       path: of the file; its folder has to exist.
       fingerprint: text that says what the state is of; one that was written for another is of no use.
       every_seconds: how often to write while an attack goes on.
+      writing: returns a context manager for each writing, to say what OSErrors mean.
     """
 
-    def __init__(self, path, fingerprint, every_seconds=5.0):
+    def __init__(self, path, fingerprint, every_seconds=5.0, writing=contextlib.nullcontext):
         self.path, self._fingerprint, self._every = path, fingerprint, every_seconds
+        self._writing = writing
         self._due = time.monotonic() + every_seconds
 
     def load(self) -> dict:
@@ -63,15 +65,8 @@ class StateFile:
     def save(self, arrays: dict):
         """Writes {name: array}."""
         start = time.monotonic()
-        descriptor, temporary = tempfile.mkstemp(
-            dir=os.path.dirname(self.path) or ".", suffix=".part")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                np.savez(file, fingerprint=np.array(self._fingerprint), **arrays)
-            os.replace(temporary, self.path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        with self._writing(), replacing(self.path) as file:
+            np.savez(file, fingerprint=np.array(self._fingerprint), **arrays)
         taken = time.monotonic() - start
         self._due = time.monotonic() + max(self._every, 20 * taken)  # at most a twentieth of the time
 

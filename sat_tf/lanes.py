@@ -16,7 +16,7 @@ to the same lanes and so to the same numbers.
 import numpy as np
 import tensorflow as tf
 
-from sat_tf import attacks, seeds
+from sat_tf import attacks, seeds, self_checks
 
 _CARRIED = ("number", "images", "labels", "run", "kept", "kept_loss", "kept_broken", "predicted",
             "finite")
@@ -54,10 +54,7 @@ class Lanes:
                 logits_fn, rows["images"], rows["labels"], state, rows["index"], self._count)
 
         def judge(rows):
-            verdict = attacks.judge(logits_fn, rows["adversarial"], rows["labels"])
-            excess = (search.threat.excess(rows["images"], rows["adversarial"]) if search.threat
-                      else tf.zeros_like(verdict.loss))
-            return {**verdict._asdict(), "excess": excess}
+            return attacks.judge(logits_fn, rows["adversarial"], rows["labels"])._asdict()
 
         self._begin, self._advance, self._judge = map(self._on_devices, (begin, advance, judge))
         self.snapshot = {}
@@ -71,7 +68,7 @@ class Lanes:
         Yields: rows, {name: array}, or {} where none is finished: "number" of the example, "images",
           "labels", "broken", "finite" whether its logits were, "loss" (cross-entropy) and "predicted"
           class of the result "adversarial", and "runs", how many were made.
-        Raises: attacks.OutsideBall for a result that the threat model does not allow.
+        Raises: NotTrustworthy for a result that the threat model does not allow.
         """
         # In its scope wherever the caller is: the scope is a part of what decides on a retrace.
         with self._strategy.scope():
@@ -119,7 +116,9 @@ class Lanes:
         """Judges examples whose run is over; returns those that begin another, and the others."""
         verdict = self._judge({"images": over["images"], "labels": over["labels"],
                                "adversarial": over["state/adversarial"]})
-        attacks.check_inside(verdict["excess"])
+        if self._search.threat:
+            self_checks.check_inside(
+                self._search.threat, over["images"], over["state/adversarial"])
         better = ~over["kept_broken"] & (
             verdict["broken"] | (verdict["loss"] > over["kept_loss"]) | ~(over["predicted"] >= 0))
         kept = {"kept": over["state/adversarial"], "kept_loss": verdict["loss"],

@@ -7,9 +7,12 @@ for another one.
 import functools
 
 from sat_tf import (
-    activations, attacks, curve_measurement, data, distribution, evaluation, summaries)
+    activations, attacks, curve_measurement, data, distribution, evaluation, outcome_checks, probes,
+    self_checks, summaries)
 
 GALLERY_IMAGES = summaries.MAX_ROWS
+PROBED_EXAMPLES = 128
+_TRANSFER = "transfer"
 
 
 def attack_form(config, strategy) -> dict:
@@ -36,11 +39,13 @@ class Measurement:
       logits_fn: the network in inference mode; its variables are read at each call.
       compiled, loss_scale: see `attacks.pgd`.
       surrogate: another network, like `logits_fn`, to make attacks on as well; or None.
+      differentiable: whether `logits_fn` is; without, only attacks that need no gradient can be.
     """
 
     def __init__(self, config, strategy, source, logits_fn, *, compiled, loss_scale,
-                 surrogate=None):
+                 surrogate=None, differentiable=True):
         self._config, self._strategy, self._source = config, strategy, source
+        self._differentiable = differentiable
         self._logits_fn, self._loss_scale, self._compiled = logits_fn, loss_scale, compiled
         settings = config.evaluation
         self._create = functools.partial(
@@ -50,7 +55,7 @@ class Measurement:
         named = {name: self._create(name, epsilon=config.evaluation_epsilon)
                  for name in settings.attacks}
         self.attacks = {**under_each_derivative(named, config), **(
-            _each(named, "transfer", lambda logits_fn: surrogate) if surrogate else {})}
+            _each(named, _TRANSFER, lambda logits_fn: surrogate) if surrogate else {})}
         self._evaluator = self._evaluator_of(
             self.attacks, keep=max(GALLERY_IMAGES, settings.save_adversarial))
 
@@ -61,6 +66,45 @@ class Measurement:
     def accuracies(self, *, on_batch=None, state=None) -> evaluation.Result:
         """Returns the counts over the evaluation examples in use; see `Evaluator` for the arguments."""
         return self._evaluator(self._batches(), on_batch=on_batch, state=state)
+
+    def examine(self) -> list:
+        """Returns the findings of `self_checks.examine` on the first of the examples."""
+        return self_checks.examine(
+            self._logits_fn, *self._first(self_checks.EXAMPLES), seed=self._config.seed,
+            loss_scale=self._loss_scale, differentiable=self._differentiable)
+
+    def review(self, result) -> list:
+        """Returns what the outcomes of the attacks say of them, and short attacks where asked for."""
+        survives = _survivors(result)
+        transferred = {name: survives.pop(name) for name in list(survives)
+                       if name.endswith(f":{_TRANSFER}")}
+        findings = outcome_checks.review(
+            survives, ~result.outcomes["clean"].broken, threat=self._threat,
+            losses={name: outcome.loss for name, outcome in result.outcomes.items()},
+            transferred=transferred)
+        wanted = self._config.evaluation.self_checks
+        if self._differentiable and (wanted == "full" or wanted == "auto" and (
+                any(map(attacks.is_of_autoattack, result.correct)))):
+            findings += self._prober(*self._first(PROBED_EXAMPLES), seed=self._config.seed)
+        return findings
+
+    @functools.cached_property
+    def _prober(self):
+        return probes.Prober(self._logits_fn, threat=self._threat, compiled=self._compiled,
+                             loss_scale=self._loss_scale)
+
+    @property
+    def _threat(self):
+        return attacks.ThreatModel(self._config.evaluation.norm,
+                                   epsilon=self._config.evaluation_epsilon)
+
+    def _first(self, count):
+        """Returns up to so many first images and labels."""
+        batch = data.evaluation_batches(
+            self._source, batch_size=count, image_size=self._config.model.image_size,
+            num_examples=min(count, self._config.data.eval_examples))
+        images, labels, mask = next(batch.as_numpy_iterator())
+        return images[mask], labels[mask]
 
     def curve(self, kind, *, on_batch=None, state=None) -> list:
         """Returns the rows of a curve of `curves.CURVES`, as the configuration has it."""
@@ -91,6 +135,19 @@ def exhibits(result):
     return [values[:count] for values in (
         result.images, result.adversarial[last], result.outcomes["clean"].predicted,
         result.outcomes[last].predicted, result.labels)]
+
+
+def _survivors(result):
+    """Returns {attack: bool [examples]}, with the stages of ensembles, each after those before it."""
+    survives = {}
+    for name, outcome in result.outcomes.items():
+        standing = ~result.outcomes["clean"].broken
+        for stage, part in outcome.stages.items():
+            standing = standing & ~part.broken
+            survives.setdefault(stage, standing)
+        if name != "clean":
+            survives[name] = result.survives(name)
+    return survives
 
 
 def under_each_derivative(by_name, config) -> dict:

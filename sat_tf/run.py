@@ -133,7 +133,7 @@ class Run:
         with self._evaluated_weights(), self.source.reading():
             assessment.write_adversarial(self._measured)
             curves = assessment.curves(self._fingerprint())
-        assessment.write_report(self._measured, measured, curves)
+        assessment.write_report(self._measured, curves)
         assessment.forget()
         return measured
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import tiny
 from sat_tf import attacks
+from sat_tf.errors import NotTrustworthy
 from sat_tf.evaluation import Evaluator, Result, evaluate
 from sat_tf.evaluation_progress import StateFile
 
@@ -339,7 +340,7 @@ def test_the_first_examples_are_kept_with_what_the_attacks_made_of_them():
 def test_results_outside_the_ball_are_refused():
     beyond = attacks.create("pgd-2", epsilon=0.02)
     beyond = dataclasses.replace(beyond, threat=attacks.ThreatModel(epsilon=0.01))
-    with pytest.raises(attacks.OutsideBall, match="32 of 32 .*outside the ball"):
+    with pytest.raises(NotTrustworthy, match="outside ball: 2[0-9] of 2[0-9] "):
         evaluate(curved, colour_batches(32, 32).map(
-            lambda images, labels, mask: (images, tf.argmax(curved(images), -1), mask)),
+            lambda images, labels, mask: (images, labels, mask)),
             {"pgd-2": beyond}, seed=0)

@@ -21,14 +21,13 @@ from sat_tf.attacks.pgd import (
     CRITERIA, Attack, LogitsFn, ascend, compiled_form, default_step_size, fgsm, pgd, pgd_search)
 from sat_tf.attacks.search import COMPILED_FORMS, Search, judge
 from sat_tf.attacks.square import square, square_search
-from sat_tf.attacks.threat import (
-    NORMS, OutsideBall, ThreatModel, check_inside, images_within)
+from sat_tf.attacks.threat import NORMS, ThreatModel, images_within
 
 __all__ = ["ATTACKS", "Attack", "COMPILED_FORMS", "CRITERIA", "Ensemble", "LETTERS", "LogitsFn",
-           "NORMS", "OutsideBall", "Search", "ThreatModel", "VERSIONS", "apgd",
-           "apgd_search", "as_seed", "ascend", "check_inside", "class_indices",
+           "NORMS",  "Search", "ThreatModel", "VERSIONS", "apgd",
+           "apgd_search", "as_seed", "ascend",  "class_indices",
            "compiled_form", "create", "cross_entropy", "default_step_size", "fab",
-           "fab_search", "fgsm", "images_within", "judge", "kl_divergence",
+           "fab_search", "fgsm", "images_within", "is_of_autoattack", "judge", "kl_divergence",
            "loss_gradient", "parse_names", "pgd", "pgd_search", "square",
            "square_search", "stage_names"]
 
@@ -154,6 +153,11 @@ def stage_names(version):
         if name in ("clean", "autoattack"):
             raise ValueError(f"{name!r} cannot be a part of it")
     return names
+
+
+def is_of_autoattack(name):
+    """Whether an attack is AutoAttack, or one of the attacks that it is made of."""
+    return re.match("autoattack|apgd|fab|square", name) is not None
 
 
 def parse_names(text):

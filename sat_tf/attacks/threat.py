@@ -16,7 +16,6 @@ from typing import Callable, NamedTuple, Tuple
 import tensorflow as tf
 
 from sat_tf.attacks import draws
-from sat_tf.errors import NotTrustworthy
 
 
 class _Geometry(NamedTuple):
@@ -80,10 +79,6 @@ _GEOMETRIES = {
 NORMS = tuple(_GEOMETRIES)
 
 
-class OutsideBall(NotTrustworthy):
-    """An attack gave images that its threat model does not allow."""
-
-
 @dataclasses.dataclass(frozen=True)
 class ThreatModel:
     """The allowed changes to an image.
@@ -118,19 +113,6 @@ class ThreatModel:
         """Returns how far `adversarial` is from `images` in the norm, float32 [batch]."""
         return _GEOMETRIES[self.norm].size(adversarial - images)
 
-    def excess(self, images, adversarial):
-        """Returns by how much `adversarial` breaks the rules, float32 [batch]; 0 or less: not at all.
-
-        In units of the pixel range for what is out of `bounds`, and of the radius (or of the range,
-        where that is larger) for what is out of the ball; both are rounding errors below 1e-5.
-        """
-        low, high = self.bounds
-        axes = _over_pixels(images)
-        beyond = tf.reduce_max(tf.maximum(low - adversarial, adversarial - high), axes) / (high - low)
-        further = (self.size(images, adversarial) - self.epsilon) / max(self.epsilon, high - low)
-        excess = tf.maximum(beyond, further)
-        return tf.where(tf.math.is_finite(excess), excess, float("inf"))
-
     def project(self, images, adversarial):
         """Returns allowed images close to `adversarial`.
 
@@ -160,19 +142,6 @@ class ThreatModel:
     def ascent_direction(self, gradient):
         """Returns the step of unit size along which a loss with this `gradient` grows fastest."""
         return _GEOMETRIES[self.norm].ascent(gradient)
-
-
-def check_inside(excess):
-    """Raises OutsideBall unless results obey their threat model.
-
-    Args:
-      excess: float [batch], what `ThreatModel.excess` returned.
-    """
-    outside = int((excess > 1e-5).sum())
-    if outside:
-        raise OutsideBall(f"{outside} of {len(excess)} adversarial images are outside the ball or the "
-                          f"pixel range, by up to {excess.max():.3g} of it: there is no accuracy to "
-                          "report; this is a fault of the attack")
 
 
 def images_within(images, bounds):
