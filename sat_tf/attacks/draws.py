@@ -41,7 +41,7 @@ def fold_in(seed, number):
         return tf.random.experimental.stateless_fold_in(seed, number)
     numbers = tf.broadcast_to(number, tf.shape(seed)[:1])
     return tf.map_fn(lambda pair: tf.random.experimental.stateless_fold_in(*pair), (seed, numbers),
-                     fn_output_signature=tf.TensorSpec([2], seed.dtype))
+                     fn_output_signature=tf.TensorSpec([2], number.dtype))
 
 
 def split(seed):
