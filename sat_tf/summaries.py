@@ -11,8 +11,9 @@ import contextlib
 import numpy as np
 import tensorflow as tf
 
+from sat_tf.plots import RIGHT, WRONG, shortened
+
 MAX_ROWS = 8
-_RIGHT, _WRONG = ("✓", "#1a7f37"), ("✗", "#c62828")
 
 
 def create_writer(folder, part):
@@ -107,10 +108,10 @@ def render_grid(clean, adversarial, clean_predictions, adversarial_predictions, 
             place.imshow(np.clip(picture, 0, 1), interpolation=interpolation)
             place.set(xticks=[], yticks=[])
         for place, prediction in zip(row, (before, after)):
-            mark, color = _RIGHT if prediction == truth else _WRONG
-            place.set_xlabel(f"predicted {_shortened(prediction, class_names)} {mark}", color=color,
+            mark, color = RIGHT if prediction == truth else WRONG
+            place.set_xlabel(f"predicted {shortened(prediction, class_names)} {mark}", color=color,
                              fontsize="small")
-        row[0].set_ylabel(f"true {_shortened(truth, class_names)}")
+        row[0].set_ylabel(f"true {shortened(truth, class_names)}")
     titles = ("clean", "adversarial", f"difference × {factor}\n(grey: no change)")
     for place, title in zip(axes[0], titles):
         place.set_title(title, fontsize="medium")
@@ -124,8 +125,3 @@ def _magnified(clean, adversarial):
     largest = np.abs(difference).max()
     factor = max(1, int(0.5 / largest + 1e-3)) if largest > 0 else 1  # float32 0.1 too gives 5
     return 0.5 + factor * difference, factor
-
-
-def _shortened(index, class_names, length=18):
-    name = str(class_names[index]) if index < len(class_names) else str(index)
-    return name if len(name) <= length else name[:length - 1] + "…"
