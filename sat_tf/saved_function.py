@@ -1,6 +1,6 @@
 """Which function of a loaded SavedModel classifies images, and which of its outputs the logits are.
 
-    function = choose(tf.saved_model.load(path), None, problem)
+    function = choose(tf.saved_model.load(path), set(), None, problem)
     name, logits = logits_of(function.call(images), function, problem)
 
 A part of `saved_model`, which alone uses it.  `problem(remedy)` raises the UserError that names
@@ -40,14 +40,22 @@ class Function(NamedTuple):
 
 
 class _Candidate(NamedTuple):
-    """Something to call: what errors call it, its inputs by name, and itself, of the only one."""
+    """Something to call: what errors call it, its inputs by name, its graph, and itself."""
     title: str
     inputs: Dict[str, tf.TensorSpec]
+    graph: tf.Graph
     call: Callable[[tf.Tensor], Any]
 
 
-def choose(loaded, name, problem) -> Function:
-    """Returns the function called `name`, or the one that `saved_model.load` describes."""
+def choose(loaded, unsaved, name, problem) -> Function:
+    """Returns the function called `name`, or the one that `saved_model.load` describes.
+
+    Args:
+      loaded: what tf.saved_model.load returned.
+      unsaved: what `unsaved_gradients` found.
+      name: of a signature, `logits` or `__call__`; or None.
+      problem: see above.
+    """
     candidates = {**_attributes(loaded), **_signatures(loaded)}
     name = name or _default(loaded, candidates, problem)
     if name not in candidates:
@@ -61,7 +69,7 @@ def choose(loaded, name, problem) -> Function:
     images = next(iter(inputs.values()))
     _check_images(images, candidate, _others(candidates, name), problem)
     return Function(name, candidate.title, images, lambda images: _named(candidate.call(images)),
-                    _unsaved_gradient(loaded, name))
+                    _without_gradient(candidate.graph, unsaved))
 
 
 def _default(loaded, candidates, problem):
@@ -84,7 +92,7 @@ def _signatures(loaded):
         def call(images, kept=loaded):  # the function alone would let go of its variables
             return signature(**dict.fromkeys(inputs, images))
 
-        return _Candidate(f"signature {name}", inputs, call)
+        return _Candidate(f"signature {name}", inputs, signature.graph, call)
 
     return {name: candidate(name, signature) for name, signature in loaded.signatures.items()}
 
@@ -93,9 +101,8 @@ def _attributes(loaded):
     found = {}
     for name in (_LOGITS, _CALL):
         function = getattr(loaded, name, None)
-        traces = [trace.structured_input_signature
-                  for trace in getattr(function, "concrete_functions", ())]
-        traces = [trace for trace in traces if not _is_for_training(trace)]
+        traces = [trace for trace in getattr(function, "concrete_functions", ())
+                  if not _is_for_training(trace)]
         if traces:
             found[name] = _attribute(f"function {name}", loaded, function,
                                      max(traces, key=_takes_images))
@@ -106,19 +113,21 @@ def _attribute(title, loaded, function, trace):
     """Returns the candidate that calls a function as it was traced, with those Python values."""
     def call(images, kept=loaded):
         args, kwargs = tf.nest.map_structure(
-            lambda leaf: images if isinstance(leaf, tf.TensorSpec) else leaf, trace)
+            lambda leaf: images if isinstance(leaf, tf.TensorSpec) else leaf,
+            trace.structured_input_signature)
         return function(*args, **kwargs)
 
     inputs = {f"{i}: {spec.name}": spec for i, spec in enumerate(_specs(trace), 1)}
-    return _Candidate(title, inputs, call)
+    return _Candidate(title, inputs, trace.graph, call)
 
 
 def _specs(trace):
-    return [leaf for leaf in tf.nest.flatten(trace) if isinstance(leaf, tf.TensorSpec)]
+    return [leaf for leaf in tf.nest.flatten(trace.structured_input_signature)
+            if isinstance(leaf, tf.TensorSpec)]
 
 
 def _is_for_training(trace):
-    return any(leaf is True for leaf in tf.nest.flatten(trace))
+    return any(leaf is True for leaf in tf.nest.flatten(trace.structured_input_signature))
 
 
 def _takes_images(trace):
@@ -135,17 +144,29 @@ def _check_images(spec, candidate, others, problem):
                 f"{_ADVICE}{others}")
 
 
-def _unsaved_gradient(loaded, name):
-    """Returns why the gradient cannot be had though TensorFlow might give one, or None.
+def _gradients(graph_def):
+    """Returns {node: name of its custom gradient} of a GraphDef and the functions in it."""
+    nodes = (*graph_def.node, *(node for function in graph_def.library.function
+                                for node in function.node_def))
+    return {node.name: node.attr["_gradient_op_type"].s.decode() for node in nodes
+            if node.op == "IdentityN" and "_gradient_op_type" in node.attr}
 
-    A graph of TensorFlow 1 names custom gradients, as swish has, by a number, under which another
-    program has none, or another one.
+
+def unsaved_gradients(graph_def) -> set:
+    """Returns the names of custom gradients that a saved GraphDef has not brought along.
+
+    A graph names a custom gradient, as swish has one, by a number.  Where it was not saved, as by
+    TensorFlow 1, a program that loads the graph may have none of that number, but as well another.
+    (TensorFlow gives those that were saved a new number.)
     """
-    if not hasattr(loaded, "graph"):
-        return None
-    custom = {node.name for node in loaded.signatures[name].graph.as_graph_def().node
-              if "_gradient_op_type" in node.attr and not node.op.endswith("PartitionedCall")}
-    return f"TensorFlow 1 did not save the custom gradient of {few(sorted(custom))}" if custom else None
+    return set(_gradients(graph_def).values()) - {
+        gradient.registered_op_type for gradient in graph_def.library.registered_gradients}
+
+
+def _without_gradient(graph, unsaved):
+    """Returns why a graph cannot be differentiated, though TensorFlow might do it; or None."""
+    nodes = [node for node, name in _gradients(graph.as_graph_def()).items() if name in unsaved]
+    return f"the custom gradient of {few(sorted(nodes))} was not saved" if nodes else None
 
 
 def logits_of(outputs, function, problem):

@@ -30,7 +30,7 @@ INPUT_RANGES = {
 }
 _SIDE = 32  # of the images a function is tried with that takes any size, where none is named
 _KERAS_FILES = (".keras", ".h5", ".hdf5")
-_GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")
+_GRAPH_FILE = "saved_model.pb"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,9 +107,8 @@ def load(path, *, input_range="0,1", signature=None, image_size=None,
         to_range = look_up(INPUT_RANGES, "range", input_range)
     except ValueError as error:
         refuse("input_range", input_range, str(error))
-    loaded = _loaded(path, flag)
     problem = functools.partial(refuse, flag, path)
-    function = saved_function.choose(loaded, signature, problem)
+    function = saved_function.choose(*_loaded(path, problem), signature, problem)
     batch, *image_shape = function.shape
     images = _noise(batch or 2, image_shape, image_size)
 
@@ -157,27 +156,21 @@ def _check_folder(path, flag):
 
 
 def _has_graph(folder):
-    return any(tf.io.gfile.exists(f"{folder}/{file}") for file in _GRAPH_FILES)
+    return tf.io.gfile.exists(f"{folder}/{_GRAPH_FILE}")
 
 
-def _loaded(path, flag):
+def _loaded(path, problem):
+    """Returns what was loaded, and the names of custom gradients that were not saved with it."""
     try:
-        return tf.saved_model.load(path, tags=_tags(path))
+        with tf.io.gfile.GFile(f"{path}/{_GRAPH_FILE}", "rb") as file:
+            graphs = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs
+        # TensorFlow 1 writes several graphs, as for a TPU.
+        loaded = tf.saved_model.load(path, tags=["serve"] if len(graphs) > 1 else None)
     except Exception as error:  # another's program, which may fail in any way
-        return refuse(flag, path, f"cannot be loaded ({one_line(error)}); if it is damaged, fetch "
-                      "it again, and if it needs operations of another package, export it without")
-
-
-def _tags(path):
-    """Returns None, for TensorFlow to choose, or what to serve of several graphs.
-
-    TensorFlow 1 writes several, as for a TPU.
-    """
-    if not tf.io.gfile.exists(f"{path}/saved_model.pb"):
-        return None
-    with tf.io.gfile.GFile(f"{path}/saved_model.pb", "rb") as file:
-        graphs = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs
-    return ["serve"] if len(graphs) > 1 else None
+        problem(f"cannot be loaded ({one_line(error)}); if it is damaged, fetch it again, and if it "
+                "needs operations of another package, export it without")
+    return loaded, set().union(
+        *(saved_function.unsaved_gradients(graph.graph_def) for graph in graphs))
 
 
 def _noise(batch, shape, image_size):
@@ -235,9 +228,7 @@ def _fingerprint(path):
     """Returns a digest of the files that decide on the logits."""
     digest = hashlib.sha256()
     folder = path.rstrip("/")
-    files = [f"{folder}/{file}" for file in _GRAPH_FILES]
-    files += sorted(tf.io.gfile.glob(f"{folder}/variables/*"))
-    for file in filter(tf.io.gfile.exists, files):
+    for file in (f"{folder}/{_GRAPH_FILE}", *sorted(tf.io.gfile.glob(f"{folder}/variables/*"))):
         digest.update(os.path.basename(file).encode())
         with tf.io.gfile.GFile(file, "rb") as opened:
             while chunk := opened.read(1 << 24):

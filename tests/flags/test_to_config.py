@@ -37,9 +37,10 @@ def test_fractions_are_parsed():
 
 def test_paths_may_start_at_home(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
-    flags = parse("--model_dir=~/a", "--init_checkpoint=~/b", "--sparta_from=~/c")
-    assert [flags.model_dir, flags.init_checkpoint, flags.sparta_from] == [
-        "/home/me/a", "/home/me/b", "/home/me/c"]
+    flags = parse("--model_dir=~/a", "--init_checkpoint=~/b", "--sparta_from=~/c",
+                  "--saved_model=~/d")
+    assert [flags.model_dir, flags.init_checkpoint, flags.sparta_from, flags.saved_model] == [
+        "/home/me/a", "/home/me/b", "/home/me/c", "/home/me/d"]
 
 
 def test_step_size_follows_epsilon_and_method():
@@ -190,6 +191,7 @@ REFUSALS = {
     "--dataset=folder:": "--dataset=folder:: no path; write folder:PATH",
     "--dataset=mnist": "--dataset=mnist: not prepared under --data_dir=.*give --download",
     "--checkpoint_channels=grb": "--checkpoint_channels=grb: .*rgb, bgr|rgb.bgr",
+    "--input_range=0,2": "--input_range=0,2: .*0,255",
     "--max_bad_records=-1": "--max_bad_records=-1: .* at least 0",
     "--randaugment_layers=0": "--randaugment_layers=0: .* at least 1",
     "--randaugment_magnitude=31": "--randaugment_magnitude=31.0: .* at most 30",
@@ -226,7 +228,8 @@ REFUSALS = {
 # Text that anything may be, switches, or tried later.
 NOT_REFUSED_HERE = {"model_dir", "resume", "images", "output", "init_checkpoint", "data_dir",
                     "download", "checkpoint_ema", "random_start", "tpu", "sparta_shared",
-                    "sparta_from", "freeze_activation", "converge_smooth_project"}
+                    "sparta_from", "freeze_activation", "converge_smooth_project", "saved_model",
+                    "saved_model_signature"}
 
 
 @pytest.mark.parametrize("arguments, message", [
@@ -324,5 +327,9 @@ def test_every_setting_is_a_flag():
     names = {name for group in definitions.GROUPS.values() for _, name, *_ in group}
     settings = set(configs.flag_values(resolve()))
     assert settings - names == {"steps_per_epoch"}
+    saved = configs.SavedModelConfig("m", "0,1", "logits", image_size=8, num_classes=10)
+    instead = configs.flag_values(dataclasses.replace(resolve(), model=saved))
+    assert set(instead) - names == {"steps_per_epoch"} and "activation" not in instead
+    assert (instead["saved_model"], instead["image_size"]) == ("m", 8)
     assert all(dataclasses.is_dataclass(getattr(resolve(), f.name))
                for f in dataclasses.fields(configs.Config) if f.name != "seed")
