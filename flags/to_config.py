@@ -13,6 +13,7 @@ import re
 from flags import defaults, definitions, learnt_activation
 from sat_tf import activations, attacks, data, distribution, models, ranges, training
 from sat_tf import config as configs
+from sat_tf.curves import CURVES
 from sat_tf.errors import UserError, look_up
 
 

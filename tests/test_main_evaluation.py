@@ -22,7 +22,7 @@ def run(*arguments):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    assert run(*TRAINED, "--mode=train_and_eval", "--eval_attacks=clean", "--epochs=12",
+    assert run(*TRAINED, "--mode=train_and_eval", "--eval_attacks=clean", "--epochs=6",
                "--num_steps=1", f"--model_dir={folder}") == 0
     return folder
 
