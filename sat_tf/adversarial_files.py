@@ -99,7 +99,7 @@ def contact_sheet(*, images, adversarial, labels, predicted, adversarial_predict
 
 
 def write_contact_sheet(path, **pairs):
-    """Writes `contact_sheet` of the same arguments as a PNG file; OSError if that cannot be done."""
+    """Writes `contact_sheet` of the same arguments as a PNG file; OSError if it cannot."""
     sheet = png_bytes(contact_sheet(**pairs))
     with replacing(path) as file:
         file.write(sheet)

@@ -139,7 +139,7 @@ def _label(axes, panel, theme):
 
 
 def png_bytes(picture) -> bytes:
-    """Returns uint8 [height, width, 3] as the bytes of a PNG file, the same for the same picture."""
+    """Returns uint8 [height, width, 3] as a PNG file's bytes, the same for the same picture."""
     from PIL import Image
 
     stream = io.BytesIO()

@@ -57,8 +57,12 @@ def read_folder(path) -> dict:
         results = json.load(file)
     curves = os.path.join(path, CURVES_FILE)
     return {"config": read(folder.config, json.load, None), "results": results,
-            "metrics": read(folder.metrics, lambda file: [json.loads(line) for line in file], []),
+            "metrics": read(folder.metrics, _whole_rows, []),
             "curves": accuracy_curves.read_csv(curves) if os.path.exists(curves) else []}
+
+
+def _whole_rows(file):
+    return [json.loads(line) for line in file if line.endswith("\n")]  # a kill may cut the last
 
 
 def render(*, config, results, metrics=(), curves=(), exhibits=None, notes=()) -> str:

@@ -106,7 +106,7 @@ def _chosen(results):
 
 
 def _by_checkpoint(results) -> list:
-    """Returns [(name, its results)], the chosen checkpoint first; one without a name if it is alone."""
+    """Returns [(checkpoint, its results)], the chosen first; of one alone, the name is empty."""
     checkpoints, chosen = results.get("checkpoints", {}), _chosen(results)
     if len(checkpoints) < 2:
         return [("", results)]
