@@ -24,7 +24,7 @@ from sat_tf.attacks.search import Search, misclassified, select
 from sat_tf.attacks.threat import ThreatModel
 from sat_tf.errors import look_up
 
-ALPHA = 0.75  # share of the gradient's step in a move; the rest goes on in the last move's direction
+ALPHA = 0.75  # share of the gradient's step in a move; the rest goes on along the last move
 RHO = 0.75  # a step is halved unless more than this share of a window's moves have raised the loss
 
 
@@ -126,7 +126,7 @@ def checkpoints(num_steps) -> List[Tuple[int, int]]:
 
 
 def _windows_by_step(num_steps):
-    """Returns int32: the window that ends at each iterate, or 0; one more for examples at the end."""
+    """Returns int32, the window that ends at each iterate, or 0; one more for those at the end."""
     windows = dict(checkpoints(num_steps))
     return tf.constant([windows.get(moves, 0) for moves in range(num_steps + 2)])
 
@@ -148,7 +148,7 @@ def _target(clean_logits, labels, place, num_targets):
 def _begin(threat, start):
     nothing = tf.zeros(tf.shape(start)[:1])
     return {
-        "adversarial": start,  # of the highest loss so far; of the last, where that is misclassified
+        "adversarial": start,  # of the highest loss so far, or the misclassified one
         "broken": nothing > 0,
         "current": start, "previous": start,
         "gradient": tf.zeros_like(start),  # at the point of the highest loss

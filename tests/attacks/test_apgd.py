@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from sat_tf.attacks import COMPILED_FORMS, judge
 from sat_tf.attacks.apgd import LOSSES, apgd, apgd_search, checkpoints
+from sat_tf.attacks.search import select
 
 pytestmark = pytest.mark.smoke
 
@@ -23,7 +24,8 @@ def states(search, logits_fn, images, labels, seed=0, run=0):
     step = tf.function(functools.partial(search.advance, logits_fn, count=1))
     images, labels = tf.constant(images), tf.constant(labels)
     index = tf.zeros_like(labels)
-    found = [search.begin(logits_fn, images, labels, tf.constant([[0, seed]] * len(images)), index + run)]
+    seeds = tf.constant([[seed, number] for number in range(len(images))])
+    found = [search.begin(logits_fn, images, labels, seeds, index + run)]
     for _ in range(search.num_steps):
         state, index = step(images=images, labels=labels, state=found[-1], index=index)
         found.append(state)
@@ -45,8 +47,8 @@ def length(change):
 # The twin: one example by itself, with lists and an if for each rule, in float64.
 
 # Two layers and two classes; the second never wins, and its logit is highest off the image.
-FIRST = (RNG.randn(48, 48) / np.sqrt(48)).astype("float32")
-SECOND = np.exp(RNG.uniform(-0.5, 0.5, 48)).astype("float32")
+FIRST = (RNG.randn(48, 12) / np.sqrt(48)).astype("float32")
+SECOND = np.exp(RNG.uniform(-0.5, 0.5, 12)).astype("float32")
 PEAK = RNG.uniform(0.3, 0.7, 48).astype("float32")
 NEAR_PEAK = (PEAK.reshape(SHAPE) + RNG.uniform(-0.14, 0.14, IMAGES.shape)).astype("float32")
 
@@ -94,7 +96,8 @@ def twin(loss, norm, image, start, num_steps=100):
             best, f_best, g_best = x, f, g
         since += 1
         if since == window:
-            oscillates = sum(losses[-i] > losses[-i - 1] for i in range(1, window + 1)) <= 0.75 * window
+            rises = sum(losses[-i] > losses[-i - 1] for i in range(1, window + 1))
+            oscillates = rises <= 0.75 * window
             stalls = not halved_before and f_best <= f_best_before
             verdicts[k + 1] = oscillates, stalls
             if oscillates or stalls:
@@ -113,20 +116,23 @@ def test_checkpoints_of_the_paper():
 @pytest.mark.parametrize("loss, norm", [("ce", "linf"), ("dlr", "linf"), ("ce", "l2")])
 def test_every_iterate_is_that_of_a_twin(loss, norm):
     search = apgd_search(loss, epsilon=EPSILONS[norm], norm=norm)
-    found = states(search, network, NEAR_PEAK, ZEROS)
+    found = states(search, network, NEAR_PEAK, ZEROS, seed=1)
     assert len(found) == 102 and not found[-1]["broken"].numpy().any()
-    verdicts_met = set()
+    compared, verdicts_met = 0, set()
     for i, image in enumerate(NEAR_PEAK.astype("float64")):
         iterates, best, f_best, verdicts = twin(loss, norm, image, found[0]["current"][i].numpy())
+        if np.abs((iterates.reshape(-1, 48) - PEAK) @ FIRST).min() < 1e-6:
+            continue  # so close to a kink, rounding may decide on which side the gradient is
         halved = [moves for moves, rules in verdicts.items() if any(rules)]
         sizes = np.array([state["size"][i] for state in found])
         np.testing.assert_array_equal(np.flatnonzero(np.diff(sizes)), halved)
         np.testing.assert_allclose(sizes[-1], 2 * EPSILONS[norm] / 2 ** len(halved), rtol=1e-6)
-        np.testing.assert_allclose([state["current"][i] for state in found[:-1]], iterates, atol=1e-5)
+        ours = [state["current"][i] for state in found[:-1]]
+        np.testing.assert_allclose(ours, iterates, atol=1e-5)
         np.testing.assert_allclose(found[-1]["adversarial"][i], best, atol=1e-5)
         np.testing.assert_allclose(found[-1]["highest"][i], f_best, atol=1e-5)
-        verdicts_met |= set(verdicts.values())
-    assert verdicts_met >= {(True, False), (False, False)}
+        compared, verdicts_met = compared + 1, verdicts_met | set(verdicts.values())
+    assert compared >= 5 and verdicts_met >= {(True, False), (False, False)}
 
 
 @pytest.mark.parametrize("rises, highest_before, halved_before, halves", [
@@ -156,10 +162,11 @@ def test_the_two_rules_of_a_checkpoint(rises, highest_before, halved_before, hal
 # Each example by itself.
 
 WEIGHTS = RNG.randn(48, 5).astype("float32")
+SLOPES = np.exp(RNG.uniform(-0.5, 0.5, 48)).astype("float32")
 
 
 def linear(images):
-    return tf.reshape(images, [-1, 48]) @ WEIGHTS + [9.0, 0.0, 0.0, 0.0, 0.0]
+    return tf.reshape(images, [-1, 48]) @ WEIGHTS
 
 
 @pytest.mark.parametrize("loss", list(LOSSES))
@@ -177,7 +184,7 @@ def test_examples_may_be_at_different_steps_and_in_different_runs(loss):
     for number in range(8):  # those that have not begun are put back
         state, index = step(state, index, tf.constant(3))
         waits = np.arange(8) > number
-        state = {name: tf.where(waits.reshape([8] + [1] * (value.shape.rank - 1)), fresh[name], value)
+        state = {name: select(waits, fresh[name], value)
                  for name, value in state.items()}
         index = tf.where(waits, 0, index)
     assert len(set(index.numpy())) > 5
@@ -197,13 +204,13 @@ def test_with_a_seed_for_each_example_its_result_depends_on_no_other():
     np.testing.assert_allclose(part, whole[order], atol=1e-6)
 
 
-@pytest.mark.parametrize("seed", [[0, 5], [[0, number] for number in range(8)]], ids=["one", "each"])
+@pytest.mark.parametrize("seed", [[0, 5], [[0, each] for each in range(8)]], ids=["one", "each"])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_runs_start_on_the_surface_of_the_ball_each_elsewhere(norm, seed):
     search = apgd_search("ce", epsilon=0.1, norm=norm, restarts=3)
     grey = tf.fill(IMAGES.shape, 0.5)
-    starts = [search.begin(linear, grey, ZEROS, tf.constant(seed), ZEROS + run)["adversarial"].numpy()
-              for run in (0, 1, 2, 0)]
+    begin = lambda run: search.begin(linear, grey, ZEROS, tf.constant(seed), ZEROS + run)
+    starts = [begin(run)["adversarial"].numpy() for run in (0, 1, 2, 0)]
     for start in starts:
         np.testing.assert_allclose(search.threat.size(grey, start), 0.1, rtol=1e-5)
     np.testing.assert_array_equal(starts[0], starts[3])
@@ -255,11 +262,11 @@ def test_what_survives_is_returned_at_its_highest_loss():
 
 # Closed forms.
 
-def dual_margins(images, labels, norm, epsilon):
-    """The highest margin of each other class within reach, [batch, classes], of `linear`."""
+def highest_margins(images, labels, norm, epsilon, weights):
+    """How far any other class can get past the true one within reach, [batch], by the dual norm."""
     flat = images.reshape(len(images), 48).astype("float64")
-    logits = flat @ WEIGHTS + [9.0, 0.0, 0.0, 0.0, 0.0]
-    gap = WEIGHTS.T.astype("float64")[None] - WEIGHTS.T[labels][:, None]  # [batch, classes, pixels]
+    logits = flat @ weights
+    gap = weights.T.astype("float64")[None] - weights.T[labels][:, None]  # [batch, classes, pixels]
     if norm == "linf":  # pixel by pixel, and so with the bounds
         change = np.clip(np.sign(gap) * epsilon, -flat[:, None], 1 - flat[:, None])
         reach = (gap * change).sum(-1)
@@ -267,22 +274,25 @@ def dual_margins(images, labels, norm, epsilon):
         reach = epsilon * np.linalg.norm(gap, axis=-1)
     margins = logits - logits[np.arange(len(labels)), labels][:, None] + reach
     margins[np.arange(len(labels)), labels] = -np.inf
-    return margins
+    return margins.max(-1)
 
 
 @pytest.mark.parametrize("norm, low, high, epsilon", [
-    ("linf", 0.2, 0.8, 0.05), ("linf", 0.0, 1.0, 0.1), ("l2", 0.3, 0.7, 0.4)])
-@pytest.mark.parametrize("loss", list(LOSSES))
-def test_a_linear_network_is_as_robust_as_its_dual_norm_says(loss, norm, low, high, epsilon):
+    ("linf", 0.2, 0.8, 0.04), ("linf", 0.0, 1.0, 0.05), ("l2", 0.3, 0.7, 0.15)])
+@pytest.mark.parametrize("loss, classes", [("ce", 2), ("dlr", 2), ("dlr-targeted", 5)])
+def test_a_linear_network_is_as_robust_as_its_dual_norm_says(
+        loss, classes, norm, low, high, epsilon):
+    """With more classes than two, the climb of an untargeted loss may end on the wrong one."""
+    weights = WEIGHTS[:, :classes]
+    logits_fn = lambda images: tf.reshape(images, [-1, 48]) @ weights
     images = np.random.RandomState(1).uniform(low, high, (64,) + SHAPE).astype("float32")
-    labels = linear(images).numpy().argmax(-1).astype("int32")
-    highest = dual_margins(images, labels, norm, epsilon).max(-1)
-    clear = np.abs(highest) > 0.02 * np.abs(highest).max()
-    attacked = run(linear, images, labels, loss=loss, norm=norm, epsilon=epsilon, num_targets=4,
+    labels = logits_fn(images).numpy().argmax(-1).astype("int32")
+    highest = highest_margins(images, labels, norm, epsilon, weights)
+    attacked = run(logits_fn, images, labels, loss=loss, norm=norm, epsilon=epsilon, num_targets=4,
                    num_steps=50)
-    found = broken(linear, attacked, labels)
-    assert 0.2 < found.mean() < 0.8 and clear.mean() > 0.9
-    np.testing.assert_array_equal(found[clear], highest[clear] > 0)
+    found = broken(logits_fn, attacked, labels)
+    assert 0.2 < found.mean() < 0.9 and np.abs(highest).min() > 1e-3  # no matter of rounding
+    np.testing.assert_array_equal(found, highest > 0)
 
 
 @pytest.mark.parametrize("norm, epsilon", [("linf", 0.2), ("l2", 0.8)])
@@ -292,7 +302,7 @@ def test_a_peak_inside_the_ball_is_found_by_shrinking_steps(norm, epsilon):
         -0.1, 0.1, (32,) + SHAPE), 0, 1).astype("float32")
 
     def roof(images, height):
-        second = height - tf.abs(tf.reshape(images, [-1, 48]) - PEAK) @ SECOND[:, None]
+        second = height - tf.abs(tf.reshape(images, [-1, 48]) - PEAK) @ SLOPES[:, None]
         return tf.concat([tf.zeros_like(second), second], -1)
 
     labels = np.zeros(32, "int32")
@@ -360,7 +370,7 @@ def test_every_form_agrees_with_the_eager_loop(loss, norm, restarts):
 
 def test_one_compiled_program_breaks_as_many_examples_of_a_network_with_more_classes():
     images = np.random.RandomState(1).uniform(0.2, 0.8, (64,) + SHAPE).astype("float32")
-    deep = lambda images: tf.nn.swish(linear(images) @ WEIGHTS[:5]) @ WEIGHTS[5:10]
+    deep = lambda images: tf.nn.swish(linear(images - 0.5) @ WEIGHTS[:5]) @ WEIGHTS[5:10]
     labels = deep(images).numpy().argmax(-1).astype("int32")
     shares = {}
     for compiled in ("none", "loop"):
@@ -374,8 +384,8 @@ def test_one_compiled_program_breaks_as_many_examples_of_a_network_with_more_cla
 def test_graph_size_grows_with_nothing_and_the_batch_size_may_be_unknown(compiled):
     def attack(**settings):
         attack = tf.function(
-            lambda images, labels: apgd(network, images, labels, 0, loss="dlr-targeted", epsilon=0.2,
-                                        num_targets=1, compiled=compiled, **settings),
+            lambda images, labels: apgd(network, images, labels, 0, loss="dlr-targeted",
+                                        epsilon=0.2, num_targets=1, compiled=compiled, **settings),
             input_signature=[tf.TensorSpec((None,) + SHAPE), tf.TensorSpec([None], tf.int32)])
         graph = attack.get_concrete_function().graph.as_graph_def()
         return attack, sum(len(function.node_def) for function in graph.library.function)
@@ -408,7 +418,8 @@ def test_runs_go_through_the_targets_and_each_target_through_its_restarts():
 
 def test_a_targeted_run_drives_to_its_target():
     """Each of four classes has a row of the image, whose mean has to pass 0.64."""
-    rows = lambda images: tf.pad(tf.reduce_mean(images, [2, 3]), [[0, 0], [1, 0]], constant_values=0.64)
+    rows = lambda images: tf.pad(
+        tf.reduce_mean(images, [2, 3]), [[0, 0], [1, 0]], constant_values=0.64)
     search = apgd_search("dlr-targeted", epsilon=0.2, num_targets=4, num_steps=20)
     images, number = np.repeat(0.45 + 0.1 * IMAGES[:1], search.runs, 0), np.arange(search.runs)
     state = states(search, rows, images, ZEROS[:4], run=number)[-1]
@@ -423,7 +434,7 @@ def test_loss_and_gradient_are_means_over_passes_through_a_random_network():
 
     def random_network(images):
         noises.append(np.random.uniform(0.5, 1.5))
-        second = noises[-1] * (tf.reshape(images, [-1, 48]) @ SECOND[:, None] - 99)
+        second = noises[-1] * (tf.reshape(images, [-1, 48]) @ SLOPES[:, None] - 99)
         return tf.concat([tf.zeros_like(second), second], -1)
 
     search = apgd_search("dlr", epsilon=0.01, eot=5)
@@ -432,9 +443,9 @@ def test_loss_and_gradient_are_means_over_passes_through_a_random_network():
     new = search.step(random_network, images, ZEROS, state, ZEROS)
     assert len(noises) == 5 == len(set(noises))
     mean = np.mean(noises)
-    margin = state["current"].numpy().reshape(8, 48) @ SECOND - 99
+    margin = state["current"].numpy().reshape(8, 48) @ SLOPES - 99
     np.testing.assert_allclose(new["last"], mean * margin, rtol=1e-5)
-    np.testing.assert_allclose(new["gradient"][0], mean * SECOND.reshape(SHAPE), rtol=1e-5)
+    np.testing.assert_allclose(new["gradient"][0], mean * SLOPES.reshape(SHAPE), rtol=1e-5)
 
 
 @pytest.mark.parametrize("compiled", COMPILED_FORMS)
@@ -458,7 +469,8 @@ def test_a_graph_draws_anew_in_each_pass(compiled):
     ({"bounds": (1, 0)}, r"bounds=\(1, 0\)"), ({"loss_scale": 0.0}, "loss_scale=0.0"),
     ({"compiled": "yes"}, "'yes': allowed are none, step, loop"),
     ({"logits_fn": lambda images: tf.zeros([8, 4])}, "not differentiable"),
-    ({"loss": "dlr", "logits_fn": lambda images: images[:, 0, 0, :1]}, "at least 2 classes")], ids=str)
+    ({"loss": "dlr", "logits_fn": lambda images: images[:, 0, 0, :1]}, "at least 2 classes"),
+], ids=str)
 def test_values_out_of_range_are_refused_by_name(settings, message):
     arguments = {"logits_fn": linear, "images": IMAGES, "labels": ZEROS, "seed": 0, "epsilon": 0.1,
                  "num_steps": 1, **settings}
