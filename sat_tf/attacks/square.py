@@ -35,11 +35,11 @@ def square(logits_fn, images, labels, seed, *, epsilon, norm="linf", bounds=(0.0
     A pure function of its arguments that calls `logits_fn`, which need not be differentiable, once
     for the start and once for each query.
 
-    The authors' code, of which the AutoAttack release has this version, differs in three ways.
-    There a window never touches the last row and column; here it lies anywhere with the same
-    chance.  There the tiles of an "l2" start may pass the border of an image whose sides are no
-    multiple of their number; here as many as fit are centred.  There a margin of 0 ends the search;
-    here an example counts as broken when another class is predicted.
+    Three departures from the authors' code, in the form that AutoAttack gave it.  There a window
+    never touches the last row and column; here it lies anywhere with the same chance.  There the
+    tiles of an "l2" start begin where five in a row would be centred, and may pass the border where
+    more than five fit; here all that fit are centred.  There a margin of 0 ends the search; here an
+    example is broken when another class is predicted.
 
     Args:
       logits_fn: float32 [batch, height, width, channels] -> floating [batch, num_classes].
@@ -92,8 +92,8 @@ def square_search(*, epsilon, norm="linf", bounds=(0.0, 1.0), num_queries=5000, 
         # A finished example is still passed in, its index one too high.
         row = state["first_query"] + tf.minimum(index, num_queries - 1)
         query = _Queries(*(tf.gather(column, row) for column in queries))
-        candidate = tf.ensure_shape(form.candidate(threat, images, state, query, sides),
-                                    images.shape)
+        candidate = form.candidate(threat, images, state, query, sides)
+        candidate = tf.ensure_shape(candidate, images.shape)
         margin, broken = _margin_and_broken(logits_fn, candidate, labels)
         better = broken | (margin < state["margin"]) | (margin <= 0)
         return {**state, "adversarial": select(better, candidate, state["adversarial"]),
@@ -115,7 +115,7 @@ def window_sides(norm, num_queries, height, width, p_init=0.8):
 
 
 class _Queries(NamedTuple):
-    """What is drawn for queries: a window, and for "l2" a second one, of the same side.
+    """What is drawn for queries: two windows of the same side, of which "linf" uses the first.
 
     `side` int32 [...]; `corner`, `second_corner`: top and left, int32 [..., 2]; `turned`: whether
     the pattern is transposed, bool [...]; `signs` float32 [..., channels].
@@ -142,7 +142,7 @@ def _queries(sides, runs, height, width, channels, window_seed):
 
 
 def _offsets(corner, images):
-    """Returns how far below and right of each `corner` pixels are, [batch, height, 1], [.., width]."""
+    """Returns [batch, height, 1] below and [batch, 1, width] right of each `corner`, in pixels."""
     height, width = images.shape[1:3]
     return (tf.range(height)[None, :, None] - corner[:, :1, None],
             tf.range(width)[None, None, :] - corner[:, 1:, None])
@@ -151,7 +151,7 @@ def _offsets(corner, images):
 def _inside(corner, side, images):
     """Returns 1 where a pixel lies in the window of its example, else 0.
 
-    float32 [batch, height, width, 1], to multiply with: on a CPU, tf.where takes many times as long.
+    float32 [batch, height, width, 1], to multiply with: tf.where takes far longer on a CPU.
     """
     side = side[:, None, None]
     down, right = (tf.cast((offset >= 0) & (offset < side), tf.float32)
@@ -193,9 +193,9 @@ def _l2_start(threat, images, seed):
 def _l2_candidate(threat, images, state, query, sides):
     """Returns the best images with the change of a second window moved into the first.
 
-    The change in the first window is a pattern of either sign on top of what is there; its length
-    is what both had and what the box has cut off, which each channel gets as in AutoAttack: the
-    length of both is that over all channels.
+    The change in the first window is a pattern of either sign on top of what is there.  Its length
+    in each channel is, as in AutoAttack, that of both windows over all channels together with the
+    channel's part of what the box has cut off; the whole is then scaled to epsilon.
     """
     change = state["adversarial"] - images
     first = _inside(query.corner, query.side, images)
@@ -219,8 +219,7 @@ def _l2_scaled(threat, images, change):
 
 def _patterns(query, images, sides):
     """Returns float32 [batch, height, width, 1]: each window's `eta`; beyond it, anything."""
-    distinct = np.unique(sides)
-    largest = distinct[-1]
+    distinct, largest = np.unique(sides), max(sides)
     table = np.zeros([len(distinct), largest, largest], np.float32)
     for pattern, side in zip(table, distinct):
         pattern[:side, :side] = eta(side)
