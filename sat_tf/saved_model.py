@@ -43,7 +43,8 @@ class SavedClassifier:
       function: the name of the chosen function.
       input_range: a key of INPUT_RANGES.
       image_shape: (H, W, C), None for each that is free.
-      batch_size: the batch that it was saved for, None for any.  Smaller ones are filled up.
+      batch_size: the batch that it was saved for, None for any.  Others are filled up, or cut
+        into a call for each such batch, which makes a large graph of a large one.
       num_classes: the number of logits, 2 or more.
       no_gradient: why there is no gradient with respect to the images, or None where there is.
       probabilities: whether the function gives those; the logits are then their logarithm.
@@ -119,12 +120,13 @@ def load(path, *, input_range="0,1", signature=None, image_size=None,
         _tried(outputs, images, function, problem), function, problem)
     probabilities = _are_probabilities(values)
 
-    def logits_fn(images):
-        count, images = _filled(images, batch, flag, path)
-        logits = tf.cast(outputs(images)[output], tf.float32)[:count]
+    def logits_of_batch(images):
+        logits = tf.cast(outputs(images)[output], tf.float32)
         if probabilities:
             logits = tf.math.log(tf.maximum(logits, np.finfo(np.float32).tiny))
         return logits
+
+    logits_fn = _in_batches(logits_of_batch, batch, problem) if batch else logits_of_batch
 
     return _described(SavedClassifier(
         logits_fn, path, function.name, input_range, tuple(image_shape), batch,
@@ -180,15 +182,18 @@ def _noise(batch, shape, image_size):
         size=[batch, height or side, width or side, channels or 3]), tf.float32)
 
 
-def _filled(images, batch, flag, path):
-    """Returns how many images there are, and the batch that they make, filled up with zeros."""
-    if batch is None:
-        return None, images
-    count = images.shape[0]
-    if count is None or count > batch:
-        refuse(flag, path, f"was saved for batches of {batch}, not of {count or 'any size'}; give "
-               f"--eval_batch_size={batch} for each replica")
-    return count, tf.pad(images, [[0, batch - count], [0, 0], [0, 0], [0, 0]])
+def _in_batches(logits_fn, batch, problem):
+    """Returns `logits_fn`, which takes one size of batch alone, for batches of any."""
+    def logits_of_any(images):
+        count = images.shape[0]
+        if count is None:
+            problem(f"was saved for batches of {batch}, and this one's size is not known in advance; "
+                    "export it for batches of any size")
+        filled = tf.pad(images, [[0, -count % batch], [0, 0], [0, 0], [0, 0]])
+        return tf.concat([logits_fn(part) for part in tf.split(
+            filled, filled.shape[0] // batch)], 0)[:count]
+
+    return logits_of_any
 
 
 def _tried(outputs, images, function, problem):
