@@ -19,7 +19,7 @@ from sat_tf.attacks import cross_entropy
 from sat_tf.errors import UserError
 
 # Steps of the finite differences as shares of the pixel range, the shortest first.
-STEPS = tuple(4.0 ** power / 255 for power in range(-4, 2))
+STEPS = tuple(8 / 255 * 4.0 ** power for power in range(-5, 1))
 LEAST_EXAMPLES = 16  # to compare along each direction
 VANISHING = 1e-30  # a gradient that is nowhere larger counts as zero
 
@@ -38,7 +38,7 @@ class Arithmetic(NamedTuple):
 
 
 _FLOAT32 = Arithmetic(2.0 ** -23, 0.3)
-_COARSER = {tf.float16: Arithmetic(2.0 ** -10, 0.4), tf.bfloat16: Arithmetic(2.0 ** -7, 0.6)}
+_COARSER = {tf.float16: Arithmetic(2.0 ** -10, 0.5), tf.bfloat16: Arithmetic(2.0 ** -7, 0.75)}
 
 
 class Network:
@@ -168,9 +168,9 @@ def contradictions(network, images, *, seed, bounds=(0.0, 1.0)):
     arithmetic = network.arithmetic(images)
     found = {}
     for _ in range(math.ceil(LEAST_EXAMPLES / len(images))):
-        # At least 0.025 of the range from either bound, which no step leaves then.
+        # 0.0375 of the range from either bound at least, so that no step leaves it.
         inner = random.uniform(low + (high - low) / 4, high - (high - low) / 4, images.shape)
-        centre = (0.9 * images + 0.1 * inner).astype(np.float32)
+        centre = (0.85 * images + 0.15 * inner).astype(np.float32)
         logits = network.logits(centre)
         weights = random.standard_normal(logits.shape).astype(np.float32)
         gradient = network.gradient(centre, weights)

@@ -5,8 +5,8 @@
 
 Gradient attacks that work get better with more steps, better than any that see less of the network,
 and break everything where nothing limits them.  Each check is a pure function of NumPy arrays and
-returns a `Finding` or None.  `probes` makes attacks for them.  docs/evaluation.md explains each by its
-name.
+returns a `Finding` or None.  `probes` makes attacks for them.
+docs/evaluation.md explains each check by its name.
 """
 
 import math
@@ -40,15 +40,15 @@ def review(survives, clean_correct, *, threat, step_size=None, losses=None, tran
       losses: {attack: float [n]}, the cross-entropy where the attack ended, of all that have one.
       transferred: {name: bool [n]}, like `survives`, for images made on other networks.
     """
-    def reach(steps):
-        size = default_step_size(threat.epsilon, steps, threat.bounds)
-        return steps * (size if step_size is None else step_size)
+    def crosses(name):
+        steps = _steps(name)
+        size = (default_step_size(threat.epsilon, steps, threat.bounds) if step_size is None
+                else step_size)
+        return steps * size >= (2 - 1e-6) * threat.epsilon
 
-    crossing = {name: what for name, what in survives.items()  # others cannot get everywhere
-                if _steps(name) == 1 or reach(_steps(name)) >= 2 * threat.epsilon}
     found = [square_beats_white_box(survives, clean_correct),
-             single_step_beats_many(crossing, clean_correct),
-             more_steps_do_not_help(losses or {}, clean_correct),
+             single_step_beats_many(survives, clean_correct, crosses=crosses),
+             more_steps_do_not_help(losses or {}, clean_correct, crosses=crosses),
              transfer_beats_white_box(survives, transferred or {}, clean_correct)]
     return [finding for finding in found if finding]
 
@@ -67,48 +67,45 @@ def square_beats_white_box(survives, clean_correct):
         f"{', '.join(white_box)} left standing: gradients may be masked"))
 
 
-def single_step_beats_many(survives, clean_correct):
-    """Whether fgsm or pgd-1 breaks more than a PGD of many steps; the pair furthest apart is named."""
-    worst = None
-    for single in survives:
-        for many in survives:
-            if _steps(single) != 1 or _steps(many) < 2:
-                continue
-            lead = _lead(survives[single] & clean_correct, survives[many] & clean_correct)
-            if lead and (worst is None or lead > worst[0]):
-                worst = lead, single, many
-    if worst is None:
+def single_step_beats_many(survives, clean_correct, *, crosses=lambda name: True):
+    """Whether FGSM or pgd-1 breaks over one point more than a PGD of many steps.
+
+    `crosses(name)`: whether the steps of a PGD together are as long as the ball is wide.  From a
+    random start it may else not get as far as one step from the image, however good its gradients.
+    """
+    leads = {}
+    for single, many in _shorter_and_longer(survives, crosses):
+        if _steps(single) == 1:
+            left = [survives[name] & clean_correct for name in (single, many)]
+            leads[single, many] = _lead(*left), *map(np.count_nonzero, left)
+    single, many = max(leads, key=leads.get, default=(None, None))
+    if single is None or not leads[single, many][0]:
         return None
-    lead, single, many = worst
-    standing = [np.count_nonzero(survives[name] & clean_correct) for name in (single, many)]
+    _, standing, longer = leads[single, many]
     return Finding("single_step_beats_many", (
-        f"{single} leaves {standing[0]} of {len(clean_correct)} examples standing, {many} "
-        f"{standing[1]}: the longer attack fails, by masked gradients or steps of an unfit size"))
+        f"{single} leaves {standing} of {len(clean_correct)} examples standing, {many} {longer}: "
+        "the longer attack fails, by masked gradients or steps of an unfit size"))
 
 
-def more_steps_do_not_help(losses, clean_correct):
+def more_steps_do_not_help(losses, clean_correct, *, crosses=lambda name: True):
     """Whether a shorter PGD ends at a higher mean loss than a longer one with as many restarts.
 
     Examples are compared with themselves; the difference counts beyond three standard errors and
-    5 % of the loss.
+    5 % of the loss.  `crosses` as for `single_step_beats_many`.
     """
-    worst = None
-    for short in losses:
-        for long in losses:
-            if not 0 < _steps(short) < _steps(long) or _restarts(short) != _restarts(long):
-                continue
-            less, more = (np.asarray(losses[name], np.float64)[clean_correct]
-                          for name in (short, long))
-            if len(less) < 2:
-                continue
-            gap = np.mean(less - more)
-            noise = np.std(less - more, ddof=1) / math.sqrt(len(less))
-            if gap > max(3 * noise, LOSS_SHARE * np.mean(more)) and (
-                    worst is None or gap > worst[0]):
-                worst = gap, noise, short, long, np.mean(less), np.mean(more)
-    if worst is None:
+    gaps = {}
+    for short, long in _shorter_and_longer(losses, crosses):
+        less, more = (np.asarray(losses[name], np.float64)[clean_correct] for name in (short, long))
+        if _restarts(short) != _restarts(long) or len(less) < 2:
+            continue
+        noise = np.std(less - more, ddof=1) / math.sqrt(len(less))
+        gap = np.mean(less) - np.mean(more)
+        if gap > max(3 * noise, LOSS_SHARE * np.mean(more)):
+            gaps[short, long] = gap, np.mean(less), np.mean(more), noise
+    if not gaps:
         return None
-    _, noise, short, long, less, more = worst
+    short, long = max(gaps, key=gaps.get)
+    _, less, more, noise = gaps[short, long]
     return Finding("more_steps_do_not_help", (
         f"{short} ends at a mean cross-entropy of {less:.4g}, {long} at {more:.4g} (standard error "
         f"of the difference {noise:.2g}): more steps lead to a lower loss"))
@@ -146,6 +143,12 @@ def robust_at_any_epsilon(standing, clean_correct, *, attack):
     return Finding("robust_at_any_epsilon", (
         f"{left} of {correct} correctly classified examples ({left / correct:.0%}) outlast "
         f"{attack}, where any image is allowed: the attack fails, not the examples resist"))
+
+
+def _shorter_and_longer(names, crosses):
+    """Returns the pairs of FGSM and PGD attacks of which the second should be the stronger one."""
+    return [(short, long) for short in names for long in names
+            if 0 < _steps(short) < _steps(long) and (_steps(short) > 1 or crosses(long))]
 
 
 def _white_box(survives):

@@ -37,16 +37,15 @@ class Prober:
             raise ValueError(f"num_steps={num_steps}: give at least 8, to compare with a quarter")
 
         def search(threat, steps, **settings):
+            settings = {"step_size": CROSSING * threat.epsilon / steps, **settings}
             return pgd_search(
-                epsilon=threat.epsilon, num_steps=steps, step_size=CROSSING * threat.epsilon / steps,
-                norm=threat.norm, bounds=threat.bounds, compiled=compiled, loss_scale=loss_scale,
-                **settings)
+                epsilon=threat.epsilon, num_steps=steps, norm=threat.norm, bounds=threat.bounds,
+                compiled=compiled, loss_scale=loss_scale, **settings)
 
         self._threat, few = threat, num_steps // 4
         attacks = {
-            "fgsm": lambda images: pgd_search(
-                epsilon=threat.epsilon, num_steps=1, step_size=threat.epsilon, random_start=False,
-                norm=threat.norm, bounds=threat.bounds, compiled=compiled, loss_scale=loss_scale),
+            "fgsm": lambda images: search(
+                threat, 1, step_size=threat.epsilon, random_start=False),
             f"pgd-{few}": lambda images: search(threat, few),
             f"pgd-{num_steps}": lambda images: search(threat, num_steps),
             f"pgd-{num_steps} without a limit": lambda images: search(
@@ -84,7 +83,7 @@ class Prober:
 
 def probe(logits_fn, images, labels, seed, *, threat, num_steps=20, compiled="none",
           loss_scale=1.0):
-    """Returns the findings of a `Prober` on one batch; the arguments are those of it and its call."""
+    """Returns the findings of a `Prober` on one batch; the arguments are its own and its call's."""
     prober = Prober(logits_fn, threat=threat, num_steps=num_steps, compiled=compiled,
                     loss_scale=loss_scale)
     return prober(images, labels, seed)

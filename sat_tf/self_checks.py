@@ -11,7 +11,6 @@ What makes every number meaningless raises `NotTrustworthy`; what makes one doub
 from typing import List, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from sat_tf import gradient_checks
 from sat_tf.attacks import class_indices, images_within

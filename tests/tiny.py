@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
+from sat_tf import activations
 from sat_tf.models import layers
 
 CLASSES = 4
@@ -48,3 +49,27 @@ def examples(count=32, seed=0):
     images = random.uniform(0.2, 0.6, (count, SIZE, SIZE, 3)).astype(np.float32)
     images[np.arange(count), :, :, labels % 3] += 0.3 * (labels[:, None, None] < 3)
     return np.clip(images, 0, 1), labels
+
+
+@functools.lru_cache(maxsize=None)
+def _trained_weights(activation):
+    network_ = network(activation=activations.create(activation))
+    network_.compile(tf.keras.optimizers.Adam(0.01),
+                     tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    network_.fit(*examples(256), epochs=15, batch_size=32, verbose=0)
+    return network_.get_weights()
+
+
+def trained(activation="relu", policy="float32"):
+    """Returns images -> logits of a network that classifies `examples`, in inference mode.
+
+    Its weights are the same in every precision; `network` of the function is the Keras model.
+    """
+    tf.keras.mixed_precision.set_global_policy("float32")
+    weights = _trained_weights(activation)
+    tf.keras.mixed_precision.set_global_policy(policy)
+    classifier = network(activation=activations.create(activation))
+    classifier.set_weights(weights)
+    logits_fn = functools.partial(classifier, training=False)
+    logits_fn.network = classifier
+    return logits_fn
