@@ -81,12 +81,12 @@ def test_a_lead_by_chance_is_not_reported():
     assert found({"fgsm": fgsm, "pgd-20": pgd_20}) == {}
 
 
-def test_steps_that_cannot_cross_the_ball_are_not_compared_with_one():
+def test_steps_that_cannot_cross_the_ball_may_end_at_a_lower_loss_but_not_break_less():
     survives = {"fgsm": standing(500), "pgd-20": standing(600)}
     losses = {"fgsm": np.full(COUNT, 2.0), "pgd-20": np.full(COUNT, 1.0)}
     both = {"single_step_beats_many", "more_steps_do_not_help"}
     assert set(found(survives, losses=losses, step_size=0.01)) == both
-    assert found(survives, losses=losses, step_size=0.0099) == {}
+    assert set(found(survives, losses=losses, step_size=0.0099)) == {"single_step_beats_many"}
     assert found(survives, losses=losses, step_size=None) == {}  # epsilon / 20 each
     # What is longer by the same rule gets further.
     losses = {"pgd-5": np.full(COUNT, 2.0), "pgd-20": np.full(COUNT, 1.0)}
