@@ -212,8 +212,8 @@ GROUPS = {
          "attacks on some examples too; auto: full where one of the attacks is of AutoAttack."),
         (_string, "transfer_from", None, "A SavedModel, or a run with one, on which the attacks are "
          "made once more and carried over: as pgd-20:transfer."),
-        (_list, "curves", None, "For --mode=eval: robust accuracy against these: epsilon, steps, "
-         "restarts; as curves.csv, curves.png and in the report."),
+        (_list, "curves", None, "Draw robust accuracy against these: epsilon, steps, restarts; as "
+         "curves.csv, curves.png and in the report."),
         (_string, "curve_attack", "pgd-20", "The attack of the curves; those of steps and restarts "
          "need a pgd-N."),
         (_numbers, "curve_epsilons", None, "Radii of the curve against epsilon. Default: 0, 1/4, 1/2, "

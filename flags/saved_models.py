@@ -7,6 +7,7 @@ import os
 import re
 
 from flags import definitions
+from sat_tf import attacks
 from sat_tf import config as configs
 from sat_tf.errors import UserError
 from sat_tf.ranges import refuse
@@ -19,7 +20,6 @@ _READ = ("saved_model", *_OWN, "image_size", "epsilon")
 _ONLY_TRAINING = ("augment", "randaugment_layers", "randaugment_magnitude", "train_examples",
                   "validation_examples", "eval_every", "validation_attack", "patience",
                   "eval_checkpoint", "steps_per_execution")
-_WITHOUT_GRADIENT = ("clean", "square")
 
 
 def check_flags(flags):
@@ -83,7 +83,9 @@ def network(flags, saved, description) -> configs.SavedModelConfig:
 
 def check(saved, evaluation, replicas):
     """Refuses attacks that need a gradient there is not, and batches that it was not saved for."""
-    blocked = [name for name in evaluation.attacks if name not in _WITHOUT_GRADIENT]
+    asked = (*evaluation.attacks, *([evaluation.curve_attack] if evaluation.curves else ()))
+    blocked = [name for name in asked
+               if attacks.needs_gradient(name, evaluation.autoattack_version)]
     if blocked and not saved.differentiable:
         refuse("saved_model", saved.path, f"{saved.function} has no gradient with respect to its "
                f"images ({saved.no_gradient}), which {', '.join(blocked)} needs; give "

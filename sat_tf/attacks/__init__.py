@@ -28,7 +28,7 @@ __all__ = ["ATTACKS", "Attack", "COMPILED_FORMS", "CRITERIA", "Ensemble", "LETTE
            "apgd_search", "as_seed", "ascend",  "class_indices",
            "compiled_form", "create", "cross_entropy", "default_step_size", "fab",
            "fab_search", "fgsm", "images_within", "is_of_autoattack", "judge", "kl_divergence",
-           "loss_gradient", "parse_names", "pgd", "pgd_search", "square",
+           "loss_gradient", "needs_gradient", "parse_names", "pgd", "pgd_search", "square",
            "square_search", "stage_names"]
 
 
@@ -153,6 +153,13 @@ def stage_names(version):
         if name in ("clean", "autoattack"):
             raise ValueError(f"{name!r} cannot be a part of it")
     return names
+
+
+def needs_gradient(name, version="standard"):
+    """Whether an attack differentiates the network; `version` is what "autoattack" is."""
+    if name == "autoattack":
+        return any(map(needs_gradient, stage_names(version)))
+    return not re.match("clean|square", name)
 
 
 def is_of_autoattack(name):

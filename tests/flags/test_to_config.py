@@ -185,6 +185,18 @@ REFUSALS = {
     "--ema_decay=1": "--ema_decay=1.0: .* below 1",
     "--eval_attacks=pgd": "--eval_attacks=pgd: unknown attack 'pgd': allowed are clean, fgsm",
     "--eval_attacks=": "--eval_attacks=: ",
+    "--eval_attacks=clean,nosuch-50x5": "--eval_attacks=clean,nosuch-50x5: unknown attack 'nosuch-50x5'",
+    "--eval_norm=l1": "--eval_norm=l1: .*linf|l2",
+    "--eval_norm=l2": "--eval_norm=l2: .*give --eval_epsilon",
+    "--eval_epsilon=8": "--eval_epsilon=8: .*write --eval_epsilon=8/255",
+    "--robust_if=first": "--robust_if=first: .*any_iterate",
+    "--autoattack_version=strong": "--autoattack_version=strong: .*standard, plus, rand",
+    "--autoattack_version=clean,square": "--autoattack_version=clean,square: 'clean' cannot be",
+    "--self_checks=none": "--self_checks=none: .*basic",
+    "--curves=time": "--curves=time: unknown curve 'time'; known: epsilon, steps, restarts",
+    "--curve_attack=clean": "--curve_attack=clean: name one attack",
+    "--curve_epsilons=1/4,3": "--curve_epsilons=3: .*--curve_epsilons=3/255",
+    "--save_adversarial=-1": "--save_adversarial=-1: ",
     "--eval_batch_size=0": "--eval_batch_size=0: ",
     "--eval_every=-1": "--eval_every=-1: ",
     "--dataset=mnits": "--dataset=mnits: no such data set; did you mean mnist .*cifar10.*folder:PATH",
@@ -228,7 +240,8 @@ REFUSALS = {
 # Text that anything may be, switches, or tried later.
 NOT_REFUSED_HERE = {"model_dir", "resume", "images", "output", "init_checkpoint", "data_dir",
                     "download", "checkpoint_ema", "random_start", "tpu", "sparta_shared",
-                    "sparta_from", "freeze_activation", "converge_smooth_project", "saved_model",
+                    "sparta_from", "transfer_from", "freeze_activation",
+                    "converge_smooth_project", "saved_model",
                     "saved_model_signature"}
 
 
