@@ -9,7 +9,6 @@ import os
 import platform
 import shutil
 import subprocess
-import tempfile
 import time
 
 import tensorflow as tf
@@ -17,6 +16,7 @@ import tensorflow as tf
 from sat_tf.config import Config, differences, flags_missing
 from sat_tf.data import Description
 from sat_tf.errors import UserError, one_line
+from sat_tf.files import replacing
 
 _PACKAGES = ("tensorflow", "keras", "tf-keras", "tensorflow-addons", "tensorflow-datasets",
              "numpy", "scikit-learn", "absl-py")
@@ -43,16 +43,8 @@ def _git_commit():
 
 def write_atomically(path: str, text: str, encoding_errors="strict"):
     """Writes UTF-8 beside `path` and renames, so that `path` is never half written."""
-    descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path) or ".", suffix=".part")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="",
-                       errors=encoding_errors) as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)  # mkstemp's files are the owner's alone
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(path) as file:
+        file.write(text.encode("utf-8", encoding_errors))
 
 
 class RunFolder:
