@@ -10,11 +10,11 @@ import functools
 import os
 import re
 
-from flags import defaults, definitions, learnt_activation
-from sat_tf import activations, attacks, data, distribution, models, ranges, training
+from flags import defaults, definitions, evaluation, learnt_activation
+from sat_tf import activations, data, distribution, models, ranges, training
 from sat_tf import config as configs
-from sat_tf.curves import CURVES
 from sat_tf.errors import UserError, look_up
+from sat_tf.ranges import checked
 
 
 # The compute dtype is not among these: it is part of what a run computes.
@@ -59,16 +59,6 @@ def _facts(network):
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _checked(flag, check, value):
-    """Returns check(value); its ValueError becomes a UserError with the flag's name in front."""
-    try:
-        return check(value)
-    except UserError:  # has all that already
-        raise
-    except ValueError as error:
-        raise UserError(f"--{flag}={value}: {error}") from error
-
-
 def default_model_dir(flags, imported=None) -> str:
     """Returns runs/<model>-<activation>-<dataset>-<method>, from flags and imported network alone."""
     values = _Values(flags, imported=imported)
@@ -88,7 +78,7 @@ def describe(flags, stored=None, imported=None, recorded=None):
     values = _Values(flags, stored, imported)
     if recorded is not None and not definitions.reads_data(flags) and not values.given("dataset"):
         return recorded
-    return _checked("dataset", lambda name: data.describe(
+    return checked("dataset", lambda name: data.describe(
         name, values.get("data_dir"), download=definitions.reads_data(flags) and values.get("download"),
         eval_only=not definitions.trains(flags)), values.get("dataset"))
 
@@ -110,7 +100,7 @@ def to_config(flags, stored=None, imported=None, description=None, learnt=None) 
         _check_best_is_kept(values, stored)
     if imported is not None:
         _check_classes(flags, values, imported, description)
-    row = models.MODELS[_checked("model", models.canonical_name, values.get("model"))]
+    row = models.MODELS[checked("model", models.canonical_name, values.get("model"))]
     otherwise = defaults.of(row.family, description.name)
     data_config = _data(values, description, otherwise, caps=definitions.trains(flags))
     optimizer = _optimizer(values, data_config, otherwise, stored)
@@ -122,39 +112,8 @@ def to_config(flags, stored=None, imported=None, description=None, learnt=None) 
         optimizer=optimizer,
         data=data_config,
         distribution=_distribution(values),
-        evaluation=_evaluation(values, data_config),
+        evaluation=evaluation.config_of(values, data_config),
         seed=values.get("seed"))
-
-
-def _evaluation(values, data_config):
-    _checked("autoattack_version", attacks.stage_names, values.get("autoattack_version"))
-    curves = tuple(values.get("curves") or ())
-    for curve in curves:
-        _checked("curves", functools.partial(look_up, CURVES, "curve"), curve)
-    _checked("curve_attack", _attack_name, values.get("curve_attack"))
-    if {"steps", "restarts"} & set(curves) and not values.get("curve_attack").startswith("pgd-"):
-        raise UserError(f"--curve_attack={values.get('curve_attack')}: has no steps or restarts to "
-                        "vary; give a pgd-N, or --curves=epsilon")
-    return configs.EvaluationConfig(
-        attacks=_checked("eval_attacks", attacks.parse_names, _joined(values.get("eval_attacks"))),
-        batch_size=values.get("eval_batch_size", _evaluation_batch(data_config.eval_examples)),
-        every=values.get("eval_every"),
-        step_size=values.get("eval_step_size"),
-        validation_attack=_checked(
-            "validation_attack", _attack_name, values.get("validation_attack")),
-        checkpoint=values.get(
-            "eval_checkpoint", "best" if data_config.validation_examples else "last"),
-        norm=values.get("eval_norm"), epsilon=values.get("eval_epsilon"), curves=curves,
-        **{name: values.get(name) for name in (
-            "patience", "robust_if", "autoattack_version", "self_checks", "transfer_from",
-            "curve_attack", "curve_epsilons", "save_adversarial")})
-
-
-def _attack_name(text):
-    names = attacks.parse_names(text)
-    if len(names) > 1 or names == ("clean",):
-        raise ValueError("name one attack, such as pgd-10")
-    return text
 
 
 def _check_best_is_kept(values, stored):
@@ -182,12 +141,8 @@ def _method(values, clean_epochs, otherwise):
 def _gradient(values, flag):
     name = values.get(flag)
     if name is not None:
-        _checked(flag, activations.check_derivative, name)
+        checked(flag, activations.check_derivative, name)
     return name
-
-
-def _joined(names):
-    return names if isinstance(names, str) else ",".join(names)
 
 
 def _check_classes(flags, values, imported, description):
@@ -210,9 +165,9 @@ def _model(values, description, row, learnt):
         raise UserError(f"--num_classes={num_classes}: {description.name} has "
                         f"{description.num_classes} classes; give at least that many")
     activation, alpha = values.get("activation"), values.get("activation_alpha")
-    _checked("activation", activations.create, activation)
+    checked("activation", activations.create, activation)
     if alpha is not None:
-        _checked("activation_alpha", lambda a: activations.create(activation, a), alpha)
+        checked("activation_alpha", lambda a: activations.create(activation, a), alpha)
     return configs.ModelConfig(
         name=models.canonical_name(values.get("model")), activation=activation,
         activation_alpha=alpha,
@@ -226,7 +181,7 @@ def _model(values, description, row, learnt):
 
 
 def _attack(values, otherwise):
-    method = _checked("method", training.row, values.get("method"))
+    method = checked("method", training.row, values.get("method"))
     epsilon = values.get("epsilon", otherwise["epsilon"])
     num_steps = method.num_steps or otherwise["num_steps"]
     if method.num_steps is None or "num_steps" in method.attack_settings:
@@ -285,11 +240,6 @@ def _optimizer(values, data_config, otherwise, stored):
         **{name: values.get(name) for name in ("sam_rho", "sam_adaptive", "sam_norm", "drops")})
 
 
-def _evaluation_batch(examples):
-    """Returns at most 128, and no more than the examples fill, in steps of 8 for the replicas."""
-    return min(128, -(-examples // 8) * 8)
-
-
 def _train_steps(values, steps_per_epoch, otherwise, stored):
     if values.given("train_steps"):
         return values.get("train_steps")
@@ -303,7 +253,7 @@ def _train_steps(values, steps_per_epoch, otherwise, stored):
 
 def _distribution(values):
     strategy = values.get("strategy")
-    _checked("strategy", functools.partial(look_up, distribution.STRATEGIES, "strategy"), strategy)
+    checked("strategy", functools.partial(look_up, distribution.STRATEGIES, "strategy"), strategy)
     return configs.DistributionConfig(
         strategy=strategy,
         **{name: values.get(name) for name in (

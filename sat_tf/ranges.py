@@ -47,3 +47,13 @@ def check_default_step(method, epsilon, step_size):
         most = (math.ceil(round(100 / ratio, 6)) - 1) / 100  # the last hundredth below
         refuse("epsilon", f"{epsilon:g}", f"{method} steps {ratio:g} epsilon, which must be below "
                f"1; give at most {most:g}, or a --step_size")
+
+
+def checked(flag, check, value):
+    """Returns check(value); its ValueError becomes a UserError with the flag's name in front."""
+    try:
+        return check(value)
+    except UserError:  # has all that already
+        raise
+    except ValueError as error:
+        raise UserError(f"--{flag}={value}: {error}") from error

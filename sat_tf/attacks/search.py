@@ -79,12 +79,12 @@ class Search:
                 new = {name: select(goes_on, new[name], old) for name, old in state.items()}
             return new, index + tf.cast(goes_on, index.dtype)
 
-        goes_on = None
-        if self.stops:
-            def goes_on(values):
-                state, index = values
-                return tf.reduce_any((index < self.num_steps) & ~state["broken"])
-        return repeat(step, count, self.compiled, goes_on)((state, index), images, labels)
+        def somebody_goes_on(values):
+            state, index = values
+            return tf.reduce_any((index < self.num_steps) & ~state["broken"])
+
+        loop = repeat(step, count, self.compiled, somebody_goes_on if self.stops else None)
+        return loop((state, index), images, labels)
 
     def through(self, transform) -> "Search":
         """Returns the same search, to which every logits_fn looks as transform(logits_fn).
