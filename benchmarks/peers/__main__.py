@@ -1,11 +1,12 @@
 """Compares our attacks with those of another library, and writes what came of it.
 
-In benchmarks/results/peers.json, rows of the same library, model and radius are replaced, those of
-other libraries and, if it is the same model, of other radii are left.
+In benchmarks/results/peers.json, rows of the same attack and radius are replaced; the others are left,
+but for those of the same library on another model.
 """
 
 import argparse
 import json
+import operator
 import pathlib
 import platform
 import sys
@@ -24,6 +25,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "peers.json"
 PEERS = ("foolbox", "art", "torchattacks")
 STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")  # AutoAttack, in its order
+_ALGORITHMS = tuple(dict.fromkeys(setting.algorithm for setting in settings("linf", LINF_EPSILON)))
 
 
 def peer_module(name):
@@ -62,7 +64,7 @@ def compared(peer, logits_fn, images, labels, wanted):
 
 
 def _stages(peer, setting):
-    """Returns AutoAttack's stages for AutoAttack, where the peer has each of them."""
+    """Returns AutoAttack's stages for AutoAttack, where the peer has each of them but no ensemble."""
     has_all = setting.algorithm == "autoattack" and set(STANDARD) <= set(peer.ATTACKS)
     return STANDARD if has_all else ()
 
@@ -76,6 +78,8 @@ def _parsed():
                         help=f"L-infinity radii in [0, 1] pixel units. Default: {LINF_EPSILON}")
     parser.add_argument("--l2_epsilon", type=float, nargs="*", default=[L2_EPSILON],
                         help=f"L2 radii. Default: {L2_EPSILON}")
+    parser.add_argument("--attacks", nargs="+", choices=_ALGORITHMS, default=_ALGORITHMS,
+                        metavar="attack", help=f"some of {', '.join(_ALGORITHMS)}. Default: all")
     parser.add_argument("--output", type=pathlib.Path, default=RESULTS, help="the JSON file")
     return parser.parse_args()
 
@@ -94,7 +98,9 @@ def main():
     for peer in peers:
         rows = []
         for norm, epsilon in radii:
-            for row in compared(peer, saved.logits_fn, images, labels, settings(norm, epsilon)):
+            wanted = [setting for setting in settings(norm, epsilon)
+                      if setting.algorithm in arguments.attacks]
+            for row in compared(peer, saved.logits_fn, images, labels, wanted):
                 print(json.dumps(row), file=sys.stderr, flush=True)
                 rows.append(row)
         _write(arguments.output, peer.NAME, {
@@ -110,8 +116,10 @@ def _write(path, name, about, rows):
     parts = json.loads(path.read_text()) if path.exists() else {}
     there = parts.get(name, {})
     if all(there.get(key) == value for key, value in about.items()):
-        new = {(row["norm"], row["epsilon"]) for row in rows}
-        rows = rows + [row for row in there["rows"] if (row["norm"], row["epsilon"]) not in new]
+        key = operator.itemgetter("attack", "norm", "epsilon")
+        new = {key(row): row for row in rows}
+        old = {key(row): row for row in there["rows"]}
+        rows = list({**old, **new}.values())
     parts[name] = {**about, "rows": rows}
     path.write_text(json.dumps(dict(sorted(parts.items())), indent=1) + "\n")
 

@@ -80,5 +80,6 @@ def run(logits_fn, images, labels, setting):
         input_shape=images.shape[1:], clip_values=(0.0, 1.0),
         loss_object=tf.keras.losses.CategoricalCrossentropy(from_logits=True))
     np.random.seed(0)
-    attack = ATTACKS[setting.algorithm](classifier, setting, len(images))
+    # Its DLR makes a matrix of a batch by itself, and a loop of Python over a batch.
+    attack = ATTACKS[setting.algorithm](classifier, setting, min(len(images), 120))
     return attack.generate(images, tf.one_hot(labels, classes).numpy())

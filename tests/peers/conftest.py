@@ -24,10 +24,10 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(scope="session")
 def examples():
-    """600 digits, all 360 test images and 240 others: float32 [600, 8, 8, 3] in [0, 1], int32."""
+    """520 digits, all 360 test images and 160 others: float32 [520, 8, 8, 3] in [0, 1], int32."""
     digits = sat_tf.data.load("digits")
-    images = np.concatenate([digits.eval.images, digits.train.images[:240]])
-    labels = np.concatenate([digits.eval.labels, digits.train.labels[:240]])
+    images = np.concatenate([digits.eval.images, digits.train.images[:160]])
+    labels = np.concatenate([digits.eval.labels, digits.train.labels[:160]])
     return np.float32(images / 255), labels
 
 
