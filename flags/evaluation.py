@@ -18,23 +18,33 @@ def config_of(values, data_config) -> configs.EvaluationConfig:
     Raises: UserError, one line naming flag, value and remedy.
     """
     checked("autoattack_version", attacks.stage_names, values.get("autoattack_version"))
+    norm = values.get("eval_norm")
+    another = values.names_another("eval_norm", norm)
+
+    def radius(name):
+        """Sizes in the norm that a run was evaluated in say nothing of those in another."""
+        return None if another and not values.given(name) else values.get(name)
+
+    epsilon = radius("eval_epsilon")
+    if norm == "linf" and values.given("epsilon") and not values.given("eval_epsilon"):
+        epsilon = None  # what is given now is meant, not what the run was evaluated with
     return configs.EvaluationConfig(
         attacks=checked("eval_attacks", attacks.parse_names, _joined(values.get("eval_attacks"))),
         batch_size=values.get("eval_batch_size", _batch(data_config.eval_examples)),
         every=values.get("eval_every"),
-        step_size=values.get("eval_step_size"),
+        step_size=radius("eval_step_size"),
         validation_attack=checked(
             "validation_attack", _one_attack, values.get("validation_attack")),
         checkpoint=values.get(
             "eval_checkpoint", "best" if data_config.validation_examples else "last"),
-        norm=values.get("eval_norm"), epsilon=values.get("eval_epsilon"), curves=_curves(values),
+        norm=norm, epsilon=epsilon, curves=_curves(values), curve_epsilons=radius("curve_epsilons"),
         **{name: values.get(name) for name in (
             "patience", "robust_if", "autoattack_version", "self_checks", "transfer_from",
-            "curve_attack", "curve_epsilons", "save_adversarial")})
+            "curve_attack", "save_adversarial")})
 
 
 def _curves(values):
-    curves = tuple(values.get("curves") or ())
+    curves = tuple(dict.fromkeys(values.get("curves") or ()))
     for curve in curves:
         checked("curves", functools.partial(look_up, CURVES, "curve"), curve)
     attack = checked("curve_attack", _one_attack, values.get("curve_attack"))

@@ -15,9 +15,11 @@ import numpy as np
 import tqdm
 
 from sat_tf import adversarial_files, curves, report, summaries
+from sat_tf.config import SavedModelConfig
 from sat_tf.evaluation_progress import StateFile
 from sat_tf.measurement import exhibits
 
+_OF_A_SAVED_MODEL = ("model", "data", "distribution", "evaluation", "seed")  # others are of training
 _QUIET_SECONDS = 30  # between two lines where no terminal shows a bar
 
 
@@ -38,6 +40,7 @@ class Assessment:
     def __init__(self, config, measurement, folder, interruption, *, class_names=()):
         self._config, self._measurement, self._folder = config, measurement, folder
         self._interruption, self._class_names = interruption, class_names
+        self._states = []
 
     def accuracies(self, fingerprint):
         """Checks the network, attacks it and checks the outcomes.
@@ -66,7 +69,8 @@ class Assessment:
         if rows:
             with self._folder.writing("the curves"):
                 curves.write_csv(self._folder.curves, rows)
-                curves.write_plot(self._folder.curves_plot, rows)
+                curves.write_plot(
+                    self._folder.curves_plot, rows, norm=self._config.evaluation.norm)
         return rows
 
     def write_adversarial(self, result):
@@ -85,11 +89,12 @@ class Assessment:
                 self._folder.adversarial_sheet, class_names=self._class_names, **examples)
 
     def forget(self):
-        """Removes what was kept to go on from."""
-        with self._folder.writing("evaluation_state"), contextlib.suppress(FileNotFoundError):
-            for name in os.listdir(self._folder.evaluation_state):
-                os.unlink(os.path.join(self._folder.evaluation_state, name))
-            os.rmdir(self._folder.evaluation_state)
+        """Removes what was kept to go on from; what other evaluations have kept stays."""
+        with self._folder.writing("evaluation_state"):
+            for state in self._states:
+                state.remove()
+            with contextlib.suppress(OSError):  # not empty, or never made
+                os.rmdir(self._folder.evaluation_state)
 
     def write_report(self, result, curve_rows):
         """Writes report.html, of the folder's files.
@@ -100,16 +105,23 @@ class Assessment:
         """
         shown = exhibits(result)
         with self._folder.writing("report.html"):
-            report.write(self._folder.report, **{
-                **report.read_folder(self._folder.path), "curves": curve_rows,
-                "exhibits": shown and summaries.render_grid(*shown, self._class_names)})
+            found = report.read_folder(self._folder.path, curve_rows)
+            # The settings are those of this evaluation, not those that the run was begun with.
+            settings = self._config.to_dict()
+            if found["config"] is None and isinstance(self._config.model, SavedModelConfig):
+                settings = {name: settings[name] for name in _OF_A_SAVED_MODEL}
+            found["config"] = {**(found["config"] or {}), **settings}
+            report.write(self._folder.report, **found, exhibits=(
+                shown and summaries.render_grid(*shown, self._class_names)))
 
     def _state(self, fingerprint):
         with self._folder.writing("evaluation_state"):
             os.makedirs(self._folder.evaluation_state, exist_ok=True)
         name = hashlib.sha256(fingerprint.encode()).hexdigest()[:16]
-        return StateFile(os.path.join(self._folder.evaluation_state, f"{name}.npz"), fingerprint,
-                         writing=lambda: self._folder.writing("evaluation_state"))
+        state = StateFile(os.path.join(self._folder.evaluation_state, f"{name}.npz"), fingerprint,
+                          writing=lambda: self._folder.writing("evaluation_state"))
+        self._states.append(state)
+        return state
 
     def _telling(self, bars):
         def on_batch(name, done, total):

@@ -6,7 +6,10 @@ A curve says what one number cannot: an accuracy that does not fall to zero as e
 goes on falling with more steps, was not measured well.
 """
 
+import math
 import re
+
+from sat_tf import attacks
 
 # Multiples of the evaluation's epsilon; steps; restarts.
 EPSILON_SHARES = (0, 1 / 4, 1 / 2, 3 / 4, 1, 3 / 2, 2, 4)
@@ -14,7 +17,7 @@ STEPS = (1, 2, 5, 10, 20, 50, 100)
 RESTARTS = (1, 2, 3, 5, 10)
 
 
-def measure(kind, *, attack, create, epsilon, evaluate, epsilons=None):
+def measure(kind, *, attack, create, epsilon, evaluate, epsilons=None, norm="linf"):
     """Returns the rows of one curve, as `curves.write_csv` takes them.
 
     Args:
@@ -25,6 +28,7 @@ def measure(kind, *, attack, create, epsilon, evaluate, epsilons=None):
       evaluate: {name: attack} -> evaluation.Result.
       epsilons: those of the curve against epsilon; None means EPSILON_SHARES of `epsilon`, of which
         are left out those wider than the pixel range.
+      norm: of the radii; only those of "linf" have such a limit.
     """
     def row(x, accuracy):
         return {"curve": kind, "attack": attack, "x": x, "robust_accuracy": accuracy,
@@ -34,16 +38,24 @@ def measure(kind, *, attack, create, epsilon, evaluate, epsilons=None):
         name = f"{attack.split('x')[0]}x{RESTARTS[-1]}"
         result = evaluate({name: create(name, epsilon=epsilon)})
         return [row(restarts, result.accuracy_after(name, restarts)) for restarts in RESTARTS]
-    named = (_at_epsilons(attack, create, epsilon, epsilons) if kind == "epsilon"
+    named = (_at_epsilons(attack, create, epsilon, epsilons, 1.0 if norm == "linf" else math.inf)
+             if kind == "epsilon"
              else _at_steps(attack, create, epsilon))
     result = evaluate({name: attack_there for name, _, attack_there in named})
     return [row(x, result.robust_accuracy[name]) for name, x, _ in named]
 
 
-def _at_epsilons(attack, create, epsilon, epsilons):
-    radii = epsilons or [share * epsilon for share in EPSILON_SHARES if share * epsilon <= 1]
-    return [(f"{attack} at {radius:g}", radius, create(attack, epsilon=radius))
-            for radius in sorted(set(radii))]
+def _at_epsilons(attack, create, epsilon, epsilons, widest):
+    radii = epsilons or [share * epsilon for share in EPSILON_SHARES if share * epsilon <= widest]
+    return [(f"{attack} at {radius!r}", radius, _labelled(
+        create(attack, epsilon=radius), f" at {radius!r}")) for radius in sorted(set(radii))]
+
+
+def _labelled(attack, label):
+    """Returns the attack; the stages of an ensemble with names of their own at this radius."""
+    if not isinstance(attack, attacks.Ensemble):
+        return attack
+    return attacks.Ensemble({name + label: search for name, search in attack.stages.items()})
 
 
 def _at_steps(attack, create, epsilon):

@@ -9,6 +9,7 @@
 model again and again, as after each epoch, keep one `Evaluator`: it traces only once.
 """
 
+import contextlib
 import dataclasses
 from typing import Any, Dict
 
@@ -116,7 +117,8 @@ class Evaluator:
           drop: False goes on attacking what is broken, to show what that costs; the counts are the
             same.
           keep: of how many first examples the result holds images and adversarial images.
-        Raises: ValueError for an attack that is None but not called "clean".
+        Raises: ValueError for an attack that is None but not called "clean", and where two attacks or
+          stages have one name.
         """
         self._attacks = {"clean": None, **attacks}
         for name, attack in self._attacks.items():
@@ -178,8 +180,10 @@ class Evaluator:
         if left is None or left.any():
             lanes = self._lanes_of(name, batches)
             stream = Stream(batches.as_numpy_iterator(), left, taken)
-            for finished in lanes.run(stream, snapshot):
-                progress.add(name, finished, stream.taken, lanes.snapshot)
+            # Closed here, so that what `on_batch` raises leaves the strategy's scope as well.
+            with contextlib.closing(lanes.run(stream, snapshot)) as rows:
+                for finished in rows:
+                    progress.add(name, finished, stream.taken, lanes.snapshot)
         progress.end(name)
         columns = progress.columns(name)
         return Outcome(
@@ -210,7 +214,11 @@ def _searches(attacks):
     for name, attack in attacks.items():
         for stage, search in (attack.stages if isinstance(attack, Ensemble) else
                               {name: attack}).items():
-            found.setdefault(stage, search if isinstance(search, Search) else _in_one_go(search))
+            search = search if isinstance(search, Search) else _in_one_go(search)
+            known = found.setdefault(stage, search)
+            if (known.threat, known.num_steps, known.runs) != (
+                    search.threat, search.num_steps, search.runs):
+                raise ValueError(f"two different attacks are called {stage!r}")
     return found
 
 

@@ -93,6 +93,8 @@ class Lanes:
     def _newcomers(self, examples):
         if not examples:
             return {}
+        if self._search.threat:
+            attacks.images_within(examples["images"], self._search.threat.bounds)
         count = _length(examples)
         return {**examples, "run": np.zeros(count, np.int32), "kept": examples["images"],
                 "kept_loss": np.full(count, -np.inf, np.float32),

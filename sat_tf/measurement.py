@@ -57,7 +57,8 @@ class Measurement:
         self.attacks = {**under_each_derivative(named, config), **(
             _each(named, _TRANSFER, lambda logits_fn: surrogate) if surrogate else {})}
         self._evaluator = self._evaluator_of(
-            self.attacks, keep=max(GALLERY_IMAGES, settings.save_adversarial))
+            self.attacks, keep=max(
+                GALLERY_IMAGES, min(settings.save_adversarial, config.data.eval_examples)))
 
     def _evaluator_of(self, named, keep=0):
         return evaluation.Evaluator(self._logits_fn, named, seed=self._config.seed,
@@ -71,22 +72,33 @@ class Measurement:
         """Returns the findings of `self_checks.examine` on the first of the examples."""
         return self_checks.examine(
             self._logits_fn, *self._first(self_checks.EXAMPLES), seed=self._config.seed,
-            loss_scale=self._loss_scale, differentiable=self._differentiable)
+            loss_scale=self._loss_scale, differentiable=self._follows_gradients)
 
     def review(self, result) -> list:
         """Returns what the outcomes of the attacks say of them, and short attacks where asked for."""
         survives = _survivors(result)
         transferred = {name: survives.pop(name) for name in list(survives)
                        if name.endswith(f":{_TRANSFER}")}
+        settings = self._config.evaluation
+        # Where PGD stops at the first misclassified iterate, a loss is that of barely crossing over.
+        losses = None if settings.robust_if == "any_iterate" else {
+            name: outcome.loss for name, outcome in result.outcomes.items()}
         findings = outcome_checks.review(
             survives, ~result.outcomes["clean"].broken, threat=self._threat,
-            losses={name: outcome.loss for name, outcome in result.outcomes.items()},
-            transferred=transferred)
-        wanted = self._config.evaluation.self_checks
-        if self._differentiable and (wanted == "full" or wanted == "auto" and (
+            step_size=settings.step_size, losses=losses, transferred=transferred)
+        wanted = settings.self_checks
+        if self._follows_gradients and (wanted == "full" or wanted == "auto" and (
                 any(map(attacks.is_of_autoattack, result.correct)))):
             findings += self._prober(*self._first(PROBED_EXAMPLES), seed=self._config.seed)
         return findings
+
+    @property
+    def _follows_gradients(self):
+        """Whether any attack that is asked for differentiates the network."""
+        settings = self._config.evaluation
+        asked = (*settings.attacks, *([settings.curve_attack] if settings.curves else ()))
+        return self._differentiable and any(
+            attacks.needs_gradient(name, settings.autoattack_version) for name in asked)
 
     @functools.cached_property
     def _prober(self):
@@ -112,6 +124,7 @@ class Measurement:
         return curve_measurement.measure(
             kind, attack=settings.curve_attack, create=self._create,
             epsilon=self._config.evaluation_epsilon, epsilons=settings.curve_epsilons,
+            norm=settings.norm,
             evaluate=lambda named: self._evaluator_of(named)(
                 self._batches(), on_batch=on_batch, state=state))
 
@@ -160,8 +173,10 @@ def under_each_derivative(by_name, config) -> dict:
     """
     asked = (config.attack.attack_gradient, config.method.update_gradient)
     found = dict(by_name)
+    follow = {name: attack for name, attack in by_name.items()
+              if attacks.needs_gradient(name, config.evaluation.autoattack_version)}
     for gradient in dict.fromkeys(filter(None, asked)):
-        found.update(_each(by_name, gradient, functools.partial(
+        found.update(_each(follow, gradient, functools.partial(
             activations.differentiated_as, gradient)))
     return found
 

@@ -154,7 +154,7 @@ def _shorter_and_longer(names, crosses):
 
 def _white_box(survives):
     return {name: what for name, what in survives.items()
-            if name not in NOT_WHITE_BOX and not _is_square(name)}
+            if name.split(":")[0] not in NOT_WHITE_BOX and not _is_square(name)}
 
 
 def _is_square(name):

@@ -18,7 +18,6 @@ from sat_tf import report_numbers as numbers
 from sat_tf.run_folder import RunFolder, write_atomically
 
 _TEMPLATE = "report.html.jinja"
-CURVES_FILE = "curves.csv"  # in a run's folder
 
 
 def write(path, *, config, results, metrics=(), curves=(), exhibits=None, notes=()):
@@ -40,8 +39,10 @@ def write(path, *, config, results, metrics=(), curves=(), exhibits=None, notes=
     write_atomically(path, page, encoding_errors="replace")
 
 
-def read_folder(path) -> dict:
+def read_folder(path, curves=None) -> dict:
     """Returns `write`'s arguments as the files of a run's folder have them, without exhibits.
+
+    `curves`: rows in the place of those in the folder's file; None for that file.
 
     Raises: OSError if there is no results.json, ValueError if a file is not what it should be.
     """
@@ -55,10 +56,11 @@ def read_folder(path) -> dict:
 
     with open(folder.results, encoding="utf-8") as file:
         results = json.load(file)
-    curves = os.path.join(path, CURVES_FILE)
+    if curves is None:
+        curves = accuracy_curves.read_csv(folder.curves) if os.path.exists(folder.curves) else []
     return {"config": read(folder.config, json.load, None), "results": results,
             "metrics": read(folder.metrics, _whole_rows, []),
-            "curves": accuracy_curves.read_csv(curves) if os.path.exists(curves) else []}
+            "curves": curves}
 
 
 def _whole_rows(file):

@@ -34,7 +34,7 @@ def titles(config, results):
             filter(None, (str(results.get("checkpoint") or ""), step)))
     model = config.get("model", {})
     with_activation = f" with {model['activation']}" if model.get("activation") else ""
-    heading = f"{model.get('name', 'A network')}{with_activation}"
+    heading = f"{model.get('name') or model.get('path') or 'A network'}{with_activation}"
     data = config.get("data", {}).get("name")
     method = config.get("method", {}).get("name")
     return heading, " · ".join(filter(None, (
@@ -74,8 +74,11 @@ def headlines(results) -> list:
         lowest = min(robust, key=robust.get)
         found.append({"label": "Robust accuracy", "value": robust[lowest],
                       "note": f"{lowest}, the lowest" if len(robust) > 1 else lowest})
-    found += [{"label": "AutoAttack", "value": value, "note": name if name != "autoattack" else ""}
-              for name, value in robust.items() if name.startswith("autoattack")]
+    version = results.get("autoattack_version", "standard")
+    for name, value in robust.items():
+        if name.startswith("autoattack"):
+            found.append({"label": "AutoAttack", "value": value, "note": ", ".join(
+                note for note in (name, version) if note not in ("autoattack", "standard"))})
     return found
 
 

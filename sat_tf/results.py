@@ -5,7 +5,7 @@
 """
 
 
-def of(result, config, *, step, checkpoint, warnings=()) -> dict:
+def of(result, config, *, step, checkpoint, warnings=None) -> dict:
     """Returns what results.json holds of one checkpoint.
 
     Args:
@@ -13,16 +13,19 @@ def of(result, config, *, step, checkpoint, warnings=()) -> dict:
       config: the run's Config.
       step: of the checkpoint.
       checkpoint: its path.
-      warnings: of (name, text), what makes the numbers doubtful.
+      warnings: of (name, text), what makes the numbers doubtful; None where nothing was checked.
     """
     attacks = {name: outcome for name, outcome in result.outcomes.items() if name != "clean"}
     return {
         "clean_accuracy": result.clean_accuracy, "robust_accuracy": result.robust_accuracy,
         "worst_case_accuracy": result.worst_case_accuracy, "examples": result.examples,
         "epsilon": config.evaluation_epsilon, "norm": config.evaluation.norm,
-        "robust_if": config.evaluation.robust_if, "step": step, "checkpoint": checkpoint,
+        "robust_if": config.evaluation.robust_if, "step_size": config.evaluation.step_size,
+        "autoattack_version": config.evaluation.autoattack_version,
+        "dataset": config.data.name, "seed": config.seed, "step": step, "checkpoint": checkpoint,
         "attacks": {name: _row(outcome) for name, outcome in attacks.items()},
-        "warnings": [{"name": name, "text": text} for name, text in warnings]}
+        **({} if warnings is None else {
+            "warnings": [{"name": name, "text": text} for name, text in warnings]})}
 
 
 def _row(outcome):

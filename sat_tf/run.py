@@ -9,6 +9,7 @@ This is where the rooms meet; each of them works without it.
 """
 
 import contextlib
+import dataclasses
 import functools
 import sys
 import time
@@ -158,7 +159,7 @@ class Run:
         """Measures what is being trained, as it is."""
         self._checkpoint = self._training.checkpoint
         self._report(self._measure(lambda fingerprint: (self._measurement.accuracies(
-            on_batch=lambda *unused: interruption.check()), [])))
+            on_batch=lambda *unused: interruption.check()), None)))
 
     def _measure(self, accuracies) -> dict:
         """Measures the classifier; adds to metrics.jsonl and TensorBoard.
@@ -180,34 +181,42 @@ class Run:
     def _fingerprint(self):
         """Returns a text that is another one for other weights, settings or devices."""
         variables = () if self._saved else self.classifier.variables
-        return fingerprint([self.config.to_dict(), self.strategy.num_replicas_in_sync,
-                            self._saved and self._saved.fingerprint], variables)
+        return fingerprint([
+            self.config.to_dict(), dataclasses.asdict(self.description),
+            self.strategy.num_replicas_in_sync, distribution.device_type(self.strategy),
+            *(saved and saved.fingerprint for saved in (self._saved, self._surrogate))], variables)
 
     def _report(self, measured):
         if self._stop:
             measured = {**measured, "stopped": self._stop._asdict()}
         self.folder.write_results(measured)
-        for warning in measured["warnings"]:
-            print(f"warning: {warning['name']}: {warning['text']}", file=sys.stderr)
+        for name, column in measured.get("checkpoints", {"": measured}).items():
+            for warning in column.get("warnings", ()):
+                of = f" ({name} checkpoint)" if name else ""
+                print(f"warning: {warning['name']}{of}: {warning['text']}", file=sys.stderr)
         print(results.format_table(measured), flush=True)
 
     @functools.cached_property
     def _measurement(self):
         return Measurement(self.config, self.strategy, self.source, self._logits,
-                           surrogate=self._surrogate(), differentiable=(
+                           surrogate=self._surrogate and self._surrogate.logits_fn,
+                           differentiable=(
                                self._saved is None or self._saved.differentiable),
                            **attack_form(self.config, self.strategy))
 
+    @functools.cached_property
     def _surrogate(self):
-        """Returns the logits_fn of the SavedModel that --transfer_from names, or None."""
+        """Returns the SavedClassifier that --transfer_from names, or None."""
         path = self.config.evaluation.transfer_from
-        if path is None:
+        if not path:
             return None
-        if RunFolder(path).stored_config() is not None:
+        if RunFolder(path).stored_config("transfer_from") is not None:
             path = RunFolder(path).saved_model
+        size, classes = self.config.model.image_size, self.config.model.num_classes
         with self.strategy.scope():
-            return saved_model.load(
-                path, image_size=self.config.model.image_size, flag="transfer_from").logits_fn
+            surrogate = saved_model.load(path, image_size=size, flag="transfer_from")
+        saved_model.check_surrogate(surrogate, image_size=size, num_classes=classes)
+        return surrogate
 
     def _logits(self, images):
         if self._saved:

@@ -251,3 +251,22 @@ def _described(saved, function, output):
     if saved.no_gradient:
         parts.append(f"no gradient ({saved.no_gradient})")
     return dataclasses.replace(saved, summary=", ".join(parts))
+
+
+def check_surrogate(surrogate, *, image_size, num_classes):
+    """Raises UserError, naming --transfer_from, unless attacks on another network can be made on it.
+
+    Args:
+      surrogate: a SavedClassifier.
+      image_size, num_classes: of the network that is evaluated.
+    """
+    height, width, channels = surrogate.image_shape
+    if not surrogate.differentiable:
+        refuse("transfer_from", surrogate.path, f"it has no gradient ({surrogate.no_gradient}); name "
+               "a network that has one")
+    if {height, width} - {None, image_size} or channels not in (None, 3):
+        refuse("transfer_from", surrogate.path, f"takes images {height} x {width} x {channels}, not "
+               f"{image_size} x {image_size} x 3; name a network of such images")
+    if surrogate.num_classes < num_classes:
+        refuse("transfer_from", surrogate.path, f"has {surrogate.num_classes} classes, not "
+               f"{num_classes}; name a network of the same classes")

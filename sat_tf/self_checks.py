@@ -157,8 +157,8 @@ def _look_at_outputs(logits):
             "away from 1: they are taken for logits; leave out the softmax")))
     if classes < MIN_CLASSES:
         findings.append(Finding("too_few_classes", (
-            f"{classes} classes: the targeted DLR loss of apgd-t needs the 4th largest logit, the "
-            "untargeted one the 3rd; only attacks with other losses tell something")))
+            f"{classes} classes: the targeted DLR loss of apgd-t is defined by the 4th largest logit, "
+            "the untargeted one by the 3rd; with fewer, their denominators are other ones")))
     return findings
 
 

@@ -33,7 +33,8 @@ class TrainingMeasurement:
         self._evaluator = functools.partial(
             evaluation.Evaluator, logits_fn, seed=config.seed, strategy=strategy)
         self._attack = functools.partial(
-            attacks.create, epsilon=config.attack.epsilon, compiled=compiled, loss_scale=loss_scale)
+            attacks.create, epsilon=config.attack.epsilon, num_classes=config.model.num_classes,
+            compiled=compiled, loss_scale=loss_scale)
 
     @functools.cached_property
     def _held_out_evaluator(self):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sat_tf import curve_measurement
+from sat_tf import attacks, curve_measurement
 from sat_tf.evaluation import Outcome, Result
 
 
@@ -55,3 +55,23 @@ def test_against_restarts_is_one_attack():
     assert created == [("pgd-5x10", 0.4)]
     # The fifth attack breaks five examples, in restarts 1, 3, 3, 10 and 6.
     assert points == [(1, 0.7), (2, 0.7), (3, 0.5), (5, 0.5), (10, 0.3)]
+
+
+def test_an_ensemble_has_stages_of_its_own_at_each_radius():
+    seen = {}
+    curve_measurement.measure(
+        "epsilon", attack="autoattack", epsilon=0.1, epsilons=(0.0, 0.1), norm="l2",
+        create=lambda name, epsilon: attacks.create(
+            name, epsilon=epsilon, norm="l2", version="pgd-2,square-5"),
+        evaluate=lambda named: seen.update(named) or result_of(list(named)))
+    assert [(stage, search.threat.epsilon) for ensemble in seen.values()
+            for stage, search in ensemble.stages.items()] == [
+        ("pgd-2 at 0.0", 0.0), ("square-5 at 0.0", 0.0),
+        ("pgd-2 at 0.1", 0.1), ("square-5 at 0.1", 0.1)]
+
+
+def test_an_l2_radius_may_be_wider_than_the_pixel_range():
+    rows = curve_measurement.measure(
+        "epsilon", attack="pgd-2", create=lambda name, epsilon: name, epsilon=1.5, norm="l2",
+        evaluate=lambda named: result_of(list(named)))
+    assert max(row["x"] for row in rows) == 6.0

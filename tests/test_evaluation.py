@@ -344,3 +344,13 @@ def test_results_outside_the_ball_are_refused():
         evaluate(curved, colour_batches(32, 32).map(
             lambda images, labels, mask: (images, labels, mask)),
             {"pgd-2": beyond}, seed=0)
+
+
+def test_two_attacks_of_one_name_and_images_of_another_scale_are_refused():
+    named = {"both": attacks.Ensemble({"pgd-2": attacks.create("pgd-2", epsilon=0.1)}),
+             "pgd-2": attacks.create("pgd-2", epsilon=0.2)}
+    with pytest.raises(ValueError, match="two different attacks are called 'pgd-2'"):
+        Evaluator(curved, named, seed=0)
+    scaled = colour_batches(8, 8).map(lambda images, labels, mask: (255 * images, labels, mask))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="images must be within"):
+        evaluate(lambda images: curved(images / 255), scaled, several(), seed=0)

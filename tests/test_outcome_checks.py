@@ -87,7 +87,8 @@ def test_steps_that_cannot_cross_the_ball_may_end_at_a_lower_loss_but_not_break_
     both = {"single_step_beats_many", "more_steps_do_not_help"}
     assert set(found(survives, losses=losses, step_size=0.01)) == both
     assert set(found(survives, losses=losses, step_size=0.0099)) == {"single_step_beats_many"}
-    assert found(survives, losses=losses, step_size=None) == {}  # epsilon / 20 each
+    assert set(found(survives, losses=losses, step_size=None)) == {  # epsilon / 20 each
+        "single_step_beats_many"}
     # What is longer by the same rule gets further.
     losses = {"pgd-5": np.full(COUNT, 2.0), "pgd-20": np.full(COUNT, 1.0)}
     assert set(found({}, losses=losses, step_size=None)) == {"more_steps_do_not_help"}

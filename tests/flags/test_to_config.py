@@ -346,3 +346,14 @@ def test_every_setting_is_a_flag():
     assert (instead["saved_model"], instead["image_size"]) == ("m", 8)
     assert all(dataclasses.is_dataclass(getattr(resolve(), f.name))
                for f in dataclasses.fields(configs.Config) if f.name != "seed")
+
+
+def test_a_radius_of_another_norm_is_not_taken_over():
+    stored = resolve("--eval_epsilon=8/255", "--eval_step_size=2/255", "--curve_epsilons=1/255")
+    same = resolve("--mode=eval", stored=stored).evaluation
+    assert (same.epsilon, same.step_size) == (8 / 255, 2 / 255)
+    with pytest.raises(ValueError, match="--eval_norm=l2: .*give --eval_epsilon"):
+        resolve("--mode=eval", "--eval_norm=l2", stored=stored)
+    other = resolve("--mode=eval", "--eval_norm=l2", "--eval_epsilon=1/2", stored=stored).evaluation
+    assert (other.epsilon, other.step_size, other.curve_epsilons) == (0.5, None, None)
+    assert resolve("--mode=eval", "--epsilon=16/255", stored=stored).evaluation_epsilon == 16 / 255

@@ -10,7 +10,7 @@ pytest.importorskip("foolbox", reason=_WHY, exc_type=ImportError)
 pytest.importorskip("art", reason=_WHY, exc_type=ImportError)
 
 from benchmarks.peers import agreement, art_attacks, foolbox_attacks, ours  # noqa: E402
-from benchmarks.peers.setting import Setting, settings  # noqa: E402
+from benchmarks.peers.setting import settings  # noqa: E402
 
 EPSILONS = {"linf": 0.1, "l2": 1.0}
 
