@@ -70,14 +70,14 @@ def apgd_search(loss, *, epsilon, norm="linf", bounds=(0.0, 1.0), num_steps=100,
     is above 0: always with cross-entropy, never with DLR.  Here it is compared with the start.
 
     Args:
-      loss: what to ascend, a name of LOSSES.  With "dlr-targeted", each run drives the examples to
-        one class: the runs of the first `restarts` to the highest of the clean image's logits
-        but the true class's, the next to the second, and so on; past the last class, to the last.
+      loss: what to ascend, a name of LOSSES.  With "dlr-targeted", each run drives an example to
+        one class: the first `restarts` runs to the class of the clean image's highest logit, the
+        true one left out, the next to that of the second highest, and so on.
       epsilon, norm, bounds: radius, >= 0, norm and pixel range, as in ThreatModel.
       num_steps: moves of one run, >= 1.
       restarts: runs from different starts, >= 1; with targets, so many for each.
-      num_targets: how many classes to drive each example to, >= 1, where the loss is targeted;
-        more than there are other classes would only repeat the last.
+      num_targets: how many classes to drive each example to, >= 1, where the loss is targeted; the
+        runs past the last class repeat it, so give no more than there are other classes.
       eot: passes through the network, >= 1, of which loss and gradient are the means, for networks
         that are random (expectation over transformation).  The last one says what is misclassified,
         as in the authors' code.
