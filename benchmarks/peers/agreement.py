@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from sat_tf import attacks
 
-ROUNDING = 1e-5  # of the ball or the range, see attacks.ThreatModel.excess
+ROUNDING = 1e-5  # of the radius or the range
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Side:
 
     Attributes:
       broken: bool [starts, examples], misclassified as they are or as the attack returned them.
-      excess: how far the worst result is outside the ball or the range, relatively; see
-        `attacks.ThreatModel.excess`.  Rounding is below ROUNDING.
+      excess: how far the worst result is outside the ball or the range of [0, 1], relative to the
+        radius (or the range, where that is larger).  Rounding is below ROUNDING.
     """
     broken: np.ndarray
     excess: float
@@ -64,7 +64,15 @@ def judged(logits_fn, images, labels, adversarial, setting) -> Side:
     broken = (attacks.judge(logits_fn, images, labels).broken
               | attacks.judge(logits_fn, adversarial, labels).broken)
     return Side(broken.numpy().reshape(setting.starts, -1),
-                float(tf.reduce_max(threat.excess(images, adversarial))))
+                float(np.max(_excess(threat, images.numpy(), adversarial.numpy()))))
+
+
+def _excess(threat, images, adversarial):
+    low, high = threat.bounds
+    size = threat.size(images, tf.constant(adversarial)).numpy()
+    beyond = np.maximum(low - adversarial, adversarial - high).max((1, 2, 3)) / (high - low)
+    excess = np.maximum(beyond, (size - threat.epsilon) / max(threat.epsilon, high - low))
+    return np.where(np.isfinite(excess), excess, np.inf)
 
 
 def compare(setting, ours, theirs, name=None):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sat_tf.attacks import square as module
-from sat_tf.attacks.square import eta, square, square_search, window_sides
+from sat_tf.attacks.square import (
+    _Queries, _queries, eta, square, square_search, window_sides)
 
 pytestmark = pytest.mark.smoke
 
@@ -58,7 +58,7 @@ def test_sides_follow_the_schedule_which_no_number_of_queries_moves(norm, size, 
 
 
 def test_windows_lie_anywhere_with_the_same_chance():
-    queries = module._queries(np.full(9000, 3), 1, 5, 4, 3, 0)
+    queries = _queries(np.full(9000, 3), 1, 5, 4, 3, 0)
     for corner in (queries.corner, queries.second_corner):
         places, counts = np.unique(corner, axis=0, return_counts=True)
         assert places.tolist() == [[top, left] for top in range(3) for left in range(2)]
@@ -68,16 +68,16 @@ def test_windows_lie_anywhere_with_the_same_chance():
 
 
 def test_windows_are_those_of_the_seed_and_differ_between_runs():
-    one = module._queries(np.full(50, 2), 1, 9, 9, 3, 7)
-    more = module._queries(np.full(80, 2), 2, 9, 9, 3, 7)
+    one = _queries(np.full(50, 2), 1, 9, 9, 3, 7)
+    more = _queries(np.full(80, 2), 2, 9, 9, 3, 7)
     for few, many in zip(one, more):
         np.testing.assert_array_equal(few, many[:50])
     assert (more.corner[:80] != more.corner[80:]).any()
-    assert (one.corner != module._queries(np.full(50, 2), 1, 9, 9, 3, 8).corner).any()
+    assert (one.corner != _queries(np.full(50, 2), 1, 9, 9, 3, 8).corner).any()
 
 
 def test_the_table_of_windows_is_the_same_in_every_numpy():
-    queries = module._queries(np.array([3, 2]), 1, 8, 8, 3, 0)
+    queries = _queries(np.array([3, 2]), 1, 8, 8, 3, 0)
     assert queries.corner.tolist() == [[3, 4], [6, 2]]  # from 0.5488, 0.7152; 0.9637, 0.3834
     assert queries.second_corner.tolist() == [[3, 3], [5, 3]]
     assert queries.turned.tolist() == [True, False]
@@ -153,7 +153,7 @@ def twin(norm, image, label, start, own_signs, queries, epsilon, bounds):
     for query in zip(*queries):
         if margin < 0:
             break
-        new = candidate(image, best, module._Queries(*query), own_signs, epsilon, bounds)
+        new = candidate(image, best, _Queries(*query), own_signs, epsilon, bounds)
         made += 1
         if margin_of(new) < margin:
             best, margin = new.astype("float32"), margin_of(new)
@@ -169,7 +169,7 @@ def test_equals_the_twin_query_by_query(norm, bounds, run):
                            restarts=2, window_seed=5)
     first, index = begun(search, run=run)
     state, index = advanced(search, first, index, count)
-    queries = module._queries(window_sides(norm, count, 8, 8), 2, 8, 8, 3, 5)
+    queries = _queries(window_sides(norm, count, 8, 8), 2, 8, 8, 3, 5)
     queries = [column[run * count:(run + 1) * count] for column in queries]
     own_signs = first.get("signs", tf.ones([6, 3])).numpy()
     improved = state["margin"].numpy() < first["margin"].numpy() - 0.05
