@@ -6,7 +6,7 @@
 
 An example takes a lane until it is broken or all its runs are over; the next one of the stream then
 takes its place, so that no pass of the network is spent on what is decided.  The arrays that go to
-the devices have one of two sizes, whatever is left, so that nothing is traced again.  Since a search
+the devices have one of three sizes, whatever is left, so that nothing is traced again.  Since a search
 treats each example by itself, its result is the one that it has in a plain loop.
 
 Between calls of the devices everything is in NumPy arrays: `snapshot` is all there is to go on from,
@@ -39,9 +39,8 @@ class Lanes:
         self._search, self._drop = search, drop
         self._strategy = strategy or tf.distribute.get_strategy()
         replicas = self._strategy.num_replicas_in_sync
-        small = -(-size // (4 * replicas)) * replicas
-        may_shrink = drop and (search.stops or search.runs > 1)
-        self._sizes = (small, size) if may_shrink and small < size else (size,)
+        shares = (4, 2, 1) if drop and (search.stops or search.runs > 1) else (1,)
+        self._sizes = sorted({-(-size // (share * replicas)) * replicas for share in shares})
         # Long enough that the way to the devices and back is nothing beside it.
         self._count = max(10, search.num_steps // 100) if search.stops else search.num_steps
 
