@@ -74,8 +74,11 @@ def test_a_run_leaves_what_the_interface_says(finished):
     assert config["versions"]["tensorflow"] == tf.__version__
     assert "git_commit" in config
     results = json.loads((finished / "results.json").read_text())
-    assert set(results) == {"clean_accuracy", "robust_accuracy", "examples", "epsilon", "step",
-                            "checkpoint"}
+    assert set(results) == {
+        "clean_accuracy", "robust_accuracy", "examples", "epsilon", "step", "checkpoint",
+        "worst_case_accuracy", "norm", "robust_if", "step_size", "autoattack_version", "dataset",
+        "seed", "attacks", "warnings"}
+    assert (finished / "report.html").exists()
     assert set(results["robust_accuracy"]) == {"fgsm", "pgd-2"}
     assert results["examples"] == 20 and results["step"] == 8
     assert os.path.exists(results["checkpoint"] + ".index")
