@@ -4,7 +4,7 @@ import dataclasses
 from typing import Optional
 
 LINF_EPSILON, L2_EPSILON = 0.2, 1.0  # of the digits, in [0, 1] pixel units
-_STARTS = {"pgd": 8, "apgd-ce": 4}  # where chance decides most; one of the others
+_STARTS = {"pgd": 8, "apgd-ce": 4, "apgd-dlr": 3}  # where chance decides most
 _STEP_SHARES = {"linf": 1 / 20, "l2": 1 / 10}  # of epsilon: PGD's steps, of which it makes 20
 
 
