@@ -1,5 +1,6 @@
 """One TensorFlow process with two logical CPU devices, and the fixtures every test shares."""
 
+import contextlib
 import gc
 import os
 import pathlib
@@ -37,6 +38,22 @@ def _forget_gradients():
     TensorFlow registers the custom gradients of each graph for good, and with them the graph; over
     the whole suite that would be more memory than a laptop has.
     """
+    with _gradients_forgotten():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _forget_gradients_of_runs(request):
+    """The same after each test of a file of whole runs, none of which needs another one's graphs."""
+    if not request.module.__name__.startswith("test_main"):
+        yield
+        return
+    with _gradients_forgotten():
+        yield
+
+
+@contextlib.contextmanager
+def _gradients_forgotten():
     registered = gradient_registry._registry
     before = set(registered)
     yield
