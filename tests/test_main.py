@@ -17,6 +17,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+import written
 
 import main
 from flags import definitions, to_config
@@ -63,17 +64,13 @@ def test_a_run_of_before_there_was_a_setting_goes_on_in_its_default_folder(tmp_p
             main._training_config(parsed(given), folder, None)
 
 
-def _rows(folder):
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
 @pytest.mark.smoke
 def test_a_run_leaves_what_the_interface_says(finished):
     config = json.loads((finished / "config.json").read_text())
     assert config["model"]["name"] == "resnet20" and config["attack"]["num_steps"] == 1
     assert config["versions"]["tensorflow"] == tf.__version__
     assert "git_commit" in config
-    results = json.loads((finished / "results.json").read_text())
+    results = written.results(finished)
     assert set(results) == {
         "clean_accuracy", "robust_accuracy", "examples", "epsilon", "step", "checkpoint",
         "worst_case_accuracy", "norm", "robust_if", "step_size", "autoattack_version", "dataset",
@@ -83,10 +80,10 @@ def test_a_run_leaves_what_the_interface_says(finished):
     assert results["examples"] == 20 and results["step"] == 8
     assert os.path.exists(results["checkpoint"] + ".index")
     assert all(0 <= v <= results["clean_accuracy"] for v in results["robust_accuracy"].values())
-    kinds = [(row["kind"], row["step"]) for row in _rows(finished)]
+    kinds = [(row["kind"], row["step"]) for row in written.rows(finished)]
     assert kinds == [("train", 4), ("eval", 4), ("train", 8), ("eval", 8)]
-    assert all({"step", "epoch", "seconds"} <= set(row) for row in _rows(finished))
-    assert all(row["images_per_processor_second"] > 0 for row in _rows(finished)
+    assert all({"step", "epoch", "seconds"} <= set(row) for row in written.rows(finished))
+    assert all(row["images_per_processor_second"] > 0 for row in written.rows(finished)
                if row["kind"] == "train")
 
 
@@ -111,14 +108,14 @@ def test_the_export_agrees_with_the_results(finished):
     examples = data.load("digits").eval
     answer = exported.signatures["serving_default"](images=tf.constant(examples.images[:20]))
     accuracy = np.mean(answer["classes"].numpy() == examples.labels[:20])
-    assert accuracy == json.loads((finished / "results.json").read_text())["clean_accuracy"]
+    assert accuracy == written.results(finished)["clean_accuracy"]
 
 
 def test_eval_takes_the_runs_settings_and_other_attacks(finished, capsys):
     before = (finished / "config.json").read_bytes()
     assert run("--mode=eval", f"--model_dir={finished}", "--eval_attacks=pgd-1x2",
                "--epsilon=8/255") == 0
-    results = json.loads((finished / "results.json").read_text())
+    results = written.results(finished)
     assert list(results["robust_accuracy"]) == ["pgd-1x2"]
     assert results["epsilon"] == pytest.approx(8 / 255)
     assert (finished / "config.json").read_bytes() == before
@@ -140,9 +137,9 @@ def test_another_derivative_is_measured_beside_the_exact_one(tmp_path, capsys, m
     assert run("--mode=eval", f"--model_dir={tmp_path}", "--eval_attacks=fgsm",
                "--attack_gradient=parametric_softplus") == 0
     captured = capsys.readouterr()
-    results = json.loads((tmp_path / "results.json").read_text())
+    results = written.results(tmp_path)
     assert list(results["robust_accuracy"]) == ["fgsm", "fgsm:parametric_softplus"]
-    assert _rows(tmp_path)[-1]["robust_accuracy"] == results["robust_accuracy"]
+    assert written.rows(tmp_path)[-1]["robust_accuracy"] == results["robust_accuracy"]
     assert "\nfgsm:parametric_softplus  " in captured.out
     assert "the run was trained with --attack_gradient=softplus" in captured.err
     assert {"eval/robust_accuracy/fgsm", "eval/robust_accuracy/fgsm/parametric_softplus"} <= (
@@ -173,10 +170,10 @@ def test_predict_writes_the_csv(finished, tmp_path):
 
 
 def test_the_same_command_again_trains_nothing_more(finished, capsys):
-    rows = len([r for r in _rows(finished) if r["kind"] == "train"])
+    rows = len(written.rows(finished, "train"))
     assert run(*SHORT, f"--model_dir={finished}", "--epochs=2", "--mode=train") == 0
     assert "continuing from" in capsys.readouterr().out
-    assert len([r for r in _rows(finished) if r["kind"] == "train"]) == rows
+    assert len(written.rows(finished, "train")) == rows
 
 
 def _weights(folder):
@@ -210,7 +207,7 @@ def test_an_interrupted_run_goes_on_bitwise(tmp_path, monkeypatch, capsys):
     assert set(expected) == set(resumed)
     for name, value in expected.items():
         np.testing.assert_array_equal(value, resumed[name], err_msg=name)
-    assert [row["step"] for row in _rows(parts)] == [4, 8, 12]
+    assert [row["step"] for row in written.rows(parts)] == [4, 8, 12]
 
 
 def test_another_configuration_is_refused_and_nothing_touched(finished, capsys):
@@ -230,7 +227,7 @@ def test_resume_false_starts_anew(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     assert run(*SHORT, f"--model_dir={tmp_path}", "--train_steps=1", "--mode=train",
                "--activation=relu", "--resume=false") == 0
-    assert [row["step"] for row in _rows(tmp_path)] == [1]
+    assert [row["step"] for row in written.rows(tmp_path)] == [1]
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
@@ -417,7 +414,7 @@ def test_sigterm_and_again_in_processes_of_their_own(tmp_path):
     ("--num_classes=12",)], ids=" ".join)
 def test_settings_work_from_training_to_export(arguments, tmp_path):
     assert run(*SHORT[:-1], f"--model_dir={tmp_path}", "--train_steps=5", *arguments) == 0
-    results = json.loads((tmp_path / "results.json").read_text())
+    results = written.results(tmp_path)
     assert results["examples"] == 20 and results["step"] == 5
     exported = tf.saved_model.load(str(tmp_path / "saved_model"))
     config = json.loads((tmp_path / "config.json").read_text())["model"]
@@ -434,6 +431,6 @@ def test_a_mirrored_run_is_the_one_device_run(tmp_path):
         command = [sys.executable, "main.py", *SHORT[:-2], *hardware, "--random_start=false",
                    "--train_steps=4", f"--model_dir={tmp_path / name}"]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
-        rows = [row for row in _rows(tmp_path / name) if row["kind"] == "train"]
+        rows = written.rows(tmp_path / name, "train")
         accuracies.append((rows[-1]["loss"], rows[-1]["adversarial_accuracy"]))
     np.testing.assert_allclose(accuracies[0], accuracies[1], rtol=1e-3)

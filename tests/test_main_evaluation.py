@@ -1,10 +1,9 @@
 """Long evaluations from the command line: AutoAttack, curves, files, the page, and going on."""
 
-import json
-
 import numpy as np
 import pytest
 import tensorflow as tf
+import written
 
 import main
 from sat_tf.interruption import Interrupted
@@ -33,19 +32,9 @@ def evaluated(trained):
     return trained
 
 
-def results_of(folder):
-    """Returns what results.json holds, but for the seconds."""
-    def without_seconds(value):
-        if isinstance(value, dict):
-            return {name: without_seconds(part) for name, part in value.items() if name != "seconds"}
-        return value
-
-    return without_seconds(json.loads((folder / "results.json").read_text()))
-
-
 @pytest.mark.smoke
 def test_everything_that_an_evaluation_leaves(evaluated):
-    found = results_of(evaluated)
+    found = written.results(evaluated)
     accuracies, whole = found["robust_accuracy"], found["attacks"]["autoattack"]
     assert list(accuracies) == ["pgd-2", "autoattack"]
     assert found["worst_case_accuracy"] <= min(accuracies.values())
@@ -77,7 +66,7 @@ def test_everything_that_an_evaluation_leaves(evaluated):
 
 
 def test_an_evaluation_that_was_cut_goes_on_to_the_same_results(evaluated, monkeypatch, capsys):
-    whole, curve = results_of(evaluated), (evaluated / "curves.csv").read_text()
+    whole, curve = written.results(evaluated), (evaluated / "curves.csv").read_text()
     (evaluated / "results.json").unlink()
     capsys.readouterr()
     seen = []
@@ -96,7 +85,7 @@ def test_an_evaluation_that_was_cut_goes_on_to_the_same_results(evaluated, monke
     seen.clear()
     assert run(*ASKED, f"--model_dir={evaluated}") == 0
     assert seen[0] == "square-20" and {"pgd-2", "apgd-ce-5"}.isdisjoint(seen)  # these were known
-    assert results_of(evaluated) == whole and (evaluated / "curves.csv").read_text() == curve
+    assert written.results(evaluated) == whole and (evaluated / "curves.csv").read_text() == curve
     assert not (evaluated / "evaluation_state").exists()
     said = capsys.readouterr()
     for text in ("worst case", "  apgd-ce-5", "Linf epsilon 0.05 (12.8/255)"):

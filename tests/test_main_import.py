@@ -1,6 +1,5 @@
 """Checkpoints of the original release from the command line: export, evaluation, training."""
 
-import json
 import pathlib
 
 import golden_values
@@ -9,6 +8,7 @@ import pytest
 import small_data
 import tensorflow as tf
 import tf1_files
+import written
 
 import main
 
@@ -76,7 +76,7 @@ def test_evaluation_with_pgd_on_imagenet_records(checkpoints, tmp_path):
                "--activation=silu", f"--dataset=tfrecord:{tmp_path}/data", "--image_size=64",
                "--eval_attacks=clean,pgd-2", "--eval_batch_size=2", "--strategy=one_device",
                f"--model_dir={tmp_path}/run") == 0
-    results = json.loads((tmp_path / "run/results.json").read_text())
+    results = written.results(tmp_path / "run")
     assert results["examples"] == 6 and "pgd-2" in results["robust_accuracy"]
     assert results["epsilon"] == pytest.approx(4 / 255)
     assert results["checkpoint"] == checkpoints["resnet50_silu_r64"]
@@ -148,7 +148,7 @@ def test_measuring_needs_no_training_shards(checkpoints, tmp_path):
     assert run("--mode=eval", f"--init_checkpoint={checkpoints['efficientnet-b0_r64']}",
                f"--dataset=tfrecord:{tmp_path}/data", "--image_size=64", "--eval_attacks=clean",
                "--eval_batch_size=4", f"--model_dir={tmp_path}/run") == 0
-    assert json.loads((tmp_path / "run/results.json").read_text())["examples"] == 4
+    assert written.results(tmp_path / "run")["examples"] == 4
 
 
 def test_shadows_are_pointed_out_and_taken_on_demand(tmp_path, capsys):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import small_data
 import tensorflow as tf
+import written
 
 import main
 from sat_tf import data
@@ -24,7 +25,7 @@ def run(*arguments):
 
 def _check_results_against_the_export(folder, dataset):
     """The export, given the raw files, has the accuracy that the run measured."""
-    results = json.loads((folder / "results.json").read_text())
+    results = written.results(folder)
     source = data.load(dataset)
     files, labels = zip(*(source.eval.read(tf.constant(i)) for i in range(source.eval.size)))
     exported = tf.saved_model.load(str(folder / "saved_model"))
@@ -78,7 +79,7 @@ def test_a_tfds_set(tmp_path):
     small_data.prepare_tfds("cifar10", str(tmp_path / "tfds"), {"train": 12, "test": 5})
     command = (*SHORT, "--dataset=cifar10", f"--data_dir={tmp_path}/tfds")
     assert run(*command, f"--model_dir={tmp_path}/run", "--train_steps=3") == 0
-    results = json.loads((tmp_path / "run/results.json").read_text())
+    results = written.results(tmp_path / "run")
     assert results["examples"] == 5 and results["epsilon"] == pytest.approx(8 / 255)
     names = (tmp_path / "run/saved_model/assets/class_names.txt").read_text().split()
     assert len(names) == 10
@@ -116,7 +117,7 @@ def test_a_run_is_exported_and_applied_far_from_its_data(tmp_path):
     for place, examples in (("moved", 4), ("larger", 10), ("smaller", 2)):
         assert run("--mode=eval", f"--model_dir={folder}", "--eval_attacks=clean",
                    f"--dataset=folder:{tmp_path}/{place}") == 0
-        assert json.loads((folder / "results.json").read_text())["examples"] == examples
+        assert written.results(folder)["examples"] == examples
 
 
 def test_two_replicas_read_records(tmp_path):
@@ -128,7 +129,7 @@ def test_two_replicas_read_records(tmp_path):
          "--model=resnet20", f"--model_dir={tmp_path}/run"],
         cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "run/results.json").read_text())["examples"] == 3
+    assert written.results(tmp_path / "run")["examples"] == 3
 
 
 def test_an_unreadable_image_is_not_evaluated(tmp_path):
@@ -138,7 +139,7 @@ def test_an_unreadable_image_is_not_evaluated(tmp_path):
                "--train_steps=1")
     assert run(*command) == 2
     assert run(*command, "--max_bad_records=1") == 0
-    assert json.loads((tmp_path / "run/results.json").read_text())["examples"] == 5
+    assert written.results(tmp_path / "run")["examples"] == 5
 
 
 ERRORS = {

@@ -1,12 +1,11 @@
 """The command line on SavedModels: the results of the run they came from, and of other programs'."""
 
-import json
-
 import numpy as np
 import pytest
 import small_data
 import tensorflow as tf
 import tiny
+import written
 
 import main
 from sat_tf import data
@@ -17,10 +16,6 @@ PLAIN = ("--mode=eval", *EVALUATION, "--eval_attacks=clean,fgsm")
 
 def run(*arguments):
     return main.main(["main.py", *map(str, arguments)])
-
-
-def results_in(folder):
-    return json.loads((folder / "results.json").read_text())
 
 
 class Digits(tf.Module):
@@ -80,14 +75,14 @@ def test_an_export_has_the_results_of_its_run(strategy, finished, tmp_path, caps
     assert run(*asked, f"--model_dir={tmp_path}/a", f"--init_checkpoint={finished}") == 0
     assert run(*asked, f"--model_dir={tmp_path}/b", f"--saved_model={finished}/saved_model") == 0
     assert "signature logits of float32 [N, 8, 8, 3] in [0,1]" in capsys.readouterr().err
-    of_run, of_export = (results_in(tmp_path / name) for name in "ab")
+    of_run, of_export = (written.results(tmp_path / name) for name in "ab")
     assert of_export.pop("checkpoint") == f"{finished}/saved_model"
     assert (of_export.pop("step"), of_run.pop("step")) == (0, 96)
     del of_run["checkpoint"]
     assert of_export == of_run
     assert 0 < of_run["robust_accuracy"]["pgd-3x2"] < of_run["clean_accuracy"]
-    row = json.loads((tmp_path / "b/metrics.jsonl").read_text())
-    assert row["kind"] == "eval" and row["robust_accuracy"] == of_export["robust_accuracy"]
+    (row,) = written.rows(tmp_path / "b", "eval")
+    assert row["robust_accuracy"] == of_export["robust_accuracy"]
     assert not (tmp_path / "b/config.json").exists() and not (tmp_path / "b/checkpoints").exists()
 
 
@@ -97,16 +92,16 @@ def test_its_folder_is_for_this_savedmodel_alone(digits, tmp_path, monkeypatch, 
     save(tmp_path / "net/saved_model", to_unit=lambda x: x / 255)
     assert run(*PLAIN, "--saved_model=net/saved_model/") == 0
     folder = tmp_path / "runs/net-digits-saved_model"
-    assert results_in(folder)["clean_accuracy"] < 0.3  # the range is not said
+    assert written.results(folder)["clean_accuracy"] < 0.3  # the range is not said
     assert run(*PLAIN, "--saved_model=net/saved_model", "--input_range=0,255") == 2
     assert "holds what was made of another import: input_range (0,1 there, 0,255 now)" in (
         capsys.readouterr().err)
     assert run(*PLAIN, "--saved_model=net/saved_model", f"--model_dir={folder}", "--epsilon=0.1") == 0
-    assert results_in(folder)["epsilon"] == 0.1
+    assert written.results(folder)["epsilon"] == 0.1
     assert run(*PLAIN, f"--saved_model={digits}", f"--model_dir={folder}") == 2
     assert "another import: saved_model" in capsys.readouterr().err
     assert run(*PLAIN, f"--saved_model={digits}") == 0
-    assert results_in(tmp_path / "runs/digits-digits-saved_model")["clean_accuracy"] > 0.8
+    assert written.results(tmp_path / "runs/digits-digits-saved_model")["clean_accuracy"] > 0.8
 
 
 VARIANTS = {
@@ -118,14 +113,14 @@ VARIANTS = {
 
 def test_other_forms_of_one_network_have_its_results(digits, tmp_path):
     assert run(*PLAIN, f"--saved_model={digits}", f"--model_dir={tmp_path}/plain", "--epsilon=0.1") == 0
-    wanted = results_in(tmp_path / "plain")
+    wanted = written.results(tmp_path / "plain")
     assert 0.1 < wanted["robust_accuracy"]["fgsm"] < wanted["clean_accuracy"] - 0.1
     for name, settings in VARIANTS.items():
         path = save(tmp_path / name, **settings)
         given = [f"--input_range={name}"] * (name == "0,255")
         assert run(*PLAIN, f"--saved_model={path}", f"--model_dir={tmp_path}/run {name}",
                    "--epsilon=0.1", *given, *["--eval_batch_size=4"] * ("batch" in name)) == 0
-        found = results_in(tmp_path / f"run {name}")
+        found = written.results(tmp_path / f"run {name}")
         if name == "28 pixels":  # enlarged for it, so not the same images
             assert abs(found["clean_accuracy"] - wanted["clean_accuracy"]) < 0.1
         else:
@@ -141,7 +136,7 @@ def test_without_a_gradient_accuracy_is_measured_and_attacks_refused(tmp_path, c
     assert "which pgd-20 needs; give --eval_attacks=clean" in error and error.count("\n") == 1
     assert not (tmp_path / "run").exists()
     assert run(*asked, "--eval_attacks=clean") == 0
-    assert results_in(tmp_path / "run")["robust_accuracy"] == {}
+    assert written.results(tmp_path / "run")["robust_accuracy"] == {}
 
 
 FORMS = {

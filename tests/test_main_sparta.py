@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import written
 
 import main
 from sat_tf import models, weights
@@ -56,7 +57,7 @@ def test_a_deeper_network_keeps_the_activations_of_another(learnt, tmp_path, cap
         for weight, expected in zip(kept, source[group]):
             np.testing.assert_array_equal(weight, expected)
     assert run("--mode=eval", f"--model_dir={folder}") == 0
-    assert json.loads((folder / "results.json").read_text())["step"] == 4
+    assert written.results(folder)["step"] == 4
 
 
 def test_frozen_smoothrelu_of_a_checkpoint_stays(tmp_path):

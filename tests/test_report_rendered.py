@@ -49,6 +49,9 @@ TEXTS = """() => {
   return found;
 }"""
 
+# Ends when what was asked of the page before has been drawn.
+FRAMES = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
@@ -72,6 +75,8 @@ def opened(tmp_path_factory):
             page.set_viewport_size(dict(zip(("width", "height"), size)))
             page.emulate_media(color_scheme=scheme)
             page.evaluate("window.scrollTo(0, 0)")
+            page.evaluate(FRAMES)  # decoding fails while a scheme's pictures take the others' place
+            page.wait_for_function("[...document.images].every(image => image.complete)")
             page.evaluate("Promise.all([...document.images].map(image => image.decode()))")
             return page
 

@@ -1,12 +1,12 @@
 """Watched runs from the command line, on a network small enough to make many of them."""
 
 import glob
-import json
 import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import written
 
 import main
 from sat_tf import data, epoch_end, evaluation
@@ -37,15 +37,6 @@ def _small(monkeypatch):
 
 def run(folder, *arguments):
     return main.main(["main.py", *SHORT, f"--model_dir={folder}", *arguments])
-
-
-def rows(folder, kind):
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [row for row in map(json.loads, lines) if row["kind"] == kind]
-
-
-def results(folder):
-    return json.loads((folder / "results.json").read_text())
 
 
 def state(prefix):
@@ -111,17 +102,17 @@ def test_a_collapse_is_undone_bit_for_bit_and_ends_the_run(tmp_path, monkeypatch
     assert_same(before, after, but=["collapsed_to"])
     assert after["watch/collapsed_to/.ATTRIBUTES/VARIABLE_VALUE"] == 0.5
     assert before["step/.ATTRIBUTES/VARIABLE_VALUE"] == 12
-    assert [(row["step"], row["first_batch_robust_accuracy"]) for row in rows(tmp_path, "train")
+    assert [(row["step"], row["first_batch_robust_accuracy"]) for row in written.rows(tmp_path, "train")
             ] == [(4, 0.1), (8, 0.9), (12, 0.75)]
-    stopped, = rows(tmp_path, "stopped")
+    stopped, = written.rows(tmp_path, "stopped")
     assert stopped["step"] == 12 and "from 75.0 % to 50.0 %" in stopped["reason"]
-    assert results(tmp_path)["step"] == 12
-    assert results(tmp_path)["stopped"] == {key: stopped[key] for key in ("by", "reason")}
+    assert written.results(tmp_path)["step"] == 12
+    assert written.results(tmp_path)["stopped"] == {key: stopped[key] for key in ("by", "reason")}
     assert (tmp_path / "saved_model" / "saved_model.pb").exists()
 
     assert run(tmp_path, *command, "--mode=train") == 0  # nothing is left of the made accuracies
     assert "stopped at step 12" in capsys.readouterr().out
-    assert len(rows(tmp_path, "train")) == 3 and rows(tmp_path, "stopped")[0]["step"] == 12
+    assert len(written.rows(tmp_path, "train")) == 3 and written.rows(tmp_path, "stopped")[0]["step"] == 12
     assert_same(after, state(newest(tmp_path)))
     new = tmp_path / "new"
     assert run(new, "--method=fast", "--train_steps=1", "--mode=train", *remedy[::2]) == 0
@@ -136,14 +127,14 @@ def test_the_best_is_used_and_both_are_reported(tmp_path, monkeypatch, capsys):
     assert "stopped at step 20 by --patience: 3 epochs" in text
     assert "pgd-10 90.0 %  pgd-10:softplus 50.0 % (the highest so far)" in text
     assert "best (step 8)" in text and "last (step 20)" in text
-    measured = results(tmp_path)
+    measured = written.results(tmp_path)
     both = measured.pop("checkpoints")
     assert measured.pop("stopped")["by"] == "patience"
     assert measured == both["best"] and list(both) == ["best", "last"]
     assert (both["best"]["step"], both["last"]["step"]) == (8, 20)
     assert both["best"]["checkpoint"] == str(tmp_path / "checkpoints/best/checkpoint-at-step-8")
     assert both["best"]["clean_accuracy"] != both["last"]["clean_accuracy"]
-    judged = rows(tmp_path, "validation")
+    judged = written.rows(tmp_path, "validation")
     assert [(row["step"], row["robust_accuracy"]["pgd-10:softplus"], row["best_step"])
             for row in judged] == [(4, 0.3, 4), (8, 0.5, 8), (12, 0.5, 8), (16, 0.2, 8), (20, 0.1, 8)]
     assert {row["robust_accuracy"]["pgd-10"] for row in judged} == {0.9}
@@ -165,12 +156,12 @@ def test_the_best_is_used_and_both_are_reported(tmp_path, monkeypatch, capsys):
     assert exported_accuracy() == both["last"]["clean_accuracy"]
     assert main.main(["main.py", "--mode=eval", f"--model_dir={tmp_path}",
                       "--eval_checkpoint=last"]) == 0
-    assert results(tmp_path)["step"] == 20 and results(tmp_path)["checkpoints"] == both
-    assert results(tmp_path)["stopped"]["by"] == "patience"
+    assert written.results(tmp_path)["step"] == 20 and written.results(tmp_path)["checkpoints"] == both
+    assert written.results(tmp_path)["stopped"]["by"] == "patience"
     other = tmp_path / "other"
     assert main.main(["main.py", "--mode=eval", f"--model_dir={other}",
                       f"--init_checkpoint={tmp_path}/checkpoints/best"]) == 0
-    assert {**results(other), "stopped": None} == {**both["best"], "stopped": None}
+    assert {**written.results(other), "stopped": None} == {**both["best"], "stopped": None}
     capsys.readouterr()
     assert run(tmp_path / "new", "--mode=train", "--train_steps=1", "--learning_rate=0",
                f"--init_checkpoint={tmp_path}") == 0
@@ -180,17 +171,17 @@ def test_the_best_is_used_and_both_are_reported(tmp_path, monkeypatch, capsys):
     np.testing.assert_array_equal(state(newest(tmp_path / "new"))[kernel], state(best)[kernel])
 
     assert run(tmp_path, *command, "--mode=train") == 0
-    assert len(rows(tmp_path, "train")) == 5 and len(rows(tmp_path, "stopped")) == 1
+    assert len(written.rows(tmp_path, "train")) == 5 and len(written.rows(tmp_path, "stopped")) == 1
     assert run(tmp_path, *command[:2], "--patience=5", "--mode=train") == 0  # more patience goes on
-    assert len(rows(tmp_path, "train")) == 7 and rows(tmp_path, "stopped")[0]["step"] == 28
+    assert len(written.rows(tmp_path, "train")) == 7 and written.rows(tmp_path, "stopped")[0]["step"] == 28
 
 
 def test_patience_is_said_to_have_ended_only_what_it_has(tmp_path, monkeypatch, capsys):
     held_out(monkeypatch, 3, 2)
     assert run(tmp_path, "--validation_examples=8", "--epochs=2", "--patience=1") == 0
-    assert "stopped" not in capsys.readouterr().out and "stopped" not in results(tmp_path)
+    assert "stopped" not in capsys.readouterr().out and "stopped" not in written.results(tmp_path)
     applied = ("main.py", "--mode=eval", f"--model_dir={tmp_path}", "--patience=1", "--epochs=9")
-    assert main.main(applied) == 0 and "stopped" not in results(tmp_path)
+    assert main.main(applied) == 0 and "stopped" not in written.results(tmp_path)
 
 
 class _Killed(Exception):
@@ -214,7 +205,7 @@ def test_a_run_cut_anywhere_decides_as_a_whole_one(tmp_path, monkeypatch, capsys
     for _ in range(2):  # the end is where it was cut, and is judged once
         assert run(ended, *command, "--mode=train", "--train_steps=2") == 0
     assert newest(ended).endswith("checkpoint-at-step-2")
-    assert [(row["step"], row["best_step"]) for row in rows(ended, "validation")] == [(2, 2)]
+    assert [(row["step"], row["best_step"]) for row in written.rows(ended, "validation")] == [(2, 2)]
     with monkeypatch.context() as patched:  # after the best is kept, before the state that says so
         patched.setattr(callbacks.SaveState, "on_epoch_end", _kill)
         with pytest.raises(_Killed):
@@ -229,7 +220,7 @@ def test_a_run_cut_anywhere_decides_as_a_whole_one(tmp_path, monkeypatch, capsys
 
     assert_same(state(newest(whole)), state(newest(cut)))
     judged = ("step", "clean_accuracy", "robust_accuracy", "best_step", "examples")
-    expected, found = ([[row[key] for key in judged] for row in rows(folder, "validation")]
+    expected, found = ([[row[key] for key in judged] for row in written.rows(folder, "validation")]
                        for folder in (whole, cut))
     assert expected == found and [row[0] for row in found] == [4, 8, 12, 16]
     assert found[-1][-1] == 8 and len({row[2]["pgd-2"] for row in found}) > 1
