@@ -19,8 +19,8 @@ from absl import logging  # noqa: E402
 from flags import definitions, notes, saved_models, to_config  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from sat_tf import (  # noqa: E402
-    activation_transfer, distribution, errors, saved_model, tf1_checkpoint, weights)
-from sat_tf import config as configs  # noqa: E402
+    activation_transfer, config_settings, distribution, errors, saved_model, tf1_checkpoint,
+    weights)
 from sat_tf.interruption import Interrupted, Interruption  # noqa: E402
 from sat_tf.run import Run  # noqa: E402
 from sat_tf.run_folder import RunFolder  # noqa: E402
@@ -109,7 +109,7 @@ def _training_config(flags, folder, imported):
     if flags.resume:
         begun = folder.stored_config()
         if begun:  # what there was no setting for then is as it was then
-            config = configs.with_settings_of(begun, config, {
+            config = config_settings.with_settings_of(begun, config, {
                 flag for flag in folder.settings_without() if not flags[flag].present})
         folder.check_continues(config)
     else:
@@ -179,7 +179,8 @@ def _evaluate_saved_model(flags, interruption):
     saved_models.check(saved, config.evaluation, strategy.num_replicas_in_sync)
     folder.check_import(saved_models.about(saved))
     run = Run(config, strategy, folder, description, trains=False, saved=saved)
-    _eval(run, flags, interruption, saved_models.notes(saved, description))
+    _eval(run, flags, interruption, [
+        *saved_models.notes(saved, description), *notes.on_evaluation(flags, config)])
     folder.record_import(saved_models.about(saved))
 
 

@@ -291,6 +291,11 @@ def trains(flags) -> bool:
     return flags.mode in ("train", "train_and_eval")
 
 
+def evaluates(flags) -> bool:
+    """Whether this command measures a network in the end."""
+    return flags.mode in ("train_and_eval", "eval")
+
+
 def reads_data(flags) -> bool:
     """Whether this command reads images of the data set."""
     return flags.mode not in ("export", "predict")

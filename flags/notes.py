@@ -1,8 +1,7 @@
 """What a user should know of flags that were given, though nothing is wrong with them."""
 
 from flags import definitions, learnt_activation
-from sat_tf import activations, training
-from sat_tf import config as configs
+from sat_tf import activations, config_settings, training
 from sat_tf.training import optimization
 
 
@@ -22,6 +21,7 @@ def of(flags, config, imported=None, applied=None) -> list:
               learnt_activation.notes_on_applying(flags)),
             *(_on_applying(flags, config, applied) if applied else ()),
             *(_on_gradients(flags, config) if definitions.reads_data(flags) else ()),
+            *(on_evaluation(flags, config) if definitions.evaluates(flags) else ()),
             *(_on_import(flags, imported) if imported else ())]
 
 
@@ -38,7 +38,7 @@ def _on_import(flags, imported):
 
 def _on_applying(flags, config, applied):
     """Names what was given and would have made another run of the one that is there."""
-    there, here = (configs.flag_values(c, defining_only=True) for c in (applied, config))
+    there, here = (config_settings.flag_values(c, defining_only=True) for c in (applied, config))
     measures = definitions.reads_data(flags)
     used = ("dataset", "precision", *(("epsilon", "seed") if measures else ()))
     for name in there:
@@ -59,6 +59,25 @@ def _text(value):
     if isinstance(value, tuple):
         return ",".join(map(_text, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def on_evaluation(flags, config):
+    """Names flags of evaluation that the attacks and curves asked for have no use for.
+
+    Args:
+      flags: absl FlagValues, parsed, of a command that evaluates.
+      config: what they mean.
+    """
+    settings = config.evaluation
+    run = (*settings.attacks, *([settings.curve_attack] if settings.curves else ()),
+           *([settings.validation_attack] if config.data.validation_examples else ()))
+    for name, needed, has_use in (
+            ("autoattack_version", "autoattack among the attacks", "autoattack" in run),
+            ("curve_attack", "--curves", settings.curves),
+            ("curve_epsilons", "epsilon in --curves", "epsilon" in settings.curves),
+            ("save_adversarial", "an attack in --eval_attacks", settings.attacks != ("clean",))):
+        if flags[name].present and not has_use:
+            yield f"--{name} is not used without {needed}"
 
 
 def _on_gradients(flags, config):

@@ -63,16 +63,16 @@ def network(flags, saved, description) -> configs.SavedModelConfig:
         refuse("saved_model", saved.path, f"takes images of {channels} channels (height {height}, "
                f"width {width}{first}), and those of the data sets are [N, H, W, 3]; export a "
                "function of such images")
-    if height != width:
+    if None not in (height, width) and height != width:
         refuse("saved_model", saved.path, f"takes images of {height} x {width} pixels, and the "
                "evaluation crop is square; export a function of square images")
     if saved.num_classes < description.num_classes:
         refuse("saved_model", saved.path, f"has {saved.num_classes} classes, and {description.name} "
                f"{description.num_classes}; name the --dataset that it was made for")
-    if height and flags.image_size not in (None, height):
-        refuse("image_size", flags.image_size, f"{saved.path} takes images of {height} pixels; "
-               "leave the flag out")
-    image_size = height or flags.image_size or description.image_size
+    if saved.image_size and flags.image_size not in (None, saved.image_size):
+        refuse("image_size", flags.image_size, f"{saved.path} takes images of {saved.image_size} "
+               "pixels; leave the flag out")
+    image_size = saved.image_size or flags.image_size or description.image_size
     if image_size is None:
         raise UserError(f"--image_size: {saved.path} takes images of any size, and those of "
                         f"{description.name} vary; give it")

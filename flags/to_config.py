@@ -11,7 +11,7 @@ import os
 import re
 
 from flags import defaults, definitions, evaluation, learnt_activation
-from sat_tf import activations, data, distribution, models, ranges, training
+from sat_tf import activations, config_settings, data, distribution, models, ranges, training
 from sat_tf import config as configs
 from sat_tf.errors import UserError, look_up
 from sat_tf.ranges import checked
@@ -27,7 +27,7 @@ class _Values:
     def __init__(self, flags, stored=None, imported=None):
         self._flags = flags
         self.continues = stored is not None  # or evaluates, exports, predicts with
-        self._stored = configs.flag_values(stored) if stored else _facts(imported)
+        self._stored = config_settings.flag_values(stored) if stored else _facts(imported)
         for name in _HARDWARE:
             self._stored.pop(name, None)
 

@@ -94,17 +94,12 @@ def _panel(kind, rows, norm):
     clean = sorted({row["x"]: row["clean_accuracy"] for row in rows}.items())
     lines.append(plots.Line("clean", *zip(*clean), reference=True))
     if kind == "epsilon":
-        return plots.Panel(_TITLES[kind], f"epsilon, {norm_name(norm)}, pixels in [0, 1]", lines,
+        return plots.Panel(_TITLES[kind], f"epsilon, {norm.capitalize()}, pixels in [0, 1]", lines,
                            percent=True, in_255ths=norm == "linf")
     values = [x for x, _ in clean]
     wide = values[0] > 0 and values[-1] / values[0] > 10
     return plots.Panel(_TITLES[kind], kind, lines, percent=True, ticks=values,
                        scale="log" if wide else "linear")
-
-
-def norm_name(norm) -> str:
-    """Returns how a norm is written for people."""
-    return {"linf": "Linf", "l2": "L2"}.get(norm, norm)
 
 
 def plot(rows, *, norm="linf"):

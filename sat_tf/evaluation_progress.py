@@ -41,7 +41,7 @@ class StateFile:
       path: of the file; its folder has to exist.
       fingerprint: text that says what the state is of; one that was written for another is of no use.
       every_seconds: how often to write while an attack goes on.
-      writing: returns a context manager for each writing, to say what OSErrors mean.
+      writing: returns a context manager for each access, to say what OSErrors mean.
     """
 
     def __init__(self, path, fingerprint, every_seconds=5.0, writing=contextlib.nullcontext):
@@ -51,11 +51,12 @@ class StateFile:
 
     def load(self) -> dict:
         """Returns {name: array} as last written, {} where there is none of this evaluation."""
-        try:
-            with np.load(self.path, allow_pickle=False) as file:
-                found = {name: file[name] for name in file.files}
-        except (FileNotFoundError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-            return {}
+        with self._writing():  # what else keeps it from being read keeps it from being written
+            try:
+                with np.load(self.path, allow_pickle=False) as file:
+                    found = {name: file[name] for name in file.files}
+            except (FileNotFoundError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+                return {}
         return found if str(found.pop("fingerprint", "")) == self._fingerprint else {}
 
     @property

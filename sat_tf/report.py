@@ -15,6 +15,7 @@ import jinja2
 from sat_tf import curves as accuracy_curves
 from sat_tf import plots
 from sat_tf import report_numbers as numbers
+from sat_tf.results import percent
 from sat_tf.run_folder import RunFolder, write_atomically
 
 _TEMPLATE = "report.html.jinja"
@@ -73,7 +74,7 @@ def render(*, config, results, metrics=(), curves=(), exhibits=None, notes=()) -
         loader=jinja2.FileSystemLoader(os.path.dirname(os.path.abspath(__file__))),
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         keep_trailing_newline=True)
-    environment.filters.update(percent=numbers.percent, number=numbers.number)
+    environment.filters.update(percent=percent, number=numbers.number)
     title, subtitle = numbers.titles(config, results)
     return environment.get_template(_TEMPLATE).render(
         title=title, subtitle=subtitle, setting=numbers.setting(results),
@@ -142,7 +143,7 @@ def _picture(panel, x_name):
 
 def _in_words(panel, x_name):
     """Returns where each line of a chart begins and ends, for those who cannot see it."""
-    show = numbers.percent if panel.percent else numbers.number
+    show = percent if panel.percent else numbers.number
     return "Line chart. " + "; ".join(
         f"{line.name}: {show(line.y[0])} at {x_name} {numbers.number(line.x[0])}, "
         f"{show(line.y[-1])} at {numbers.number(line.x[-1])}" for line in panel.lines) + "."

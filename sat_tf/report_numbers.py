@@ -6,7 +6,7 @@
 
 import json
 
-from sat_tf.curves import norm_name
+from sat_tf.results import epsilon_text
 
 _CRITERIA = {"final": "judged at the attack's last iterate",
              "any_iterate": "broken by any of an attack's iterates",
@@ -14,11 +14,6 @@ _CRITERIA = {"final": "judged at the attack's last iterate",
 _SHOWN_ELSEWHERE = {"clean_accuracy", "robust_accuracy", "worst_case_accuracy", "attacks",
                     "warnings", "checkpoints", "stopped", "versions"}
 _MOST = 20  # items of a list that are written out
-
-
-def percent(fraction) -> str:
-    """Returns 0.85 as 85.00 %."""
-    return f"{100 * fraction:.2f} %"
 
 
 def number(value) -> str:
@@ -39,15 +34,6 @@ def titles(config, results):
     method = config.get("method", {}).get("name")
     return heading, " · ".join(filter(None, (
         data and f"data set {data}", method and f"method {method}", step)))
-
-
-def epsilon_text(results) -> str:
-    """Returns norm and radius, such as `Linf, epsilon 0.2 (51/255)`, or nothing."""
-    epsilon, norm = results.get("epsilon"), results.get("norm", "linf")
-    if epsilon is None:
-        return ""
-    in_255ths = f" ({epsilon * 255:.3g}/255)" if norm == "linf" else ""
-    return f"{norm_name(norm)}, epsilon {epsilon:.4g}{in_255ths}"
 
 
 def setting(results) -> str:

@@ -44,29 +44,38 @@ def format_table(results: dict) -> str:
     """
     columns = results.get("checkpoints", {"": results})
     if len(columns) == 1:
-        lines = [f"accuracy at step {results['step']} {_conditions(results)}"]
+        at_step = f"at step {results['step']} " if results["step"] else ""  # imports have none
+        lines = [f"accuracy {at_step}{_conditions(results)}"]
     else:
         lines = [f"accuracy {_conditions(results)}",
                  ("", *(f"{name} (step {column['step']})" for name, column in columns.items()))]
-    lines.append(("clean", *(_percent(column["clean_accuracy"]) for column in columns.values())))
+    lines.append(("clean", *(percent(column["clean_accuracy"]) for column in columns.values())))
     for name in results["robust_accuracy"]:
-        lines.append((name, *(_percent(column["robust_accuracy"][name])
+        lines.append((name, *(percent(column["robust_accuracy"][name])
                               for column in columns.values())))
         if len(columns) == 1:
             lines += _stages(results, name)
     if len(results["robust_accuracy"]) > 1:
         lines.append(("worst case", *(
-            _percent(column["worst_case_accuracy"]) for column in columns.values())))
+            percent(column["worst_case_accuracy"]) for column in columns.values())))
     return "\n".join(_aligned(lines))
 
 
 def _conditions(results):
-    epsilon, norm = results["epsilon"], results.get("norm", "linf")
-    radius = f"{epsilon:.4g} ({epsilon * 255:.3g}/255)" if norm == "linf" else f"{epsilon:.4g}"
-    return f"on {results['examples']} examples, {norm.capitalize()} epsilon {radius}"
+    return f"on {results['examples']} examples, {epsilon_text(results)}"
 
 
-def _percent(fraction):
+def epsilon_text(results) -> str:
+    """Returns norm and radius, such as `Linf epsilon 0.2 (51/255)`, or nothing where none is known."""
+    epsilon, norm = results.get("epsilon"), results.get("norm", "linf")
+    if epsilon is None:
+        return ""
+    in_255ths = f" ({epsilon * 255:.3g}/255)" if norm == "linf" else ""
+    return f"{norm.capitalize()} epsilon {epsilon:.4g}{in_255ths}"
+
+
+def percent(fraction) -> str:
+    """Returns 0.85 as 85.00 %."""
     return f"{100 * fraction:.2f} %"
 
 
@@ -76,7 +85,7 @@ def _stages(results, name):
     left = row.get("attacked")
     for stage, part in row.get("stages", {}).items():
         left -= part["broken"]
-        yield (f"  {stage}", _percent(left / results["examples"]),
+        yield (f"  {stage}", percent(left / results["examples"]),
                f"broke {part['broken']} of {part['attacked']} in {part['seconds']:.1f} s")
 
 

@@ -13,7 +13,8 @@ import time
 
 import tensorflow as tf
 
-from sat_tf.config import Config, differences, flags_missing
+from sat_tf.config import Config
+from sat_tf.config_settings import differences, flags_missing
 from sat_tf.data import Description
 from sat_tf.errors import UserError, one_line
 from sat_tf.files import replacing

@@ -71,8 +71,8 @@ class SavedClassifier:
     @property
     def image_size(self) -> Optional[int]:
         """The side of the square images, None if it is free or the images are not square."""
-        height, width, _ = self.image_shape
-        return height if height == width else None
+        sides = set(self.image_shape[:2]) - {None}
+        return sides.pop() if len(sides) == 1 else None
 
     @property
     def channels(self) -> Optional[int]:
@@ -177,7 +177,7 @@ def _loaded(path, problem):
 
 def _noise(batch, shape, image_size):
     height, width, channels = shape
-    side = image_size or _SIDE
+    side = height or width or image_size or _SIDE
     return tf.constant(np.random.default_rng(0).uniform(
         size=[batch, height or side, width or side, channels or 3]), tf.float32)
 

@@ -11,9 +11,10 @@ import tensorflow as tf
 
 import tiny
 from sat_tf import attacks
-from sat_tf.errors import NotTrustworthy
+from sat_tf.errors import NotTrustworthy, UserError
 from sat_tf.evaluation import Evaluator, Result, evaluate
 from sat_tf.evaluation_progress import StateFile
+from sat_tf.run_folder import RunFolder
 
 pytestmark = pytest.mark.smoke
 
@@ -322,6 +323,14 @@ def test_the_state_of_another_evaluation_is_not_used(tmp_path):
     (tmp_path / "state.npz").write_bytes(b"cut short")
     assert StateFile(path, "one").load() == {}
     assert os.listdir(tmp_path) == ["state.npz"]
+
+
+def test_a_state_that_cannot_be_read_is_the_users_to_mend(tmp_path):
+    (tmp_path / "state.npz").mkdir()
+    state = StateFile(str(tmp_path / "state.npz"), "one", writing=functools.partial(
+        RunFolder(str(tmp_path)).writing, "evaluation_state"))
+    with pytest.raises(UserError, match="--model_dir=.*: cannot write evaluation_state: Is a dir"):
+        state.load()
 
 
 def test_the_first_examples_are_kept_with_what_the_attacks_made_of_them():

@@ -68,7 +68,7 @@ def test_every_number_is_there(everything):
     page = Page(everything)
     assert "resnet20 with swish" in page.text
     assert "data set digits · method trades · step 360" in page.text
-    for text in ("98.89 %", "81.67 %", "81.94 %", "360 examples", "Linf, epsilon 0.2 (51/255)",
+    for text in ("98.89 %", "81.67 %", "81.94 %", "360 examples", "Linf epsilon 0.2 (51/255)",
                  "judged at the attack's last iterate", "right clean and after 4 attacks"):
         assert text in page.text, text
     for row in (["clean", "98.89 %", "–", "–", "–"],
@@ -129,13 +129,13 @@ def test_what_there_is_nothing_of_has_no_section(everything):
 def test_earlier_results_and_a_saved_model():
     page = page_of(results=samples.old_results())
     assert "Robustness evaluation" in page.text and "runs/mine/checkpoints/at-20" in page.text
-    assert ("Robust accuracy 72.50 % pgd-20 40 examples · Linf, epsilon 0.03137 (8/255)"
+    assert ("Robust accuracy 72.50 % pgd-20 40 examples · Linf epsilon 0.03137 (8/255)"
             in page.text)
     assert ["pgd-20", "72.50 %"] in page.rows                                # no columns of costs
     several = {**samples.old_results(), "robust_accuracy": {"fgsm": 0.75, "pgd-20": 0.7}}
     assert "70.00 % pgd-20, the lowest" in page_of(results=several).text
     in_l2 = page_of(results={**samples.old_results(), "norm": "l2", "epsilon": 0.5}).text
-    assert "L2, epsilon 0.5" in in_l2 and "/255" not in in_l2
+    assert "L2 epsilon 0.5" in in_l2 and "/255" not in in_l2
 
 
 def test_two_checkpoints_are_side_by_side_and_the_chosen_one_is_named():

@@ -143,7 +143,7 @@ def test_the_headlines_are_on_the_first_screen(opened, size):
              if one["bottom"] <= size[1] and one["right"] <= size[0]}
     assert {"98.89 %", "81.67 %", "81.94 %", "Worst case", "Clean accuracy",
             "Warnings: these numbers may be too high"} <= first
-    assert any("Linf, epsilon 0.2 (51/255)" in text for text in first)
+    assert any("Linf epsilon 0.2 (51/255)" in text for text in first)
 
 
 @pytest.mark.parametrize("scheme, ground", [("light", (255, 255, 255)), ("dark", (22, 27, 34))])

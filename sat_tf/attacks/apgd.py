@@ -21,7 +21,7 @@ from sat_tf.attacks.gradients import value_and_gradient
 from sat_tf.attacks.losses import classes_by_rank, cross_entropy, dlr, targeted_dlr
 from sat_tf.attacks.pgd import check_count, check_settings
 from sat_tf.attacks.search import Search, misclassified, select
-from sat_tf.attacks.threat import ThreatModel
+from sat_tf.attacks.threat import ThreatModel, per_example
 from sat_tf.errors import look_up
 
 ALPHA = 0.75  # share of the gradient's step in a move; the rest goes on along the last move
@@ -135,7 +135,7 @@ def _start(threat, images, seed):
     # Noise uniform in the ball, stretched to its surface, is uniform noise over its largest part
     # in L-infinity, and a uniform direction in L2.
     noise = threat.random_start(images, seed)
-    size = _per_pixel(threat.size(tf.zeros_like(noise), noise), images)
+    size = per_example(threat.size(tf.zeros_like(noise), noise), images)
     return threat.project(images, images + threat.epsilon * tf.math.divide_no_nan(noise, size))
 
 
@@ -204,8 +204,8 @@ def _step(threat, images, state, index, windows, evaluation):
     halve, schedule = _checkpoint({**state, **new}, tf.gather(windows, index))
     here = select(halve, new["adversarial"], current)
     uphill = threat.ascent_direction(select(halve, new["gradient"], gradient))
-    ahead = threat.project(images, here + _per_pixel(schedule["size"], images) * uphill)
-    alpha = _per_pixel(tf.where(index == 0, 1.0, ALPHA), images)
+    ahead = threat.project(images, here + per_example(schedule["size"], images) * uphill)
+    alpha = per_example(tf.where(index == 0, 1.0, ALPHA), images)
     moved = here + alpha * (ahead - here) + (1 - alpha) * (here - state["previous"])
     return {**new, **schedule, "previous": here,
             "current": tf.ensure_shape(threat.project(images, moved), images.shape)}
@@ -226,7 +226,3 @@ def _checkpoint(state, window):
         "highest_before": tf.where(is_checkpoint, state["highest"], state["highest_before"]),
         "rises": tf.where(is_checkpoint, 0, state["rises"]),
     }
-
-
-def _per_pixel(values, images):
-    return tf.reshape(values, [-1] + [1] * (images.shape.rank - 1))

@@ -16,7 +16,7 @@ from sat_tf.attacks.hyperplane import distance, shortest_move
 from sat_tf.attacks.pgd import check_count, check_settings
 from sat_tf.attacks.search import Search, misclassified, select
 from sat_tf.attacks.targets import nth_class
-from sat_tf.attacks.threat import ThreatModel
+from sat_tf.attacks.threat import ThreatModel, per_example
 
 _START_SHARE = 0.5  # of epsilon, how far off a random start is
 _LEAST_LENGTH = 1e-8  # of a move, where shares are made of two of them
@@ -115,7 +115,7 @@ def _random_start(threat, images, seed, run):
     seed = draws.fold_in(seed, run if seed.shape.rank == 2 else run[0])
     noise = draws.uniform(images, seed, -1.0, 1.0) if threat.norm == "linf" else draws.normal(
         images, seed)
-    share = _START_SHARE * threat.epsilon / _per_example(_length(threat, noise), images)
+    share = _START_SHARE * threat.epsilon / per_example(_length(threat, noise), images)
     return tf.clip_by_value(images + share * noise, *threat.bounds)
 
 
@@ -177,18 +177,13 @@ def _moved(threat, images, current, gap, normal, alpha_max, eta):
 
     move_on, move_out = move(current), move(images)
     on, out = (tf.maximum(_length(threat, way), _LEAST_LENGTH) for way in (move_on, move_out))
-    alpha = _per_example(tf.minimum(on / (on + out), alpha_max), images)
+    alpha = per_example(tf.minimum(on / (on + out), alpha_max), images)
     moved = (1 - alpha) * (current + eta * move_on) + alpha * (images + eta * move_out)
     return tf.ensure_shape(tf.clip_by_value(moved, *threat.bounds), images.shape)
 
 
 def _length(threat, move):
     return threat.size(tf.zeros_like(move), move)
-
-
-def _per_example(values, images):
-    """Returns `values`, [batch], shaped to be multiplied with images."""
-    return tf.reshape(values, [-1] + [1] * (images.shape.rank - 1))
 
 
 def _check_counts_and_shares(restarts, num_targets, alpha_max, eta, beta):

@@ -6,6 +6,8 @@
 
 import tensorflow as tf
 
+from sat_tf.attacks.threat import per_example
+
 # The shortest move pushes each pixel as far as it can go, min(length * pace, room): at the pace of
 # all others in L-infinity, at its own share of the normal in L2.
 _PACES = {"linf": tf.ones_like, "l2": tf.identity}
@@ -51,7 +53,7 @@ def shortest_move(points, normal, offset, *, norm, bounds):
     Reference: Croce and Hein, 2020, section 2.2, https://arxiv.org/abs/1907.02044.
     """
     low, high = bounds
-    offset = tf.reshape(offset, [-1] + [1] * (points.shape.rank - 1))
+    offset = per_example(offset, points)
     normal, size, largest = _scaled(normal)
     offset = tf.math.divide_no_nan(offset, largest)
     direction = tf.where(offset < 0, -1.0, 1.0) * tf.sign(normal)

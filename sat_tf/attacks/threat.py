@@ -32,6 +32,11 @@ def _over_pixels(images):
     return list(range(1, images.shape.rank))
 
 
+def per_example(values, images):
+    """Returns `values`, [batch], shaped to be multiplied with images, [batch, ...]."""
+    return tf.reshape(values, [-1] + [1] * (images.shape.rank - 1))
+
+
 def _linf_size(change):
     return tf.reduce_max(tf.abs(change), _over_pixels(change))
 
@@ -69,7 +74,7 @@ def _l2_noise(images, seed, epsilon):
     one_each = tf.reshape(images, [tf.shape(images)[0], -1])[:, 0]
     share = draws.uniform(one_each, share_seed, 0.0, 1.0)
     share **= 1 / tf.cast(tf.size(images[0]), images.dtype)  # as the volume grows with the radius
-    return epsilon * direction * tf.reshape(share, [-1] + [1] * (images.shape.rank - 1))
+    return epsilon * direction * per_example(share, images)
 
 
 _GEOMETRIES = {

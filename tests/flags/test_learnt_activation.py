@@ -6,7 +6,7 @@ import pytest
 
 from flags import definitions, notes, to_config
 from sat_tf import config as configs
-from sat_tf import errors
+from sat_tf import config_settings, errors
 
 
 def parse(*arguments):
@@ -45,8 +45,8 @@ def test_a_run_that_is_continued_or_applied_needs_no_source(learnt):
     stored = configs.Config.from_dict(json.loads(resolve(*command, learnt=learnt).to_json()))
     for arguments in ((), command, ("--mode=eval",)):
         config = resolve(*arguments, stored=stored)
-        assert configs.differences(stored, config) == [] and _options(config) == (5, True, 2.0)
-    assert configs.differences(stored, resolve("--sparta_from=other", stored=stored)) == [
+        assert config_settings.differences(stored, config) == [] and _options(config) == (5, True, 2.0)
+    assert config_settings.differences(stored, resolve("--sparta_from=other", stored=stored)) == [
         "sparta_from (run there, other now)"]
 
 

@@ -8,7 +8,7 @@ import recipes
 import tensorflow as tf
 
 from sat_tf import config as configs
-from sat_tf import models
+from sat_tf import config_settings, models
 from sat_tf.config import MethodConfig
 from sat_tf.training.optimization import Schedule
 
@@ -64,7 +64,7 @@ def test_the_command_is_that_of_the_recipe(name, monkeypatch):
     assert (python, script) == ("python", "main.py")
     assert flagfile == f"--flagfile=flags/recipes/{name}.flags"
     assert others == ([] if name.startswith("digits") else ["--data_dir=DATA"])
-    assert configs.differences(recipes.config(name), recipes.resolve(flagfile, *others)) == []
+    assert config_settings.differences(recipes.config(name), recipes.resolve(flagfile, *others)) == []
 
 
 @every_recipe

@@ -7,6 +7,7 @@ import pytest
 
 from flags import definitions, notes, to_config
 from sat_tf import config as configs
+from sat_tf import config_settings
 
 
 def parse(*arguments):
@@ -95,11 +96,11 @@ def test_the_releases_spelling_is_accepted():
 def test_a_run_gives_what_flags_do_not():
     stored = resolve("--activation=gelu", "--epsilon=0.1", "--train_steps=7", "--seed=3")
     config = resolve("--eval_attacks=fgsm", stored=stored)
-    assert configs.differences(stored, config) == []
+    assert config_settings.differences(stored, config) == []
     assert config.optimizer.train_steps == 7
     assert config.evaluation.attacks == ("fgsm",)
     changed = resolve("--activation=relu", "--seed=4", stored=stored)
-    assert configs.differences(stored, changed) == [
+    assert config_settings.differences(stored, changed) == [
         "seed (3 there, 4 now)", "activation (gelu there, relu now)"]
 
 
@@ -107,7 +108,7 @@ def test_hardware_and_length_may_change_between_commands():
     stored = resolve()
     config = resolve("--strategy=mirrored", "--xla=on", "--epochs=50", "--eval_every=2",
                      stored=stored)
-    assert configs.differences(stored, config) == []
+    assert config_settings.differences(stored, config) == []
 
 
 def test_hardware_is_that_of_the_command_not_of_the_run():
@@ -289,6 +290,15 @@ def test_every_flag_has_a_refusal():
     (("--method=converge_smooth",), []),
     (("--validation_examples=9", "--patience=3", "--clean_epochs=1", "--epochs=4"),
      ["--patience=3 cannot end the run: it has 3 epochs with attack"]),
+    (("--autoattack_version=rand", "--curve_attack=fgsm", "--curve_epsilons=0.1"),
+     ["--autoattack_version is not used without autoattack among the attacks",
+      "--curve_attack is not used without --curves",
+      "--curve_epsilons is not used without epsilon in --curves"]),
+    (("--eval_attacks=clean,autoattack", "--autoattack_version=rand", "--curves=steps",
+      "--curve_attack=pgd-5"), []),
+    (("--autoattack_version=rand", "--curves=epsilon", "--curve_attack=autoattack"), []),
+    (("--eval_attacks=clean", "--save_adversarial=4"),
+     ["--save_adversarial is not used without an attack in --eval_attacks"]),
     (("--method=trades", "--trades_beta=3", "--schedule=step", "--drops=1/2"), []),
     (("--augment=randaugment", "--randaugment_layers=1"), []),
     (("--activation=relu", "--attack_gradient=swish", "--update_gradient=smoothrelu"), []),
@@ -338,10 +348,10 @@ def test_help_names_every_flag_in_its_group():
 def test_every_setting_is_a_flag():
     """But for what follows from flags: the run's length in steps."""
     names = {name for group in definitions.GROUPS.values() for _, name, *_ in group}
-    settings = set(configs.flag_values(resolve()))
+    settings = set(config_settings.flag_values(resolve()))
     assert settings - names == {"steps_per_epoch"}
     saved = configs.SavedModelConfig("m", "0,1", "logits", image_size=8, num_classes=10)
-    instead = configs.flag_values(dataclasses.replace(resolve(), model=saved))
+    instead = config_settings.flag_values(dataclasses.replace(resolve(), model=saved))
     assert set(instead) - names == {"steps_per_epoch"} and "activation" not in instead
     assert (instead["saved_model"], instead["image_size"]) == ("m", 8)
     assert all(dataclasses.is_dataclass(getattr(resolve(), f.name))
