@@ -2,10 +2,10 @@
 
     python -m benchmarks.digits_table --seeds 0 1 2
 
-Every cell is `python main.py` with its defaults but for the method, the activation and the seed.
-Finished runs are kept in --runs and not run again: a results.json there of the same method,
-activation and seed is taken whatever other flags it was made with.  Writes
-benchmarks/results/digits.json and prints the table in Markdown.
+Every cell is `python main.py` with its defaults but for the method, the activation, the seed and
+the attacks.  Finished runs are kept in --runs and not run again: a results.json there of the same
+method, activation and seed, and under these attacks, is taken whatever other flags it was made
+with.  Writes benchmarks/results/digits.json and prints the table in Markdown.
 """
 
 import argparse
@@ -20,26 +20,30 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "digits.json"
 METHODS = ("standard", "pgd")
 ACTIVATIONS = ("relu", "swish")
+ATTACKS = ("pgd-20", "autoattack")
 
 
 def results_of(folder, method, activation, seed):
-    """Returns results.json of one cell's run, which is made if it is not there yet.
+    """Returns results.json of one cell's run, which is made or attacked if it has not been yet.
 
     Raises: SystemExit for a run of another method, activation or seed in its folder.
     """
     run = pathlib.Path(folder) / f"{method}-{activation}-{seed}"
-    if (run / "results.json").exists():
+    results = run / "results.json"
+    if results.exists():
         config = json.loads((run / "config.json").read_text())
         there = config["method"]["name"], config["model"]["activation"], config["seed"]
         if there != (method, activation, seed):
             sys.exit(f"error: --runs={folder}: {run} holds a run of {there[0]}, {there[1]}, seed "
                      f"{there[2]}; remove it, or give another folder")
-    else:
+    if not results.exists() or set(ATTACKS) - set(
+            json.loads(results.read_text())["robust_accuracy"]):
         subprocess.run(
             [sys.executable, "main.py", f"--model_dir={run}", f"--method={method}",
-             f"--activation={activation}", f"--seed={seed}"],
+             f"--activation={activation}", f"--seed={seed}",
+             f"--eval_attacks={','.join(('clean', *ATTACKS))}"],
             cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    return json.loads((run / "results.json").read_text())
+    return json.loads(results.read_text())
 
 
 def spread(values):
@@ -56,17 +60,20 @@ def main():
     if len(set(arguments.seeds)) < max(2, len(arguments.seeds)):
         parser.error(f"--seeds {' '.join(map(str, arguments.seeds))}: give at least two, all "
                      "different: one has no standard deviation")
-    rows, table = [], ["| method | activation | clean (%) | pgd-20 (%) |", "|---|---|---|---|"]
+    heads = ("method", "activation", "clean (%)", *(f"{attack} (%)" for attack in ATTACKS))
+    rows, table = [], [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for method in METHODS:
         for activation in ACTIVATIONS:
             cell = [results_of(arguments.runs, method, activation, seed)
                     for seed in arguments.seeds]
             clean = [result["clean_accuracy"] for result in cell]
-            robust = [result["robust_accuracy"]["pgd-20"] for result in cell]
+            robust = {attack: [result["robust_accuracy"][attack] for result in cell]
+                      for attack in ATTACKS}
             rows.append({"method": method, "activation": activation, "seeds": arguments.seeds,
-                         "clean_accuracy": clean, "robust_accuracy_pgd_20": robust,
+                         "clean_accuracy": clean, "robust_accuracy": robust,
                          "epsilon": cell[0]["epsilon"], "examples": cell[0]["examples"]})
-            table.append(f"| {method} | {activation} | {spread(clean)} | {spread(robust)} |")
+            shown = (method, activation, spread(clean), *map(spread, robust.values()))
+            table.append(f"| {' | '.join(shown)} |")
     RESULTS.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
     print("\n".join(table))
 

@@ -413,7 +413,8 @@ def test_sigterm_and_again_in_processes_of_their_own(tmp_path):
     ("--image_size=16", "--augment=basic", "--label_smoothing=0.1", "--clean_epochs=1"),
     ("--num_classes=12",)], ids=" ".join)
 def test_settings_work_from_training_to_export(arguments, tmp_path):
-    assert run(*SHORT[:-1], f"--model_dir={tmp_path}", "--train_steps=5", *arguments) == 0
+    assert run(*SHORT[:-1], f"--model_dir={tmp_path}", "--train_steps=5",
+               "--eval_attacks=clean,pgd-2", *arguments) == 0
     results = written.results(tmp_path)
     assert results["examples"] == 20 and results["step"] == 5
     exported = tf.saved_model.load(str(tmp_path / "saved_model"))
@@ -429,7 +430,7 @@ def test_a_mirrored_run_is_the_one_device_run(tmp_path):
     for name, hardware in (("one", ["--strategy=one_device"]),
                            ("two", ["--strategy=mirrored", "--virtual_cpus=2"])):
         command = [sys.executable, "main.py", *SHORT[:-2], *hardware, "--random_start=false",
-                   "--train_steps=4", f"--model_dir={tmp_path / name}"]
+                   "--mode=train", "--train_steps=4", f"--model_dir={tmp_path / name}"]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
         rows = written.rows(tmp_path / name, "train")
         accuracies.append((rows[-1]["loss"], rows[-1]["adversarial_accuracy"]))
