@@ -39,8 +39,8 @@ def _row(outcome):
 def format_table(results: dict) -> str:
     """Returns the accuracies of a results dictionary as a small table, in per cent.
 
-    Where it has those of several checkpoints, each has a column.  What each stage of an ensemble
-    has broken stands below it, where there is one column.
+    Where it has those of several checkpoints, each has a column.  Where there is one column, what
+    each attack has broken, and how fast, stands beside it, and the stages of an ensemble below it.
     """
     columns = results.get("checkpoints", {"": results})
     if len(columns) == 1:
@@ -51,10 +51,10 @@ def format_table(results: dict) -> str:
                  ("", *(f"{name} (step {column['step']})" for name, column in columns.items()))]
     lines.append(("clean", *(percent(column["clean_accuracy"]) for column in columns.values())))
     for name in results["robust_accuracy"]:
+        about = results.get("attacks", {}).get(name) if len(columns) == 1 else None
         lines.append((name, *(percent(column["robust_accuracy"][name])
-                              for column in columns.values())))
-        if len(columns) == 1:
-            lines += _stages(results, name)
+                              for column in columns.values()), *([_cost(about)] if about else ())))
+        lines += _stages(about, results["examples"]) if about else ()
     if len(results["robust_accuracy"]) > 1:
         lines.append(("worst case", *(
             percent(column["worst_case_accuracy"]) for column in columns.values())))
@@ -79,14 +79,16 @@ def percent(fraction) -> str:
     return f"{100 * fraction:.2f} %"
 
 
-def _stages(results, name):
-    """Yields a line for each stage, with the accuracy that was left after it."""
-    row = results.get("attacks", {}).get(name, {})
-    left = row.get("attacked")
-    for stage, part in row.get("stages", {}).items():
+def _stages(about, examples):
+    """Yields a line for each stage of an attack, with the accuracy that was left after it."""
+    left = about["attacked"]
+    for stage, part in about.get("stages", {}).items():
         left -= part["broken"]
-        yield (f"  {stage}", percent(left / results["examples"]),
-               f"broke {part['broken']} of {part['attacked']} in {part['seconds']:.1f} s")
+        yield f"  {stage}", percent(left / examples), _cost(part)
+
+
+def _cost(row):
+    return f"broke {row['broken']} of {row['attacked']} in {row['seconds']:.1f} s"
 
 
 def _aligned(lines):

@@ -151,7 +151,7 @@ def stage_names(version):
         raise ValueError(f"{error}; or name a version: {', '.join(VERSIONS)}") from error
     for name in names:
         if name in ("clean", "autoattack"):
-            raise ValueError(f"{name!r} cannot be a part of it")
+            raise ValueError(f"{name!r} cannot be a part of it; leave it out")
     return names
 
 
