@@ -147,11 +147,27 @@ class _Bars:
             self.__exit__()
             self._name = name
             shown = sys.stderr.isatty()
+            seconds = 0.2 if shown else _QUIET_SECONDS
             self._bar = tqdm.tqdm(
-                desc=name, total=total, unit=" examples", leave=False, file=sys.stderr,
-                initial=done, delay=0 if shown else _QUIET_SECONDS,
-                mininterval=0.2 if shown else _QUIET_SECONDS, dynamic_ncols=shown)
+                desc=name, total=total, unit=" examples", leave=False, initial=done,
+                file=sys.stderr if shown else _Lines(sys.stderr), dynamic_ncols=shown,
+                delay=0 if shown else seconds, mininterval=seconds, maxinterval=max(10, seconds))
         self._bar.update(done - self._bar.n)
+
+
+class _Lines:
+    """A stream on which each state of a bar is a line, for logs; that it is wiped out is not."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def write(self, text):
+        state = text.strip()
+        if state:
+            self._stream.write(f"{state}\n")
+
+    def flush(self):
+        self._stream.flush()
 
 
 def strongest(result, count):
