@@ -1,5 +1,7 @@
 """What the tests of the report make pages of: ordinary runs, and names that would break a page."""
 
+import copy
+
 import numpy as np
 
 HOSTILE = "<script>alert('x')</script> & \"quoted\""
@@ -22,7 +24,8 @@ def results(**changes) -> dict:
         "attacks": {
             "fgsm": {"attacked": 356, "broken": 37, "seconds": 0.4},
             "pgd-20": {"attacked": 356, "broken": 50, "seconds": 3.2},
-            "autoattack": {"attacked": 356, "broken": 61, "seconds": 80.1, "stages": _STAGES}},
+            "autoattack": {"attacked": 356, "broken": 61, "seconds": 80.1,
+                           "stages": copy.deepcopy(_STAGES)}},
         "warnings": [{"name": "zero_gradients", "text": "37 gradients are exactly zero."}],
         **changes}
 
