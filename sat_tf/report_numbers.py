@@ -23,7 +23,7 @@ def number(value) -> str:
 
 def titles(config, results):
     """Returns the page's heading and the line below it."""
-    step = "" if results.get("step") is None else f"step {results['step']}"
+    step = f"step {results['step']}" if results.get("step") else ""  # imports have none
     if config is None:
         return "Robustness evaluation", " · ".join(
             filter(None, (str(results.get("checkpoint") or ""), step)))
