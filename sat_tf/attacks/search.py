@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from sat_tf.attacks import draws
 from sat_tf.attacks.losses import class_indices, cross_entropy
-from sat_tf.attacks.threat import ThreatModel, images_within
+from sat_tf.attacks.threat import ThreatModel, images_within, per_example
 
 COMPILED_FORMS = ("none", "step", "loop")
 
@@ -140,8 +140,7 @@ def misclassified(logits, labels):
 
 def select(condition, chosen, other):
     """Returns `chosen` for the examples where `condition`, bool [batch], holds, else `other`."""
-    shape = tf.concat([tf.shape(condition), [1] * (other.shape.rank - 1)], 0)
-    return tf.ensure_shape(tf.where(tf.reshape(condition, shape), chosen, other), other.shape)
+    return tf.ensure_shape(tf.where(per_example(condition, other), chosen, other), other.shape)
 
 
 def repeat(step, count, compiled, goes_on=None):
