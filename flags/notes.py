@@ -62,7 +62,7 @@ def _text(value):
 
 
 def on_evaluation(flags, config):
-    """Names flags of evaluation that the attacks and curves asked for have no use for.
+    """Returns a note on each flag of evaluation that the attacks and curves asked for do not use.
 
     Args:
       flags: absl FlagValues, parsed, of a command that evaluates.
@@ -71,13 +71,17 @@ def on_evaluation(flags, config):
     settings = config.evaluation
     run = (*settings.attacks, *([settings.curve_attack] if settings.curves else ()),
            *([settings.validation_attack] if config.data.validation_examples else ()))
-    for name, needed, has_use in (
-            ("autoattack_version", "autoattack among the attacks", "autoattack" in run),
-            ("curve_attack", "--curves", settings.curves),
-            ("curve_epsilons", "epsilon in --curves", "epsilon" in settings.curves),
-            ("save_adversarial", "an attack in --eval_attacks", settings.attacks != ("clean",))):
-        if flags[name].present and not has_use:
-            yield f"--{name} is not used without {needed}"
+    return _lacking(flags, (
+        ("autoattack_version", "autoattack among the attacks", "autoattack" in run),
+        ("curve_attack", "--curves", settings.curves),
+        ("curve_epsilons", "epsilon in --curves", "epsilon" in settings.curves),
+        ("save_adversarial", "an attack in --eval_attacks", settings.attacks != ("clean",))))
+
+
+def _lacking(flags, rows):
+    """Names the flags given without what they are for; a row is (flag, its need, whether it is met)."""
+    return [f"--{name} is not used without {needed}" for name, needed, is_met in rows
+            if flags[name].present and not is_met]
 
 
 def _on_gradients(flags, config):
@@ -107,10 +111,9 @@ def _on_training(flags, config):
     return [*(f"--{name} is not used by --method={config.method.name}" for name in by_method),
             *(f"--{name} is not used by --augment={config.data.augment}" for name in by_augment),
             *([f"--drops is not used by --schedule={config.optimizer.schedule}"] * gradual),
-            *(f"--{name} is not used without --{needed}" for name, needed, value in (
-                ("sam_norm", "sam_rho", config.optimizer.sam_rho),
-                ("validation_attack", "validation_examples", config.data.validation_examples))
-              if flags[name].present and not value),
+            *_lacking(flags, (
+                ("sam_norm", "--sam_rho", config.optimizer.sam_rho),
+                ("validation_attack", "--validation_examples", config.data.validation_examples))),
             *_without_effect(config), *learnt_activation.notes(flags, config)]
 
 

@@ -204,7 +204,8 @@ class EvaluationConfig:
     """What is measured.  `step_size` None means the rule max(1/255, epsilon / steps).
 
     `epsilon` is the radius in `norm`, which is the attack's in training where not given.  `curves`
-    are of `curve_attack`, that against epsilon at `curve_epsilons`.  The attack for validation follows that rule always, so that the epochs of a run compare.
+    are of `curve_attack`, that against epsilon at `curve_epsilons`.  The attack for validation
+    follows that rule always, so that the epochs of a run compare.
     `checkpoint` is "last" or "best", the one that is measured and exported; `patience` epochs
     without a better one end the training, 0 for never.
     """

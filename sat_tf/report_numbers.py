@@ -6,7 +6,7 @@
 
 import json
 
-from sat_tf.results import epsilon_text
+from sat_tf.results import epsilon_text, stages
 
 _CRITERIA = {"final": "judged at the attack's last iterate",
              "any_iterate": "broken by any of an attack's iterates",
@@ -132,15 +132,9 @@ def attack_tables(results) -> list:
 
 def _attack_rows(attack, accuracy, column):
     about = column.get("attacks", {}).get(attack, {})
-    rows = [_row(attack, accuracy, about)]
-    left = about.get("attacked")
-    for name, stage in about.get("stages", {}).items():
-        # A stage attacks what the stages before it have left; then what it leaves is an accuracy.
-        goes_on = left is not None and stage.get("attacked") == left
-        left = left - stage["broken"] if goes_on and stage.get("broken") is not None else None
-        rows.append({**_row(name, None if left is None else left / column["examples"], stage),
-                     "is_stage": True})
-    return rows
+    return [_row(attack, accuracy, about), *(
+        {**_row(name, left, stage), "is_stage": True}
+        for name, stage, left in stages(about, column["examples"]))]
 
 
 def _row(name, accuracy, about):

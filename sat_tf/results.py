@@ -51,10 +51,11 @@ def format_table(results: dict) -> str:
                  ("", *(f"{name} (step {column['step']})" for name, column in columns.items()))]
     lines.append(("clean", *(percent(column["clean_accuracy"]) for column in columns.values())))
     for name in results["robust_accuracy"]:
-        about = results.get("attacks", {}).get(name) if len(columns) == 1 else None
+        about = results.get("attacks", {}).get(name, {}) if len(columns) == 1 else {}
         lines.append((name, *(percent(column["robust_accuracy"][name])
                               for column in columns.values()), *([_cost(about)] if about else ())))
-        lines += _stages(about, results["examples"]) if about else ()
+        lines += [(f"  {stage}", "–" if left is None else percent(left), _cost(part))
+                  for stage, part, left in stages(about, results["examples"])]
     if len(results["robust_accuracy"]) > 1:
         lines.append(("worst case", *(
             percent(column["worst_case_accuracy"]) for column in columns.values())))
@@ -79,12 +80,21 @@ def percent(fraction) -> str:
     return f"{100 * fraction:.2f} %"
 
 
-def _stages(about, examples):
-    """Yields a line for each stage of an attack, with the accuracy that was left after it."""
-    left = about["attacked"]
-    for stage, part in about.get("stages", {}).items():
-        left -= part["broken"]
-        yield f"  {stage}", percent(left / examples), _cost(part)
+def stages(about, examples):
+    """Yields the stages of an attack: (name, what is known of it, the accuracy that it left).
+
+    A stage attacks what the stages before it have left; where one did not, there is no accuracy,
+    which None stands for, from there on.
+
+    Args:
+      about: what results.json has of the attack, {} where it has nothing.
+      examples: how many were evaluated.
+    """
+    left = about.get("attacked")
+    for name, stage in about.get("stages", {}).items():
+        goes_on = left is not None and stage.get("attacked") == left
+        left = left - stage["broken"] if goes_on and stage.get("broken") is not None else None
+        yield name, stage, None if left is None else left / examples
 
 
 def _cost(row):

@@ -5,14 +5,10 @@ import io
 import pytest
 
 from sat_tf import assessment
+from terminal import Terminal
 
 
-class _Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-@pytest.mark.parametrize("stream", [io.StringIO(), _Terminal()], ids=["log", "terminal"])
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["log", "terminal"])
 def test_each_attack_has_its_progress(stream, monkeypatch):
     monkeypatch.setattr("sys.stderr", stream)
     monkeypatch.setattr(assessment, "_QUIET_SECONDS", 0)

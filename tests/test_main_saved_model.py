@@ -106,6 +106,7 @@ def test_its_folder_is_for_this_savedmodel_alone(digits, tmp_path, monkeypatch, 
 
 VARIANTS = {
     "0,255": dict(to_unit=lambda x: x / 255),
+    "a free height": dict(shape=(None, None, 8, 3)),
     "a fixed batch": dict(shape=(4, 8, 8, 3)),
     "28 pixels": dict(shape=(None, 28, 28, 3)),
 }

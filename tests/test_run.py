@@ -11,6 +11,7 @@ from sat_tf import errors
 from sat_tf.results import format_table
 from sat_tf.training import AdversarialModel, callbacks, create
 from sat_tf.training_run import epoch_segments
+from terminal import Terminal
 
 
 @pytest.mark.parametrize("start, stop, expected", [
@@ -43,12 +44,7 @@ def test_the_table_says_what_each_attack_has_broken():
             "pgd-20:parametric_softplus 86.11 %", "worst case 81.67 %")]
 
 
-class _Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-@pytest.mark.parametrize("stream", [io.StringIO(), _Terminal()])
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
 def test_progress_shows_loss_accuracies_and_speed(stream):
     model = AdversarialModel(tiny.network(), create("pgd", epsilon=0.1))
     model.compile("sgd")

@@ -112,7 +112,8 @@ def test_a_collapse_is_undone_bit_for_bit_and_ends_the_run(tmp_path, monkeypatch
 
     assert run(tmp_path, *command, "--mode=train") == 0  # nothing is left of the made accuracies
     assert "stopped at step 12" in capsys.readouterr().out
-    assert len(written.rows(tmp_path, "train")) == 3 and written.rows(tmp_path, "stopped")[0]["step"] == 12
+    assert len(written.rows(tmp_path, "train")) == 3
+    assert written.rows(tmp_path, "stopped")[0]["step"] == 12
     assert_same(after, state(newest(tmp_path)))
     new = tmp_path / "new"
     assert run(new, "--method=fast", "--train_steps=1", "--mode=train", *remedy[::2]) == 0
@@ -173,7 +174,8 @@ def test_the_best_is_used_and_both_are_reported(tmp_path, monkeypatch, capsys):
     assert run(tmp_path, *command, "--mode=train") == 0
     assert len(written.rows(tmp_path, "train")) == 5 and len(written.rows(tmp_path, "stopped")) == 1
     assert run(tmp_path, *command[:2], "--patience=5", "--mode=train") == 0  # more patience goes on
-    assert len(written.rows(tmp_path, "train")) == 7 and written.rows(tmp_path, "stopped")[0]["step"] == 28
+    assert len(written.rows(tmp_path, "train")) == 7
+    assert written.rows(tmp_path, "stopped")[0]["step"] == 28
 
 
 def test_patience_is_said_to_have_ended_only_what_it_has(tmp_path, monkeypatch, capsys):
