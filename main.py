@@ -1,8 +1,8 @@
 """Trains, evaluates, exports and applies robust networks.
 
-    python main.py                                          # minutes on two CPU cores
-    python main.py --activation=swish --model=efficientnet-l1
-    python main.py --help
+python main.py                                          # minutes on two CPU cores
+python main.py --activation=swish --model=efficientnet-l1
+python main.py --help
 """
 
 import dataclasses
@@ -15,12 +15,19 @@ import sys
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from absl import logging  # noqa: E402
-from flags import definitions, notes, saved_models, to_config  # noqa: E402
 import tensorflow as tf  # noqa: E402
+from absl import logging  # noqa: E402
+
+from flags import definitions, notes, saved_models, to_config  # noqa: E402
 from sat_tf import (  # noqa: E402
-    activation_transfer, config_settings, distribution, errors, saved_model, tf1_checkpoint,
-    weights)
+    activation_transfer,
+    config_settings,
+    distribution,
+    errors,
+    saved_model,
+    tf1_checkpoint,
+    weights,
+)
 from sat_tf.interruption import Interrupted, Interruption  # noqa: E402
 from sat_tf.run import Run  # noqa: E402
 from sat_tf.run_folder import RunFolder  # noqa: E402
@@ -31,8 +38,9 @@ from tpu import connect  # noqa: E402
 def _train(run, flags, interruption, said, then_evaluates=False):
     run.open_data()
     _print(said)
-    run.train(interruption, initial=_initial(flags), resume=flags.resume,
-              then_evaluates=then_evaluates)
+    run.train(
+        interruption, initial=_initial(flags), resume=flags.resume, then_evaluates=then_evaluates
+    )
 
 
 def _train_and_eval(run, flags, interruption, said):
@@ -67,16 +75,20 @@ def _print(said):
         print(f"note: {note}", file=sys.stderr)
 
 
-MODES = {"train_and_eval": _train_and_eval, "train": _train, "eval": _eval, "export": _export,
-         "predict": _predict}
+MODES = {
+    "train_and_eval": _train_and_eval,
+    "train": _train,
+    "eval": _eval,
+    "export": _export,
+    "predict": _predict,
+}
 
 
 def _initial(flags):
     """Returns the checkpoint that was named to begin with, or None."""
     if flags.init_checkpoint is None:
         return None
-    return weights.Initial(
-        flags.init_checkpoint, flags.checkpoint_channels, flags.checkpoint_ema)
+    return weights.Initial(flags.init_checkpoint, flags.checkpoint_channels, flags.checkpoint_ema)
 
 
 def _imported_network(flags):
@@ -84,8 +96,10 @@ def _imported_network(flags):
     if flags.init_checkpoint is None:
         for name in ("checkpoint_channels", "checkpoint_ema"):
             if flags[name].present:
-                raise errors.UserError(f"--{name}={flags[name].value}: there is no checkpoint to read; "
-                                       "give --init_checkpoint")
+                raise errors.UserError(
+                    f"--{name}={flags[name].value}: there is no checkpoint to read; "
+                    "give --init_checkpoint"
+                )
         return None
     return tf1_checkpoint.recognise(tf1_checkpoint.read(checkpoints.find(flags.init_checkpoint)))
 
@@ -105,12 +119,16 @@ def _training_config(flags, folder, imported):
     stored = folder.stored_config() if flags.model_dir and flags.resume else None
     description = to_config.describe(flags, stored, imported)
     config = to_config.to_config(
-        flags, stored, imported, description, _learnt_network(flags, stored))
+        flags, stored, imported, description, _learnt_network(flags, stored)
+    )
     if flags.resume:
         begun = folder.stored_config()
         if begun:  # what there was no setting for then is as it was then
-            config = config_settings.with_settings_of(begun, config, {
-                flag for flag in folder.settings_without() if not flags[flag].present})
+            config = config_settings.with_settings_of(
+                begun,
+                config,
+                {flag for flag in folder.settings_without() if not flags[flag].present},
+            )
         folder.check_continues(config)
     else:
         folder.check_replaceable()
@@ -127,15 +145,20 @@ def _applied_config(flags, folder, imported):
     stored = None if imported else source.stored_config()
     same_run = os.path.realpath(source.path) == os.path.realpath(folder.path)
     if not same_run and folder.stored_config() is not None:
-        raise errors.UserError(f"--model_dir={folder.path}: holds another run than that of "
-                               f"--init_checkpoint={initial}; give a folder for its results")
+        raise errors.UserError(
+            f"--model_dir={folder.path}: holds another run than that of "
+            f"--init_checkpoint={initial}; give a folder for its results"
+        )
     if stored is None and not initial:
-        raise errors.UserError(f"--model_dir={folder.path}: no run there; train one first, name "
-                               "another folder, or give --init_checkpoint")
+        raise errors.UserError(
+            f"--model_dir={folder.path}: no run there; train one first, name "
+            "another folder, or give --init_checkpoint"
+        )
     recorded = source.stored_description() if stored is not None else None
     description = to_config.describe(flags, stored, imported, recorded)
     config = to_config.to_config(
-        flags, stored, imported, description, _learnt_network(flags, stored))
+        flags, stored, imported, description, _learnt_network(flags, stored)
+    )
     if stored is not None:
         source.check_same_model(stored, config)
     if imported:
@@ -145,9 +168,12 @@ def _applied_config(flags, folder, imported):
 
 def _about_import(flags, config):
     """Returns what decides on the weights and the network that are imported."""
-    return {"checkpoint": os.path.abspath(checkpoints.find(flags.init_checkpoint)),
-            "channels": flags.checkpoint_channels, "ema": flags.checkpoint_ema,
-            **dataclasses.asdict(config.model)}
+    return {
+        "checkpoint": os.path.abspath(checkpoints.find(flags.init_checkpoint)),
+        "channels": flags.checkpoint_channels,
+        "ema": flags.checkpoint_ema,
+        **dataclasses.asdict(config.model),
+    }
 
 
 def prepare_devices(settings):
@@ -166,21 +192,30 @@ def _evaluate_saved_model(flags, interruption):
     """Measures --saved_model: what can be refused before it is loaded is, which takes a while."""
     folder = RunFolder(flags.model_dir or saved_models.default_model_dir(flags))
     if folder.stored_config() is not None:
-        raise errors.UserError(f"--model_dir={folder.path}: holds a run; give a folder for the "
-                               f"results of --saved_model={flags.saved_model}")
+        raise errors.UserError(
+            f"--model_dir={folder.path}: holds a run; give a folder for the "
+            f"results of --saved_model={flags.saved_model}"
+        )
     description = to_config.describe(flags)
     config = to_config.to_config(flags, description=description)  # but for the network
     strategy = prepare_devices(config.distribution)
     with strategy.scope():
         saved = saved_model.load(
-            flags.saved_model, input_range=flags.input_range, signature=flags.saved_model_signature,
-            image_size=flags.image_size or description.image_size)
+            flags.saved_model,
+            input_range=flags.input_range,
+            signature=flags.saved_model_signature,
+            image_size=flags.image_size or description.image_size,
+        )
     config = dataclasses.replace(config, model=saved_models.network(flags, saved, description))
     saved_models.check(saved, config.evaluation, strategy.num_replicas_in_sync)
     folder.check_import(saved_models.about(saved))
     run = Run(config, strategy, folder, description, trains=False, saved=saved)
-    _eval(run, flags, interruption, [
-        *saved_models.notes(saved, description), *notes.on_evaluation(flags, config)])
+    _eval(
+        run,
+        flags,
+        interruption,
+        [*saved_models.notes(saved, description), *notes.on_evaluation(flags, config)],
+    )
     folder.record_import(saved_models.about(saved))
 
 
@@ -191,13 +226,15 @@ def _run(flags, interruption):
         _evaluate_saved_model(flags, interruption)
         return
     if flags.mode == "predict" and not flags.images:
-        raise errors.UserError("--images=: nothing to classify; give a glob, such as "
-                               "--images='photos/*.png'")
+        raise errors.UserError(
+            "--images=: nothing to classify; give a glob, such as --images='photos/*.png'"
+        )
     imported = _imported_network(flags)
     folder = RunFolder(flags.model_dir or to_config.default_model_dir(flags, imported))
     trains = definitions.trains(flags)
     config, description, applied = (_training_config if trains else _applied_config)(
-        flags, folder, imported)
+        flags, folder, imported
+    )
     said = notes.of(flags, config, imported, applied)
     run = Run(config, prepare_devices(config.distribution), folder, description, trains)
     MODES[flags.mode](run, flags, interruption, said)

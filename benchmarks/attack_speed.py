@@ -28,9 +28,9 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import sat_tf  # noqa: E402, F401  (before TensorFlow)
 import tensorflow as tf  # noqa: E402
 
+import sat_tf  # noqa: E402, F401  (chooses Keras 2)
 from sat_tf import attacks  # noqa: E402
 
 EPSILON = 4 / 255
@@ -53,14 +53,19 @@ def make_logits_fn(args):
         net = small_network(args.image_size)
     else:
         from sat_tf import models
-        net = models.create(args.model, activation=args.activation, num_classes=10,
-                            image_size=args.image_size)
+
+        net = models.create(
+            args.model, activation=args.activation, num_classes=10, image_size=args.image_size
+        )
     return lambda images: net(images, training=False)
 
 
 def make_attack(logits_fn, form, num_steps):
-    return tf.function(lambda images, labels, seed: attacks.pgd(
-        logits_fn, images, labels, seed, epsilon=EPSILON, num_steps=num_steps, compiled=form))
+    return tf.function(
+        lambda images, labels, seed: attacks.pgd(
+            logits_fn, images, labels, seed, epsilon=EPSILON, num_steps=num_steps, compiled=form
+        )
+    )
 
 
 def make_bare_pass(logits_fn):
@@ -70,6 +75,7 @@ def make_bare_pass(logits_fn):
             tape.watch(images)
             loss = tf.reduce_sum(attacks.cross_entropy(logits_fn(images), labels))
         return tape.gradient(loss, images)
+
     return bare_pass
 
 
@@ -82,29 +88,39 @@ def seconds(function, *arguments):
 
 def measure(functions, args):
     """Returns three dicts by name, in seconds: first call, later calls' median, their cpu's."""
-    images = tf.random.stateless_uniform([args.batch_size, args.image_size, args.image_size, 3],
-                                         [0, 1])
+    images = tf.random.stateless_uniform(
+        [args.batch_size, args.image_size, args.image_size, 3], [0, 1]
+    )
     labels = tf.range(args.batch_size) % 10
     first = {name: seconds(f, images, labels, tf.constant([0, 0])) for name, f in functions.items()}
     times = {name: [] for name in functions}
     for repeat in range(1, args.repeats + 1):
         for name, function in functions.items():
             times[name].append(seconds(function, images, labels, tf.constant([0, repeat])))
-    wall, cpu = ({name: statistics.median(pair[kind] for pair in pairs)
-                  for name, pairs in times.items()} for kind in (0, 1))
+    wall, cpu = (
+        {name: statistics.median(pair[kind] for pair in pairs) for name, pairs in times.items()}
+        for kind in (0, 1)
+    )
     return {name: pair[0] for name, pair in first.items()}, wall, cpu
 
 
 def compare_forms(args):
     logits_fn = make_logits_fn(args)
-    functions = {form: make_attack(logits_fn, form, args.num_steps)
-                 for form in attacks.COMPILED_FORMS}
+    functions = {
+        form: make_attack(logits_fn, form, args.num_steps) for form in attacks.COMPILED_FORMS
+    }
     first, wall, cpu = measure({**functions, "pass": make_bare_pass(logits_fn)}, args)
     cost = wall if tf.config.list_logical_devices("GPU") else cpu
-    return [{"form": form, "time_ratio": round(wall[form] / wall["none"], 3),
-             "cpu_ratio": round(cpu[form] / cpu["none"], 3),
-             "floor_share": round(args.num_steps * cost["pass"] / cost[form], 3),
-             "first_call": round(first[form] / wall["none"], 1)} for form in functions]
+    return [
+        {
+            "form": form,
+            "time_ratio": round(wall[form] / wall["none"], 3),
+            "cpu_ratio": round(cpu[form] / cpu["none"], 3),
+            "floor_share": round(args.num_steps * cost["pass"] / cost[form], 3),
+            "first_call": round(first[form] / wall["none"], 1),
+        }
+        for form in functions
+    ]
 
 
 def compare_onednn(args):
@@ -112,19 +128,29 @@ def compare_onednn(args):
     for _ in range(2):
         for setting, values in times.items():
             child = subprocess.run(
-                [sys.executable, __file__, *sys.argv[1:], "--plain_loop_cpu_seconds"], check=True,
-                env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": setting}, stdout=subprocess.PIPE)
+                [sys.executable, __file__, *sys.argv[1:], "--plain_loop_cpu_seconds"],
+                check=True,
+                env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": setting},
+                stdout=subprocess.PIPE,
+            )
             values.append(float(child.stdout.split()[-1]))
     ratio = statistics.median(times["1"]) / statistics.median(times["0"])
     return {"form": "none", "onednn_on_to_off_cpu_ratio": round(ratio, 3)}
 
 
 def setting(args):
-    return {"tensorflow": tf.__version__, "python": platform.python_version(),
-            "cores": len(os.sched_getaffinity(0)), "machine": platform.machine(),
-            "devices": [device.device_type for device in tf.config.list_logical_devices()],
-            "model": args.model, "image_size": args.image_size, "batch_size": args.batch_size,
-            "num_steps": args.num_steps, "repeats": args.repeats}
+    return {
+        "tensorflow": tf.__version__,
+        "python": platform.python_version(),
+        "cores": len(os.sched_getaffinity(0)),
+        "machine": platform.machine(),
+        "devices": [device.device_type for device in tf.config.list_logical_devices()],
+        "model": args.model,
+        "image_size": args.image_size,
+        "batch_size": args.batch_size,
+        "num_steps": args.num_steps,
+        "repeats": args.repeats,
+    }
 
 
 def parse_arguments():

@@ -34,16 +34,27 @@ def results_of(folder, method, activation, seed):
         config = json.loads((run / "config.json").read_text())
         there = config["method"]["name"], config["model"]["activation"], config["seed"]
         if there != (method, activation, seed):
-            sys.exit(f"error: --runs={folder}: {run} holds a run of {there[0]}, {there[1]}, seed "
-                     f"{there[2]}; remove it, or give another folder")
+            sys.exit(
+                f"error: --runs={folder}: {run} holds a run of {there[0]}, {there[1]}, seed "
+                f"{there[2]}; remove it, or give another folder"
+            )
         found = json.loads(results.read_text())
         if set(ATTACKS) <= set(found["robust_accuracy"]):
             return found
     subprocess.run(
-        [sys.executable, "main.py", f"--model_dir={run}", f"--method={method}",
-         f"--activation={activation}", f"--seed={seed}",
-         f"--eval_attacks={','.join(('clean', *ATTACKS))}"],
-        cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        [
+            sys.executable,
+            "main.py",
+            f"--model_dir={run}",
+            f"--method={method}",
+            f"--activation={activation}",
+            f"--seed={seed}",
+            f"--eval_attacks={','.join(('clean', *ATTACKS))}",
+        ],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     return json.loads(results.read_text())
 
 
@@ -54,25 +65,42 @@ def spread(values):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="at least two, "
-                        "for the deviation. Default: 0 1 2")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[0, 1, 2],
+        help="at least two, for the deviation. Default: 0 1 2",
+    )
     parser.add_argument("--runs", default=os.path.join("runs", "digits_table"))
     arguments = parser.parse_args()
     if len(set(arguments.seeds)) < max(2, len(arguments.seeds)):
-        parser.error(f"--seeds {' '.join(map(str, arguments.seeds))}: give at least two, all "
-                     "different: one has no standard deviation")
+        parser.error(
+            f"--seeds {' '.join(map(str, arguments.seeds))}: give at least two, all "
+            "different: one has no standard deviation"
+        )
     heads = ("method", "activation", "clean (%)", *(f"{attack} (%)" for attack in ATTACKS))
     rows, table = [], [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for method in METHODS:
         for activation in ACTIVATIONS:
-            cell = [results_of(arguments.runs, method, activation, seed)
-                    for seed in arguments.seeds]
+            cell = [
+                results_of(arguments.runs, method, activation, seed) for seed in arguments.seeds
+            ]
             clean = [result["clean_accuracy"] for result in cell]
-            robust = {attack: [result["robust_accuracy"][attack] for result in cell]
-                      for attack in ATTACKS}
-            rows.append({"method": method, "activation": activation, "seeds": arguments.seeds,
-                         "clean_accuracy": clean, "robust_accuracy": robust,
-                         "epsilon": cell[0]["epsilon"], "examples": cell[0]["examples"]})
+            robust = {
+                attack: [result["robust_accuracy"][attack] for result in cell] for attack in ATTACKS
+            }
+            rows.append(
+                {
+                    "method": method,
+                    "activation": activation,
+                    "seeds": arguments.seeds,
+                    "clean_accuracy": clean,
+                    "robust_accuracy": robust,
+                    "epsilon": cell[0]["epsilon"],
+                    "examples": cell[0]["examples"],
+                }
+            )
             shown = (method, activation, spread(clean), *map(spread, robust.values()))
             table.append(f"| {' | '.join(shown)} |")
     RESULTS.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")

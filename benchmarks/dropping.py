@@ -3,9 +3,9 @@
     python main.py                       # the network that is attacked, about a minute
     python -m benchmarks.dropping        # the 360 test images of digits; ten minutes
 
-The bound is the share of passes that are spent on examples still standing: a pass of an example that
-is broken already can change nothing.  Times are ratios within one run, in processor time, tracing
-included; the counts of both have to be the same, image by image.
+The bound is the share of passes that are spent on examples still standing: a pass of an example
+that is broken already can change nothing.  Times are ratios within one run, in processor time,
+tracing included; the counts of both have to be the same, image by image.
 """
 
 import argparse
@@ -25,8 +25,11 @@ def measure(logits_fn, batches, named, drop):
     """Returns seconds, processor seconds, and {attack: bool [examples], broken}."""
     start, processor = time.monotonic(), time.process_time()
     result = Evaluator(logits_fn, named, seed=0, drop=drop)(batches)
-    return time.monotonic() - start, time.process_time() - processor, {
-        name: outcome.broken for name, outcome in result.outcomes.items()}
+    return (
+        time.monotonic() - start,
+        time.process_time() - processor,
+        {name: outcome.broken for name, outcome in result.outcomes.items()},
+    )
 
 
 def main():
@@ -37,21 +40,31 @@ def main():
     parser.add_argument("--version", default="standard")
     asked = parser.parse_args()
     logits_fn = saved_model.load(asked.saved_model).logits_fn
-    batches = data.evaluation_batches(data.load("digits"), batch_size=128, image_size=8,
-                                      num_examples=asked.examples)
-    named = {"autoattack": attacks.create(
-        "autoattack", epsilon=asked.epsilon, num_classes=10, version=asked.version)}
+    batches = data.evaluation_batches(
+        data.load("digits"), batch_size=128, image_size=8, num_examples=asked.examples
+    )
+    named = {
+        "autoattack": attacks.create(
+            "autoattack", epsilon=asked.epsilon, num_classes=10, version=asked.version
+        )
+    }
     rows, broken = {}, {}
     for drop in (True, False):
         seconds, processor, broken[drop] = measure(logits_fn, batches, named, drop)
         rows[drop] = {"seconds": round(seconds, 1), "processor_seconds": round(processor, 1)}
     same = all(np.array_equal(broken[True][name], broken[False][name]) for name in broken[True])
     found = {
-        "examples": asked.examples, "epsilon": asked.epsilon, "version": asked.version,
-        "broken": int(broken[True]["autoattack"].sum()), "same_images_broken": same,
-        "dropping": rows[True], "plain_loop": rows[False],
+        "examples": asked.examples,
+        "epsilon": asked.epsilon,
+        "version": asked.version,
+        "broken": int(broken[True]["autoattack"].sum()),
+        "same_images_broken": same,
+        "dropping": rows[True],
+        "plain_loop": rows[False],
         "processor_time_ratio": round(
-            rows[False]["processor_seconds"] / rows[True]["processor_seconds"], 2)}
+            rows[False]["processor_seconds"] / rows[True]["processor_seconds"], 2
+        ),
+    }
     print(json.dumps(found, indent=2))
     RESULTS.write_text(json.dumps(found, indent=2) + "\n")
 

@@ -16,8 +16,18 @@ import sys
 import numpy as np
 from PIL import Image
 
-CLASSES = ("0_t-shirt", "1_trouser", "2_pullover", "3_dress", "4_coat", "5_sandal", "6_shirt",
-           "7_sneaker", "8_bag", "9_ankle_boot")
+CLASSES = (
+    "0_t-shirt",
+    "1_trouser",
+    "2_pullover",
+    "3_dress",
+    "4_coat",
+    "5_sandal",
+    "6_shirt",
+    "7_sneaker",
+    "8_bag",
+    "9_ankle_boot",
+)
 PARTS = {"train": "train", "val": "t10k"}
 
 
@@ -62,8 +72,10 @@ def main(argv=None) -> int:
             images, labels = (array[:count] for array in read(arguments.source, name))
             write(shrink(images, arguments.side), labels, arguments.target / part)
     except FileNotFoundError as error:
-        print(f"error: {error.filename}: not there; give the folder of the four idx .gz files",
-              file=sys.stderr)
+        print(
+            f"error: {error.filename}: not there; give the folder of the four idx .gz files",
+            file=sys.stderr,
+        )
         return 2
     return 0
 

@@ -28,9 +28,10 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
 from sat_tf import data, models, training  # noqa: E402
 from sat_tf.data import preprocessing  # noqa: E402
-import tensorflow as tf  # noqa: E402
 
 RESULTS = pathlib.Path(__file__).resolve().parent / "results" / "input_pipeline.json"
 SIZE, BATCH = 224, 32
@@ -59,12 +60,14 @@ def write_shards(folder, examples, shards=4):
 def _record(image_bytes, label):
     features = {
         "image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image_bytes])),
-        "image/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label]))}
+        "image/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+    }
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
 def bare_crops(jpegs):
     """The bound: random crops of bytes in memory, as they are resized."""
+
     def crop(number, image_bytes):
         return preprocessing.random_resized_crop(image_bytes, SIZE, tf.stack([number, 0]))
 
@@ -75,9 +78,11 @@ def bare_crops(jpegs):
 def bare_reading(source):
     """Records read at random, and nothing done with them."""
     indices = tf.data.Dataset.random(seed=0).map(
-        lambda number: tf.cast(number % source.train.size, tf.int32))
-    return indices.map(lambda index: source.train.read(index)[1],
-                       num_parallel_calls=tf.data.AUTOTUNE).batch(BATCH, drop_remainder=True)
+        lambda number: tf.cast(number % source.train.size, tf.int32)
+    )
+    return indices.map(
+        lambda index: source.train.read(index)[1], num_parallel_calls=tf.data.AUTOTUNE
+    ).batch(BATCH, drop_remainder=True)
 
 
 def evaluation(source):
@@ -100,7 +105,8 @@ def step_speed(batches, batch_size, steps):
     """Returns images/s of a ResNet-50's training step with a one-step attack."""
     model = training.AdversarialModel(
         models.create("resnet50", image_size=SIZE),
-        training.create("pgd", epsilon=4 / 255, num_steps=1))
+        training.create("pgd", epsilon=4 / 255, num_steps=1),
+    )
     model.compile(training.create_optimizer("sgd", 0.1))
     images, labels = next(iter(batches))
     same = tf.data.Dataset.from_tensors((images[:batch_size], labels[:batch_size])).repeat()
@@ -119,11 +125,15 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         jpegs, mean_bytes = write_shards(folder, arguments.examples)
         source = data.load(f"tfrecord:{folder}")
-        forms = {"bare crops (the bound)": bare_crops(jpegs), "bare reading": bare_reading(source),
-                 "evaluation": evaluation(source)}
+        forms = {
+            "bare crops (the bound)": bare_crops(jpegs),
+            "bare reading": bare_reading(source),
+            "evaluation": evaluation(source),
+        }
         for augment in data.AUGMENTATIONS:
             forms[augment] = data.training_batches(
-                source, batch_size=BATCH, image_size=SIZE, augment=augment, seed=0)
+                source, batch_size=BATCH, image_size=SIZE, augment=augment, seed=0
+            )
         times = {form: [] for form in forms}
         for _ in range(arguments.repeats):
             for form, batches in forms.items():
@@ -134,18 +144,37 @@ def main():
 
 def report(times, images, step_images_per_second, mean_bytes):
     """Prints and writes the JSON lines."""
-    wall, processor = ({form: statistics.median(pair[which] for pair in measured)
-                        for form, measured in times.items()} for which in (0, 1))
-    machine = {"tensorflow": tf.__version__, "python": platform.python_version(),
-               "cores": os.cpu_count(), "image_bytes": mean_bytes}
-    lines = [{"form": form, "images_per_core_second": round(images / processor[form]),
-              "cpu_ratio": round(processor[form] / processor["basic"], 2), **machine}
-             for form in times]
+    wall, processor = (
+        {
+            form: statistics.median(pair[which] for pair in measured)
+            for form, measured in times.items()
+        }
+        for which in (0, 1)
+    )
+    machine = {
+        "tensorflow": tf.__version__,
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "image_bytes": mean_bytes,
+    }
+    lines = [
+        {
+            "form": form,
+            "images_per_core_second": round(images / processor[form]),
+            "cpu_ratio": round(processor[form] / processor["basic"], 2),
+            **machine,
+        }
+        for form in times
+    ]
     per_core = images / processor["basic"]
-    lines.append({
-        "step_images_per_second": round(step_images_per_second, 2),
-        "headroom": round(images / wall["basic"] / step_images_per_second),
-        "cores_for": {speed: round(speed / per_core, 1) for speed in STEP_SPEEDS}, **machine})
+    lines.append(
+        {
+            "step_images_per_second": round(step_images_per_second, 2),
+            "headroom": round(images / wall["basic"] / step_images_per_second),
+            "cores_for": {speed: round(speed / per_core, 1) for speed in STEP_SPEEDS},
+            **machine,
+        }
+    )
     text = "".join(json.dumps(line) + "\n" for line in lines)
     print(text, end="")
     RESULTS.write_text(text)

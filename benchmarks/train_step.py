@@ -3,10 +3,10 @@
     python -m benchmarks.train_step
 
 The bound is the number of passes, one forward and one backward, that `sat_tf/training/methods.py`
-counts; SAM adds another one over the loss.  An attack pass is cheaper than a training pass, as it has no
-weight gradients, so less than that count is to be expected; more would be overhead.  Repetitions of all
-methods are interleaved, so that a busy machine slows all alike, and medians are compared.  Writes
-one JSON line a method to benchmarks/results/train_step.json:
+counts; SAM adds another one over the loss.  An attack pass is cheaper than a training pass, as it
+has no weight gradients, so less than that count is to be expected; more would be overhead.
+Repetitions of all methods are interleaved, so that a busy machine slows all alike, and medians are
+compared.  Writes one JSON line a method to benchmarks/results/train_step.json:
   passes        the bound
   time_ratio    wall time of one step, that of `standard` being 1
   cpu_ratio     likewise its processor time
@@ -19,13 +19,14 @@ import pathlib
 import platform
 import statistics
 import time
-from typing import Any, Dict, NamedTuple
+from typing import Any, NamedTuple
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from sat_tf import data, models, training  # noqa: E402
 import tensorflow as tf  # noqa: E402
+
+from sat_tf import data, models, training  # noqa: E402
 
 RESULTS = pathlib.Path(__file__).resolve().parent / "results" / "train_step.json"
 ATTACK = dict(epsilon=0.2)
@@ -33,9 +34,10 @@ ATTACK = dict(epsilon=0.2)
 
 class Row(NamedTuple):
     """What is timed: the method, further arguments of AdversarialModel, and the passes they add."""
+
     method: str
-    settings: Dict[str, Any] = {}
-    model: Dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    model: dict[str, Any] = {}
     more_passes: int = 0
 
     @property
@@ -64,10 +66,15 @@ METHODS = {
 
 def make_model(label, arguments):
     row = METHODS[label]
-    classifier = models.create(arguments.model, activation=arguments.activation, num_classes=10,
-                               image_size=arguments.image_size)
+    classifier = models.create(
+        arguments.model,
+        activation=arguments.activation,
+        num_classes=10,
+        image_size=arguments.image_size,
+    )
     model = training.AdversarialModel(
-        classifier, training.create(row.method, **row.settings), weight_decay=5e-4, **row.model)
+        classifier, training.create(row.method, **row.settings), weight_decay=5e-4, **row.model
+    )
     model.compile(training.create_optimizer("sgd", 0.1))
     return model
 
@@ -89,8 +96,12 @@ def main():
     parser.add_argument("--repeats", type=int, default=7)
     arguments = parser.parse_args()
     batches = data.training_batches(
-        data.load("digits"), batch_size=arguments.batch_size, image_size=arguments.image_size,
-        augment="none", seed=0)
+        data.load("digits"),
+        batch_size=arguments.batch_size,
+        image_size=arguments.image_size,
+        augment="none",
+        seed=0,
+    )
     adversarial_models = {label: make_model(label, arguments) for label in METHODS}
     for model in adversarial_models.values():
         timed(model, batches, 2)  # tracing
@@ -98,17 +109,28 @@ def main():
     for _ in range(arguments.repeats):
         for label, model in adversarial_models.items():
             times[label].append(timed(model, batches, arguments.steps))
-    medians = {label: [statistics.median(t[i] for t in measured) for i in (0, 1)]
-               for label, measured in times.items()}
+    medians = {
+        label: [statistics.median(t[i] for t in measured) for i in (0, 1)]
+        for label, measured in times.items()
+    }
     lines = []
     for label, (wall, cpu) in medians.items():
-        lines.append(json.dumps({
-            "method": label, "passes": METHODS[label].passes,
-            "time_ratio": round(wall / medians["standard"][0], 2),
-            "cpu_ratio": round(cpu / medians["standard"][1], 2),
-            "model": arguments.model, "image_size": arguments.image_size,
-            "batch_size": arguments.batch_size, "tensorflow": tf.__version__,
-            "python": platform.python_version(), "cores": os.cpu_count()}))
+        lines.append(
+            json.dumps(
+                {
+                    "method": label,
+                    "passes": METHODS[label].passes,
+                    "time_ratio": round(wall / medians["standard"][0], 2),
+                    "cpu_ratio": round(cpu / medians["standard"][1], 2),
+                    "model": arguments.model,
+                    "image_size": arguments.image_size,
+                    "batch_size": arguments.batch_size,
+                    "tensorflow": tf.__version__,
+                    "python": platform.python_version(),
+                    "cores": os.cpu_count(),
+                }
+            )
+        )
         print(lines[-1], flush=True)
     RESULTS.write_text("\n".join(lines) + "\n")
 

@@ -34,13 +34,28 @@ def config_of(values, data_config) -> configs.EvaluationConfig:
         every=values.get("eval_every"),
         step_size=radius("eval_step_size"),
         validation_attack=checked(
-            "validation_attack", _one_attack, values.get("validation_attack")),
+            "validation_attack", _one_attack, values.get("validation_attack")
+        ),
         checkpoint=values.get(
-            "eval_checkpoint", "best" if data_config.validation_examples else "last"),
-        norm=norm, epsilon=epsilon, curves=_curves(values), curve_epsilons=radius("curve_epsilons"),
-        **{name: values.get(name) for name in (
-            "patience", "robust_if", "autoattack_version", "self_checks", "transfer_from",
-            "curve_attack", "save_adversarial")})
+            "eval_checkpoint", "best" if data_config.validation_examples else "last"
+        ),
+        norm=norm,
+        epsilon=epsilon,
+        curves=_curves(values),
+        curve_epsilons=radius("curve_epsilons"),
+        **{
+            name: values.get(name)
+            for name in (
+                "patience",
+                "robust_if",
+                "autoattack_version",
+                "self_checks",
+                "transfer_from",
+                "curve_attack",
+                "save_adversarial",
+            )
+        },
+    )
 
 
 def _curves(values):
@@ -49,8 +64,10 @@ def _curves(values):
         checked("curves", functools.partial(look_up, CURVES, "curve"), curve)
     attack = checked("curve_attack", _one_attack, values.get("curve_attack"))
     if {"steps", "restarts"} & set(curves) and not attack.startswith("pgd-"):
-        raise UserError(f"--curve_attack={attack}: has no steps or restarts to vary; give a pgd-N, "
-                        "or --curves=epsilon")
+        raise UserError(
+            f"--curve_attack={attack}: has no steps or restarts to vary; give a pgd-N, "
+            "or --curves=epsilon"
+        )
     return curves
 
 

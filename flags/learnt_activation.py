@@ -19,10 +19,16 @@ def settings(values, activation: str, learnt=None) -> dict:
     Raises: UserError where a new run is to take or to freeze what its activation does not have.
     """
     fields = {name: values.get(name) for name in (*_OPTIONS, "sparta_from", "freeze_activation")}
-    if values.continues:  # its activations are there already, and the one they came from may be gone
+    if (
+        values.continues
+    ):  # its activations are there already, and the one they came from may be gone
         return fields
-    _check(fields["sparta_from"], fields["freeze_activation"], activation,
-           starts_learnt=values.given("init_checkpoint"))
+    _check(
+        fields["sparta_from"],
+        fields["freeze_activation"],
+        activation,
+        starts_learnt=values.given("init_checkpoint"),
+    )
     if fields["sparta_from"] is not None:
         assert learnt is not None, "a new run with --sparta_from needs the settings it learnt with"
         fields.update({name: getattr(learnt, name) for name in _OPTIONS if not values.given(name)})
@@ -31,24 +37,33 @@ def settings(values, activation: str, learnt=None) -> dict:
 
 def _check(source, frozen, activation, *, starts_learnt):
     if source is not None and activation != "sparta":
-        raise UserError(f"--sparta_from={source}: --activation={activation} does not take what it "
-                        "holds; give --activation=sparta")
+        raise UserError(
+            f"--sparta_from={source}: --activation={activation} does not take what it "
+            "holds; give --activation=sparta"
+        )
     if not frozen:
         return
     if not activations.is_learnt(activation):
         learnt = ", ".join(filter(activations.is_learnt, activations.ACTIVATIONS))
-        raise UserError(f"--freeze_activation=true: {activation} learns nothing; give an "
-                        f"--activation that does: {learnt}")
+        raise UserError(
+            f"--freeze_activation=true: {activation} learns nothing; give an "
+            f"--activation that does: {learnt}"
+        )
     if source is None and not starts_learnt:
-        raise UserError("--freeze_activation=true: nothing is learnt yet; give --sparta_from or "
-                        "--init_checkpoint too")
+        raise UserError(
+            "--freeze_activation=true: nothing is learnt yet; give --sparta_from or "
+            "--init_checkpoint too"
+        )
 
 
 def notes(flags, config) -> list:
     """Names the options of sparta that were given for another activation."""
     activation = config.model.activation
-    return [f"--{name} is not used by --activation={activation}" for name in _OPTIONS
-            if flags[name].present and activation != "sparta"]
+    return [
+        f"--{name} is not used by --activation={activation}"
+        for name in _OPTIONS
+        if flags[name].present and activation != "sparta"
+    ]
 
 
 def notes_on_applying(flags) -> list:

@@ -4,7 +4,6 @@ from flags import definitions, learnt_activation
 from sat_tf import activations, config_settings, training
 from sat_tf.training import optimization
 
-
 _GRADIENTS = ("attack_gradient", "update_gradient")
 
 
@@ -17,20 +16,30 @@ def of(flags, config, imported=None, applied=None) -> list:
       imported: the `tf1_checkpoint.Network` that weights are imported from, or None.
       applied: the Config of the run that is evaluated, exported or predicted with, or None.
     """
-    return [*(_on_training(flags, config) if definitions.trains(flags) else
-              learnt_activation.notes_on_applying(flags)),
-            *(_on_applying(flags, config, applied) if applied else ()),
-            *(_on_gradients(flags, config) if definitions.reads_data(flags) else ()),
-            *(on_evaluation(flags, config) if definitions.evaluates(flags) else ()),
-            *(_on_import(flags, imported) if imported else ())]
+    return [
+        *(
+            _on_training(flags, config)
+            if definitions.trains(flags)
+            else learnt_activation.notes_on_applying(flags)
+        ),
+        *(_on_applying(flags, config, applied) if applied else ()),
+        *(_on_gradients(flags, config) if definitions.reads_data(flags) else ()),
+        *(on_evaluation(flags, config) if definitions.evaluates(flags) else ()),
+        *(_on_import(flags, imported) if imported else ()),
+    ]
 
 
 def _on_import(flags, imported):
     found = []
-    if imported.family == "resnet" and not imported.learns_smoothrelu and (
-            not flags["activation"].present):
-        found.append(f"--activation={flags.activation} is assumed: the checkpoint does not say "
-                     "which one its network has")
+    if (
+        imported.family == "resnet"
+        and not imported.learns_smoothrelu
+        and (not flags["activation"].present)
+    ):
+        found.append(
+            f"--activation={flags.activation} is assumed: the checkpoint does not say "
+            "which one its network has"
+        )
     if imported.has_raw and imported.has_averaged and not flags.checkpoint_ema:
         found.append("the checkpoint has moving averages too; --checkpoint_ema=true takes them")
     return found
@@ -45,11 +54,15 @@ def _on_applying(flags, config, applied):
         # What follows from other settings has no flag, and what follows from a flag was not given.
         if name in used or there[name] == here[name] or not flags[name].present:
             continue
-        given, trained = f"--{name}={_text(here[name])}", (
-            f"without --{name}" if there[name] is None else f"with --{name}={_text(there[name])}")
-        yield (f"{given} is only evaluated with; the run was trained {trained}"
-               if measures and name in _GRADIENTS else
-               f"the run was trained {trained}; {given} is not used")
+        given, trained = (
+            f"--{name}={_text(here[name])}",
+            (f"without --{name}" if there[name] is None else f"with --{name}={_text(there[name])}"),
+        )
+        yield (
+            f"{given} is only evaluated with; the run was trained {trained}"
+            if measures and name in _GRADIENTS
+            else f"the run was trained {trained}; {given} is not used"
+        )
 
 
 def _text(value):
@@ -69,19 +82,30 @@ def on_evaluation(flags, config):
       config: what they mean.
     """
     settings = config.evaluation
-    run = (*settings.attacks, *([settings.curve_attack] if settings.curves else ()),
-           *([settings.validation_attack] if config.data.validation_examples else ()))
-    return _lacking(flags, (
-        ("autoattack_version", "autoattack among the attacks", "autoattack" in run),
-        ("curve_attack", "--curves", settings.curves),
-        ("curve_epsilons", "epsilon in --curves", "epsilon" in settings.curves),
-        ("save_adversarial", "an attack in --eval_attacks", settings.attacks != ("clean",))))
+    run = (
+        *settings.attacks,
+        *([settings.curve_attack] if settings.curves else ()),
+        *([settings.validation_attack] if config.data.validation_examples else ()),
+    )
+    return _lacking(
+        flags,
+        (
+            ("autoattack_version", "autoattack among the attacks", "autoattack" in run),
+            ("curve_attack", "--curves", settings.curves),
+            ("curve_epsilons", "epsilon in --curves", "epsilon" in settings.curves),
+            ("save_adversarial", "an attack in --eval_attacks", settings.attacks != ("clean",)),
+        ),
+    )
 
 
 def _lacking(flags, rows):
-    """Names the flags given without what they are for; a row is (flag, its need, whether it is met)."""
-    return [f"--{name} is not used without {needed}" for name, needed, is_met in rows
-            if flags[name].present and not is_met]
+    """Names the flags given without what they are for; a row is (flag, its need, whether it is
+    met)."""
+    return [
+        f"--{name} is not used without {needed}"
+        for name, needed, is_met in rows
+        if flags[name].present and not is_met
+    ]
 
 
 def _on_gradients(flags, config):
@@ -91,8 +115,10 @@ def _on_gradients(flags, config):
         if name == network.activation:
             yield f"--{flag}={name} names the network's own activation"
         elif name and activations.is_smooth(network.activation, network.activation_alpha):
-            yield (f"--{flag}={name} replaces the derivative of {network.activation}, which is "
-                   "smooth already")
+            yield (
+                f"--{flag}={name} replaces the derivative of {network.activation}, which is "
+                "smooth already"
+            )
     attacks_nothing = definitions.trains(flags) and config.method.name == "standard"
     if attacks_nothing and flags["attack_gradient"].present:
         yield "--attack_gradient is not used by --method=standard, only to evaluate"
@@ -102,19 +128,34 @@ def _on_training(flags, config):
     row = training.row(config.method.name)
     taken = (*row.attack_settings, *row.constants.values())
     # Not epsilon: evaluation uses it whatever the method.
-    settings = ("step_size", "num_steps", "random_start", "clean_start_probability",
-                *(flag for other in training.METHODS.values() for flag in other.constants.values()))
+    settings = (
+        "step_size",
+        "num_steps",
+        "random_start",
+        "clean_start_probability",
+        *(flag for other in training.METHODS.values() for flag in other.constants.values()),
+    )
     by_method = [name for name in settings if flags[name].present and name not in taken]
     gradual = flags["drops"].present and not optimization.default_drops(config.optimizer.schedule)
-    by_augment = [name for name in ("randaugment_layers", "randaugment_magnitude")
-                  if flags[name].present and config.data.augment != "randaugment"]
-    return [*(f"--{name} is not used by --method={config.method.name}" for name in by_method),
-            *(f"--{name} is not used by --augment={config.data.augment}" for name in by_augment),
-            *([f"--drops is not used by --schedule={config.optimizer.schedule}"] * gradual),
-            *_lacking(flags, (
+    by_augment = [
+        name
+        for name in ("randaugment_layers", "randaugment_magnitude")
+        if flags[name].present and config.data.augment != "randaugment"
+    ]
+    return [
+        *(f"--{name} is not used by --method={config.method.name}" for name in by_method),
+        *(f"--{name} is not used by --augment={config.data.augment}" for name in by_augment),
+        *([f"--drops is not used by --schedule={config.optimizer.schedule}"] * gradual),
+        *_lacking(
+            flags,
+            (
                 ("sam_norm", "--sam_rho", config.optimizer.sam_rho),
-                ("validation_attack", "--validation_examples", config.data.validation_examples))),
-            *_without_effect(config), *learnt_activation.notes(flags, config)]
+                ("validation_attack", "--validation_examples", config.data.validation_examples),
+            ),
+        ),
+        *_without_effect(config),
+        *learnt_activation.notes(flags, config),
+    ]
 
 
 def _without_effect(config):
@@ -123,9 +164,14 @@ def _without_effect(config):
     epochs = -(-settings.train_steps // settings.steps_per_epoch)
     attacked = max(0, epochs - config.method.clean_epochs)
     if not training.acts_in_some_epoch(config):
-        yield (f"--method={config.method.name} attacks in none of the {epochs} epochs" if not attacked
-               else f"--method={config.method.name} changes the loss in none of the {epochs} epochs: "
-               "no stretch of constant learning rate is long enough")
+        yield (
+            f"--method={config.method.name} attacks in none of the {epochs} epochs"
+            if not attacked
+            else f"--method={config.method.name} changes the loss in none of the {epochs} epochs: "
+            "no stretch of constant learning rate is long enough"
+        )
     if config.evaluation.patience and attacked <= config.evaluation.patience:
-        yield (f"--patience={config.evaluation.patience} cannot end the run: it has {attacked} epochs "
-               "with attack")
+        yield (
+            f"--patience={config.evaluation.patience} cannot end the run: it has {attacked} epochs "
+            "with attack"
+        )

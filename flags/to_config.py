@@ -16,7 +16,6 @@ from sat_tf import config as configs
 from sat_tf.errors import UserError, look_up
 from sat_tf.ranges import checked
 
-
 # The compute dtype is not among these: it is part of what a run computes.
 _HARDWARE = ("strategy", "tpu", "virtual_cpus", "xla", "steps_per_execution", "download")
 
@@ -53,14 +52,17 @@ def _facts(network):
     if network is None:
         return {}
     known = {
-        "model": network.model, "num_classes": network.num_classes,
+        "model": network.model,
+        "num_classes": network.num_classes,
         "activation": "smoothrelu" if network.learns_smoothrelu else None,
-        "dataset": "imagenet2012" if network.num_classes == 1000 else None}
+        "dataset": "imagenet2012" if network.num_classes == 1000 else None,
+    }
     return {name: value for name, value in known.items() if value is not None}
 
 
 def default_model_dir(flags, imported=None) -> str:
-    """Returns runs/<model>-<activation>-<dataset>-<method>, from flags and imported network alone."""
+    """Returns runs/<model>-<activation>-<dataset>-<method>, from flags and imported network
+    alone."""
     values = _Values(flags, imported=imported)
     names = map(values.get, ("model", "activation", "dataset", "method"))
     return os.path.join("runs", "-".join(re.sub("[/:]", "_", name) for name in names))
@@ -78,9 +80,16 @@ def describe(flags, stored=None, imported=None, recorded=None):
     values = _Values(flags, stored, imported)
     if recorded is not None and not definitions.reads_data(flags) and not values.given("dataset"):
         return recorded
-    return checked("dataset", lambda name: data.describe(
-        name, values.get("data_dir"), download=definitions.reads_data(flags) and values.get("download"),
-        eval_only=not definitions.trains(flags)), values.get("dataset"))
+    return checked(
+        "dataset",
+        lambda name: data.describe(
+            name,
+            values.get("data_dir"),
+            download=definitions.reads_data(flags) and values.get("download"),
+            eval_only=not definitions.trains(flags),
+        ),
+        values.get("dataset"),
+    )
 
 
 def to_config(flags, stored=None, imported=None, description=None, learnt=None) -> configs.Config:
@@ -113,29 +122,37 @@ def to_config(flags, stored=None, imported=None, description=None, learnt=None) 
         data=data_config,
         distribution=_distribution(values),
         evaluation=evaluation.config_of(values, data_config),
-        seed=values.get("seed"))
+        seed=values.get("seed"),
+    )
 
 
 def _check_best_is_kept(values, stored):
     """Refuses to ask a trained run for the best checkpoint where it held nothing out to tell."""
     held_out = stored.data.validation_examples if stored else 0
     if not held_out and values.get("eval_checkpoint") == "best":
-        raise UserError("--eval_checkpoint=best: this run kept no best checkpoint; leave the flag "
-                        "out")
+        raise UserError(
+            "--eval_checkpoint=best: this run kept no best checkpoint; leave the flag out"
+        )
     if not held_out and values.get("patience"):
-        raise UserError(f"--patience={values.get('patience')}: nothing is trained; leave the flag "
-                        "out")
+        raise UserError(
+            f"--patience={values.get('patience')}: nothing is trained; leave the flag out"
+        )
 
 
 def _method(values, clean_epochs, otherwise):
     row = training.row(values.get("method"))
     return configs.MethodConfig(
-        name=values.get("method"), clean_epochs=values.get("clean_epochs", clean_epochs),
+        name=values.get("method"),
+        clean_epochs=values.get("clean_epochs", clean_epochs),
         label_smoothing=values.get("label_smoothing", otherwise["label_smoothing"]),
         update_gradient=_gradient(values, "update_gradient"),
         catastrophic_drop=values.get("catastrophic_drop", row.catastrophic_drop),
-        **{flag: values.get(flag) for row in training.METHODS.values()
-           for flag in row.constants.values()})
+        **{
+            flag: values.get(flag)
+            for row in training.METHODS.values()
+            for flag in row.constants.values()
+        },
+    )
 
 
 def _gradient(values, flag):
@@ -153,23 +170,29 @@ def _check_classes(flags, values, imported, description):
         raise UserError(
             f"--dataset={description.name}: has {description.num_classes} classes, the checkpoint "
             f"{imported.num_classes}; name a data set of its classes, or give "
-            f"--num_classes={imported.num_classes} to use it all the same")
+            f"--num_classes={imported.num_classes} to use it all the same"
+        )
 
 
 def _model(values, description, row, learnt):
     num_classes = values.get("num_classes", description.num_classes)
     if 2 <= num_classes < description.num_classes and not values.given("num_classes"):
-        raise UserError(f"--dataset={description.name}: has {description.num_classes} classes, the "
-                        f"network {num_classes}; name the data set it was trained on")
+        raise UserError(
+            f"--dataset={description.name}: has {description.num_classes} classes, the "
+            f"network {num_classes}; name the data set it was trained on"
+        )
     if 2 <= num_classes < description.num_classes:
-        raise UserError(f"--num_classes={num_classes}: {description.name} has "
-                        f"{description.num_classes} classes; give at least that many")
+        raise UserError(
+            f"--num_classes={num_classes}: {description.name} has "
+            f"{description.num_classes} classes; give at least that many"
+        )
     activation, alpha = values.get("activation"), values.get("activation_alpha")
     checked("activation", activations.create, activation)
     if alpha is not None:
         checked("activation_alpha", lambda a: activations.create(activation, a), alpha)
     return configs.ModelConfig(
-        name=models.canonical_name(values.get("model")), activation=activation,
+        name=models.canonical_name(values.get("model")),
+        activation=activation,
         activation_alpha=alpha,
         image_size=values.get("image_size", description.image_size or row.image_size),
         num_classes=num_classes,
@@ -177,7 +200,8 @@ def _model(values, description, row, learnt):
         survival_probability=values.get("survival_probability", row.survival_probability),
         batch_norm_momentum=values.get("batch_norm_momentum", row.batch_norm_momentum),
         batch_norm_epsilon=values.get("batch_norm_epsilon", row.batch_norm_epsilon),
-        **learnt_activation.settings(values, activation, learnt))
+        **learnt_activation.settings(values, activation, learnt),
+    )
 
 
 def _attack(values, otherwise):
@@ -192,23 +216,31 @@ def _attack(values, otherwise):
         step_size = method.step_size(epsilon, num_steps)
         ranges.check_default_step(values.get("method"), epsilon, step_size)
     return configs.AttackConfig(
-        epsilon=epsilon, num_steps=num_steps, step_size=step_size,
+        epsilon=epsilon,
+        num_steps=num_steps,
+        step_size=step_size,
         random_start=values.get("random_start"),
         clean_start_probability=values.get("clean_start_probability"),
-        attack_gradient=_gradient(values, "attack_gradient"))
+        attack_gradient=_gradient(values, "attack_gradient"),
+    )
 
 
 def _data(values, description, otherwise, *, caps):
     # What a run has used of its data says nothing of another set it is measured on.
     elsewhere = values.names_another("dataset", description.name)
     sizes = {}
-    for flag, available in (("train_examples", description.train_examples),
-                            ("eval_examples", description.eval_examples)):
-        sizes[flag] = available if elsewhere and not values.given(flag) else (
-            values.get(flag, available))
+    for flag, available in (
+        ("train_examples", description.train_examples),
+        ("eval_examples", description.eval_examples),
+    ):
+        sizes[flag] = (
+            available if elsewhere and not values.given(flag) else (values.get(flag, available))
+        )
         if sizes[flag] > available and (caps or values.given(flag)):
-            raise UserError(f"--{flag}={sizes[flag]}: {description.name} has {available}; give at "
-                            "most that many, or leave the flag out for all")
+            raise UserError(
+                f"--{flag}={sizes[flag]}: {description.name} has {available}; give at "
+                "most that many, or leave the flag out for all"
+            )
     held_out = values.get("validation_examples")
     available = max(1, sizes["train_examples"] - held_out)
     batch_size = values.get("batch_size", min(otherwise["batch_size"], available))
@@ -216,28 +248,50 @@ def _data(values, description, otherwise, *, caps):
         sizes["train_examples"] = max(sizes["train_examples"], batch_size + held_out)
     return configs.DataConfig(
         name=description.name,
-        augment=values.get("augment", otherwise["augment"]), batch_size=batch_size,
-        **{name: values.get(name) for name in (
-            "data_dir", "download", "max_bad_records", "randaugment_layers",
-            "randaugment_magnitude", "validation_examples")},
-        **sizes)
+        augment=values.get("augment", otherwise["augment"]),
+        batch_size=batch_size,
+        **{
+            name: values.get(name)
+            for name in (
+                "data_dir",
+                "download",
+                "max_bad_records",
+                "randaugment_layers",
+                "randaugment_magnitude",
+                "validation_examples",
+            )
+        },
+        **sizes,
+    )
 
 
 def _optimizer(values, data_config, otherwise, stored):
     steps_per_epoch = data.steps_per_epoch(
-        data_config.train_examples - data_config.validation_examples, data_config.batch_size)
+        data_config.train_examples - data_config.validation_examples, data_config.batch_size
+    )
     scale = data_config.batch_size / 256
     learning_rate = values.get("learning_rate", otherwise["learning_rate_per_256"] * scale)
     return configs.OptimizerConfig(
-        name=values.get("optimizer", otherwise["optimizer"]), learning_rate=learning_rate,
+        name=values.get("optimizer", otherwise["optimizer"]),
+        learning_rate=learning_rate,
         train_steps=_train_steps(values, steps_per_epoch, otherwise, stored),
         steps_per_epoch=steps_per_epoch,
         # A warm-up begins no higher than it ends.
         warmup_learning_rate=values.get(
-            "warmup_learning_rate", min(otherwise["warmup_learning_rate"], learning_rate)),
-        **{name: values.get(name, otherwise[name]) for name in (
-            "schedule", "warmup_epochs", "weight_decay", "weight_decay_on", "ema_decay")},
-        **{name: values.get(name) for name in ("sam_rho", "sam_adaptive", "sam_norm", "drops")})
+            "warmup_learning_rate", min(otherwise["warmup_learning_rate"], learning_rate)
+        ),
+        **{
+            name: values.get(name, otherwise[name])
+            for name in (
+                "schedule",
+                "warmup_epochs",
+                "weight_decay",
+                "weight_decay_on",
+                "ema_decay",
+            )
+        },
+        **{name: values.get(name) for name in ("sam_rho", "sam_adaptive", "sam_norm", "drops")},
+    )
 
 
 def _train_steps(values, steps_per_epoch, otherwise, stored):
@@ -256,5 +310,8 @@ def _distribution(values):
     checked("strategy", functools.partial(look_up, distribution.STRATEGIES, "strategy"), strategy)
     return configs.DistributionConfig(
         strategy=strategy,
-        **{name: values.get(name) for name in (
-            "tpu", "virtual_cpus", "xla", "precision", "steps_per_execution")})
+        **{
+            name: values.get(name)
+            for name in ("tpu", "virtual_cpus", "xla", "precision", "steps_per_execution")
+        },
+    )

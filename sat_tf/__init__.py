@@ -19,11 +19,20 @@ import tensorflow as tf  # noqa: E402  (the variable above must be set first)
 if tf.keras.Model.__module__.startswith("keras.src.models"):
     raise ImportError(
         "sat_tf needs the Keras 2 API, but tf.keras is Keras 3 here: install tf-keras, import "
-        "sat_tf before other users of tf.keras, and do not set TF_USE_LEGACY_KERAS=0")
+        "sat_tf before other users of tf.keras, and do not set TF_USE_LEGACY_KERAS=0"
+    )
 
-from sat_tf import (  # noqa: E402
-    activations, attacks, data, evaluation, export, models, saved_model, training)
+from sat_tf import activations, attacks, data, evaluation, export, models, saved_model, training  # noqa: E402
 from sat_tf.training import AdversarialModel  # noqa: E402
 
-__all__ = ["AdversarialModel", "activations", "attacks", "data", "evaluation", "export", "models",
-           "saved_model", "training"]
+__all__ = [
+    "AdversarialModel",
+    "activations",
+    "attacks",
+    "data",
+    "evaluation",
+    "export",
+    "models",
+    "saved_model",
+    "training",
+]

@@ -9,7 +9,7 @@ they map one network's places to another's is not known to us; the mapping here 
 """
 
 import re
-from typing import Dict, Iterable, Tuple
+from collections.abc import Iterable
 
 import tensorflow as tf
 
@@ -32,15 +32,19 @@ def source_config(path: str) -> ModelConfig:
     """
     config = RunFolder(checkpoints.run_of(path)).stored_config(_FLAG)
     if config is None:
-        raise UserError(f"--{_FLAG}={path}: no run of this project there; give the folder of one, "
-                        "or a checkpoint in it")
+        raise UserError(
+            f"--{_FLAG}={path}: no run of this project there; give the folder of one, "
+            "or a checkpoint in it"
+        )
     if config.model.activation != "sparta":
-        raise UserError(f"--{_FLAG}={path}: its activation is {config.model.activation}, not "
-                        "sparta; name a run with --activation=sparta")
+        raise UserError(
+            f"--{_FLAG}={path}: its activation is {config.model.activation}, not "
+            "sparta; name a run with --activation=sparta"
+        )
     return config.model
 
 
-def mapping(there: Iterable[str], here: Iterable[str]) -> Dict[str, str]:
+def mapping(there: Iterable[str], here: Iterable[str]) -> dict[str, str]:
     """Returns {a name of `here`: the name of `there` whose weights it starts with}.
 
     A place has its namesake's.  Of the residual networks, a block that the source's group does not
@@ -67,12 +71,15 @@ def _last_block(name, there):
     if place is None:
         return None
     group, _, role = place.groups()
-    blocks = [int(other[2]) for other in map(_IN_A_GROUP.fullmatch, there)
-              if other and (other[1], other[3]) == (group, role)]
+    blocks = [
+        int(other[2])
+        for other in map(_IN_A_GROUP.fullmatch, there)
+        if other and (other[1], other[3]) == (group, role)
+    ]
     return f"group{group}_block{max(blocks)}_{role}" if blocks else None
 
 
-def transfer(classifier: tf.keras.Model, path: str) -> Tuple[Dict[str, str], str]:
+def transfer(classifier: tf.keras.Model, path: str) -> tuple[dict[str, str], str]:
     """Overwrites the activations of `classifier` with those of a run; nothing, if they do not fit.
 
     The weights are those that the run is evaluated with: of its best checkpoint where it keeps one
@@ -91,8 +98,10 @@ def transfer(classifier: tf.keras.Model, path: str) -> Tuple[Dict[str, str], str
     try:
         names = mapping(there, here)
     except ValueError as error:
-        raise UserError(f"--{_FLAG}={path}: {config.name} does not map to {classifier.name}: "
-                        f"{error}; name a run of a network of the same kind") from error
+        raise UserError(
+            f"--{_FLAG}={path}: {config.name} does not map to {classifier.name}: "
+            f"{error}; name a run of a network of the same kind"
+        ) from error
     pairs = {name: (there[names[name]], here[name]) for name in here}
     _check_fits(pairs, path)
     weights.load_classifier(source, prefix, _FLAG)
@@ -106,13 +115,18 @@ def _check_fits(pairs, path):
     misfits = [name for name, layers in pairs.items() if len(set(map(_shapes, layers))) > 1]
     if not misfits:
         return
-    shown = [f"{name} is {' and '.join(map(str, _shapes(there)))} there, "
-             f"{' and '.join(map(str, _shapes(here)))} here"
-             for name, (there, here) in pairs.items() if name in misfits[:3]]
+    shown = [
+        f"{name} is {' and '.join(map(str, _shapes(there)))} there, "
+        f"{' and '.join(map(str, _shapes(here)))} here"
+        for name, (there, here) in pairs.items()
+        if name in misfits[:3]
+    ]
     there, here = pairs[misfits[0]]
-    raise UserError(f"--{_FLAG}={path}: {len(misfits)} of {len(pairs)} activations have other "
-                    f"shapes: {'; '.join(shown)}{'; …' if len(misfits) > 3 else ''}; "
-                    f"{_remedy(there, here)}")
+    raise UserError(
+        f"--{_FLAG}={path}: {len(misfits)} of {len(pairs)} activations have other "
+        f"shapes: {'; '.join(shown)}{'; …' if len(misfits) > 3 else ''}; "
+        f"{_remedy(there, here)}"
+    )
 
 
 def _shapes(layer):
@@ -124,5 +138,7 @@ def _remedy(there, here):
         return f"give --sparta_kernel_size={there.kernel_size}, or leave it out"
     if there.shared != here.shared:
         return f"give --sparta_shared={str(there.shared).lower()}, or leave it out"
-    return ("train the source with --sparta_shared=true, whose taps fit any number of channels, or "
-            "name a run of a network of this width")
+    return (
+        "train the source with --sparta_shared=true, whose taps fit any number of channels, or "
+        "name a run of a network of this width"
+    )

@@ -14,7 +14,8 @@ at each place.  The layers carry their table name as `activation_name`.
 import contextlib
 import functools
 import math
-from typing import Callable, NamedTuple, Optional, Tuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -58,8 +59,12 @@ class SmoothReLU(_WithAlpha):
 
     def build(self, input_shape):
         self.raw_alpha = self.add_weight(
-            name="raw_alpha", shape=[1], dtype=tf.float32, experimental_autocast=False,
-            initializer=tf.keras.initializers.Constant(math.sqrt(self.alpha)))
+            name="raw_alpha",
+            shape=[1],
+            dtype=tf.float32,
+            experimental_autocast=False,
+            initializer=tf.keras.initializers.Constant(math.sqrt(self.alpha)),
+        )
         super().build(input_shape)
 
     def value(self, inputs):
@@ -73,11 +78,12 @@ class Row(NamedTuple):
     slope is free of jumps; `options` names the further arguments of the layer that a caller may
     choose, which its `check_options` judges.
     """
+
     function: Callable
-    alpha: Optional[float] = None
+    alpha: float | None = None
     layer: Callable = ElementwiseActivation
     is_smooth: Callable = lambda alpha: True
-    options: Tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 def _never(alpha):
@@ -101,8 +107,11 @@ ACTIVATIONS = {
     "selu": Row(elementwise.selu, is_smooth=_never),
     "mish": Row(elementwise.mish),
     "smoothrelu": Row(elementwise.smoothrelu, alpha=400.0, layer=SmoothReLU),
-    "sparta": Row(sparta.sparta, layer=sparta.Sparta,  # our reading of arXiv 2105.08269
-                  options=("kernel_size", "shared", "gain")),
+    "sparta": Row(
+        sparta.sparta,
+        layer=sparta.Sparta,  # our reading of arXiv 2105.08269
+        options=("kernel_size", "shared", "gain"),
+    ),
     "softsign": Row(elementwise.softsign),
     "tanh": Row(elementwise.tanh),
     "sigmoid": Row(tf.nn.sigmoid),
@@ -115,7 +124,7 @@ def is_learnt(name: str) -> bool:
     return look_up(ACTIVATIONS, "activation", name).layer is not ElementwiseActivation
 
 
-def create(name: str, alpha: Optional[float] = None, **options) -> Activation:
+def create(name: str, alpha: float | None = None, **options) -> Activation:
     """Returns the factory of an activation's layers.
 
     Args:
@@ -135,8 +144,9 @@ def create(name: str, alpha: Optional[float] = None, **options) -> Activation:
     for option in options:
         if option not in row.options:
             takers = [n for n, r in ACTIVATIONS.items() if option in r.options]
-            raise ValueError(f"{name} has no {option}" + (
-                f", only {', '.join(takers)} does" if takers else ""))
+            raise ValueError(
+                f"{name} has no {option}" + (f", only {', '.join(takers)} does" if takers else "")
+            )
     if options:
         row.layer.check_options(**options)
     if row.alpha is not None:
@@ -144,20 +154,23 @@ def create(name: str, alpha: Optional[float] = None, **options) -> Activation:
     return functools.partial(row.layer, activation_name=name, **options)
 
 
-def is_smooth(name: str, alpha: Optional[float] = None) -> bool:
+def is_smooth(name: str, alpha: float | None = None) -> bool:
     """Whether the slope is continuous; the arguments are those of `create`."""
     row = look_up(ACTIVATIONS, "activation", name)
     return row.is_smooth(row.alpha if alpha is None else alpha)
 
 
 def check_derivative(name: str):
-    """Raises ValueError unless `name` is a row whose default derivative is a function of x alone."""
+    """Raises ValueError unless `name` is a row whose default derivative is a function of x
+    alone."""
     if look_up(ACTIVATIONS, "activation", name).layer not in (ElementwiseActivation, SmoothReLU):
-        raise ValueError(f"the derivative of {name} depends on learnt weights; name an activation "
-                         "without, such as parametric_softplus")
+        raise ValueError(
+            f"the derivative of {name} depends on learnt weights; name an activation "
+            "without, such as parametric_softplus"
+        )
 
 
-def derivative_of(name: Optional[str]):
+def derivative_of(name: str | None):
     """Returns a context in which all activations differentiate as the row `name` does.
 
     Only the derivative with respect to the inputs changes, to that of `name` with its default
@@ -173,11 +186,12 @@ def derivative_of(name: Optional[str]):
     return derivatives.replaced_by(functools.partial(_slope, ACTIVATIONS[name]))
 
 
-def differentiated_as(name: Optional[str], logits_fn):
+def differentiated_as(name: str | None, logits_fn):
     """Returns `logits_fn` within `derivative_of(name)`, which it enters itself, at each call.
 
     So it holds wherever the function is called: replicas are traced in threads of their own.
     """
+
     def function(images):
         with derivative_of(name):
             return logits_fn(images)

@@ -29,8 +29,9 @@ _TILE, _GAP, _LINE, _LETTERS = 96, 14, 18, 11  # pixels, and letters of a name u
 _INK = "#24292f"
 
 
-def save(path, *, images, adversarial, labels, predicted, adversarial_predicted, indices,
-         broken_by):
+def save(
+    path, *, images, adversarial, labels, predicted, adversarial_predicted, indices, broken_by
+):
     """Writes the arrays of the module's docstring, compressed, to an .npz file.
 
     Raises:
@@ -42,11 +43,22 @@ def save(path, *, images, adversarial, labels, predicted, adversarial_predicted,
         if array.dtype != np.float32:
             raise ValueError(f"{name} are {array.dtype}: they must be float32, as attacked")
     if arrays["images"].shape != arrays["adversarial"].shape:
-        raise ValueError(f"images {arrays['images'].shape} and adversarial "
-                         f"{arrays['adversarial'].shape} must have one shape")
-    arrays.update({name: np.asarray(values).astype(np.int64) for name, values in dict(
-        labels=labels, predicted=predicted, adversarial_predicted=adversarial_predicted,
-        indices=indices).items()}, broken_by=np.array(list(broken_by), dtype=str))
+        raise ValueError(
+            f"images {arrays['images'].shape} and adversarial "
+            f"{arrays['adversarial'].shape} must have one shape"
+        )
+    arrays.update(
+        {
+            name: np.asarray(values).astype(np.int64)
+            for name, values in dict(
+                labels=labels,
+                predicted=predicted,
+                adversarial_predicted=adversarial_predicted,
+                indices=indices,
+            ).items()
+        },
+        broken_by=np.array(list(broken_by), dtype=str),
+    )
     for name, array in arrays.items():
         if len(array) != len(arrays["images"]):
             raise ValueError(f"{len(array)} {name} for {len(arrays['images'])} images")
@@ -54,8 +66,7 @@ def save(path, *, images, adversarial, labels, predicted, adversarial_predicted,
         np.savez_compressed(file, **arrays)
 
 
-def contact_sheet(*, images, adversarial, labels, predicted, adversarial_predicted,
-                  class_names=()):
+def contact_sheet(*, images, adversarial, labels, predicted, adversarial_predicted, class_names=()):
     """Draws many pairs of a clean and an adversarial image, the first MAX_PAIRS given.
 
     Above a pair stands its true class, below each image the predicted one: ticked and green where
@@ -70,30 +81,47 @@ def contact_sheet(*, images, adversarial, labels, predicted, adversarial_predict
     """
     from PIL import Image, ImageDraw
 
-    pairs = list(zip(*(np.asarray(column)[:MAX_PAIRS] for column in (
-        images, adversarial, labels, predicted, adversarial_predicted))))
+    pairs = list(
+        zip(
+            *(
+                np.asarray(column)[:MAX_PAIRS]
+                for column in (images, adversarial, labels, predicted, adversarial_predicted)
+            )
+        )
+    )
     if not pairs:
         raise ValueError("no images to draw")
     across = min(10, int(np.ceil(np.sqrt(len(pairs)))))
     width, height = 2 * _TILE + 2 + _GAP, _LINE + _TILE + _LINE + _GAP // 2
-    sheet = Image.new("RGB", (across * width + _GAP,
-                              -(-len(pairs) // across) * height + _LINE + _GAP), "white")
+    sheet = Image.new(
+        "RGB", (across * width + _GAP, -(-len(pairs) // across) * height + _LINE + _GAP), "white"
+    )
     write, font = ImageDraw.Draw(sheet).text, _font()
     for left in range(_GAP, sheet.width - _GAP, width):
         for middle, text in ((_TILE // 2, "clean"), (_TILE + 2 + _TILE // 2, "adversarial")):
             write((left + middle, _GAP), text, fill=_INK, font=font, anchor="mm")
     for place, (*two_images, truth, before, after) in enumerate(pairs):
         left, top = _GAP + place % across * width, _GAP + place // across * height + _LINE // 2
-        write((left, top + _LINE // 2), f"true {shortened(truth, class_names, 2 * _LETTERS)}",
-              fill=_INK, font=font, anchor="lm")
+        write(
+            (left, top + _LINE // 2),
+            f"true {shortened(truth, class_names, 2 * _LETTERS)}",
+            fill=_INK,
+            font=font,
+            anchor="lm",
+        )
         for image, found in zip(two_images, (before, after)):
             tile = _tile(image)
-            sheet.paste(tile, (left + (_TILE - tile.width) // 2,
-                               top + _LINE + (_TILE - tile.height) // 2))
+            sheet.paste(
+                tile, (left + (_TILE - tile.width) // 2, top + _LINE + (_TILE - tile.height) // 2)
+            )
             mark, color = RIGHT if found == truth else WRONG
-            write((left + _TILE // 2, top + _LINE + _TILE + _LINE // 2),
-                  f"{shortened(found, class_names, _LETTERS)} {mark}", fill=color, font=font,
-                  anchor="mm")
+            write(
+                (left + _TILE // 2, top + _LINE + _TILE + _LINE // 2),
+                f"{shortened(found, class_names, _LETTERS)} {mark}",
+                fill=color,
+                font=font,
+                anchor="mm",
+            )
             left += _TILE + 2
     return np.asarray(sheet).copy()
 
@@ -115,8 +143,10 @@ def _tile(image):
     pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
     is_small = max(pixels.shape) <= _TILE
     return ImageOps.contain(
-        Image.fromarray(np.ascontiguousarray(pixels)), (_TILE, _TILE),
-        Image.Resampling.NEAREST if is_small else Image.Resampling.LANCZOS)
+        Image.fromarray(np.ascontiguousarray(pixels)),
+        (_TILE, _TILE),
+        Image.Resampling.NEAREST if is_small else Image.Resampling.LANCZOS,
+    )
 
 
 def _font():
@@ -125,4 +155,5 @@ def _font():
     from PIL import ImageFont
 
     return ImageFont.truetype(
-        os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), 12)
+        os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), 12
+    )

@@ -1,9 +1,9 @@
 """What a run says of its network at the end: accuracies that were checked, curves, files, a page.
 
-    assessment = Assessment(config, measurement, folder, interruption, class_names=names)
-    result, findings = assessment.accuracies(logits_fn, fingerprint)
-    assessment.write_adversarial(result)
-    rows = assessment.curves(fingerprint)
+assessment = Assessment(config, measurement, folder, interruption, class_names=names)
+result, findings = assessment.accuracies(logits_fn, fingerprint)
+assessment.write_adversarial(result)
+rows = assessment.curves(fingerprint)
 """
 
 import contextlib
@@ -19,7 +19,13 @@ from sat_tf.config import SavedModelConfig
 from sat_tf.evaluation_progress import StateFile
 from sat_tf.measurement import exhibits
 
-_OF_A_SAVED_MODEL = ("model", "data", "distribution", "evaluation", "seed")  # others are of training
+_OF_A_SAVED_MODEL = (
+    "model",
+    "data",
+    "distribution",
+    "evaluation",
+    "seed",
+)  # others are of training
 _QUIET_SECONDS = 30  # between two lines where no terminal shows a bar
 
 
@@ -53,7 +59,8 @@ class Assessment:
         findings = self._measurement.examine()
         with _Bars() as bars:
             result = self._measurement.accuracies(
-                on_batch=self._telling(bars), state=self._state(fingerprint))
+                on_batch=self._telling(bars), state=self._state(fingerprint)
+            )
         by_check = {}
         for finding in (*findings, *self._measurement.review(result)):
             by_check.setdefault(finding.name, finding)
@@ -65,12 +72,12 @@ class Assessment:
         for kind in self._config.evaluation.curves:
             with _Bars() as bars:
                 rows += self._measurement.curve(
-                    kind, on_batch=self._telling(bars), state=self._state(f"{fingerprint} {kind}"))
+                    kind, on_batch=self._telling(bars), state=self._state(f"{fingerprint} {kind}")
+                )
         if rows:
             with self._folder.writing("the curves"):
                 curves.write_csv(self._folder.curves, rows)
-                curves.write_plot(
-                    self._folder.curves_plot, rows, norm=self._config.evaluation.norm)
+                curves.write_plot(self._folder.curves_plot, rows, norm=self._config.evaluation.norm)
         return rows
 
     def write_adversarial(self, result):
@@ -80,13 +87,19 @@ class Assessment:
             return
         shown, adversarial, predicted = strongest(result, count)
         examples = dict(
-            images=result.images[:count], adversarial=adversarial, labels=result.labels[:count],
-            predicted=result.outcomes["clean"].predicted[:count], adversarial_predicted=predicted)
+            images=result.images[:count],
+            adversarial=adversarial,
+            labels=result.labels[:count],
+            predicted=result.outcomes["clean"].predicted[:count],
+            adversarial_predicted=predicted,
+        )
         with self._folder.writing("the adversarial examples"):
-            adversarial_files.save(self._folder.adversarial, indices=np.arange(count),
-                                   broken_by=shown, **examples)
+            adversarial_files.save(
+                self._folder.adversarial, indices=np.arange(count), broken_by=shown, **examples
+            )
             adversarial_files.write_contact_sheet(
-                self._folder.adversarial_sheet, class_names=self._class_names, **examples)
+                self._folder.adversarial_sheet, class_names=self._class_names, **examples
+            )
 
     def forget(self):
         """Removes what was kept to go on from; what other evaluations have kept stays."""
@@ -111,15 +124,21 @@ class Assessment:
             if found["config"] is None and isinstance(self._config.model, SavedModelConfig):
                 settings = {name: settings[name] for name in _OF_A_SAVED_MODEL}
             found["config"] = {**(found["config"] or {}), **settings}
-            report.write(self._folder.report, **found, exhibits=(
-                shown and summaries.render_grid(*shown, self._class_names)))
+            report.write(
+                self._folder.report,
+                **found,
+                exhibits=(shown and summaries.render_grid(*shown, self._class_names)),
+            )
 
     def _state(self, fingerprint):
         with self._folder.writing("evaluation_state"):
             os.makedirs(self._folder.evaluation_state, exist_ok=True)
         name = hashlib.sha256(fingerprint.encode()).hexdigest()[:16]
-        state = StateFile(os.path.join(self._folder.evaluation_state, f"{name}.npz"), fingerprint,
-                          writing=lambda: self._folder.writing("evaluation_state"))
+        state = StateFile(
+            os.path.join(self._folder.evaluation_state, f"{name}.npz"),
+            fingerprint,
+            writing=lambda: self._folder.writing("evaluation_state"),
+        )
         self._states.append(state)
         return state
 
@@ -149,9 +168,17 @@ class _Bars:
             shown = sys.stderr.isatty()
             seconds = 0.2 if shown else _QUIET_SECONDS
             self._bar = tqdm.tqdm(
-                desc=name, total=total, unit=" examples", leave=False, initial=done,
-                file=sys.stderr if shown else _Lines(sys.stderr), dynamic_ncols=shown,
-                delay=0 if shown else seconds, mininterval=seconds, maxinterval=max(10, seconds))
+                desc=name,
+                total=total,
+                unit=" examples",
+                leave=False,
+                initial=done,
+                file=sys.stderr if shown else _Lines(sys.stderr),
+                dynamic_ncols=shown,
+                delay=0 if shown else seconds,
+                mininterval=seconds,
+                maxinterval=max(10, seconds),
+            )
         self._bar.update(done - self._bar.n)
 
 
@@ -184,8 +211,14 @@ def strongest(result, count):
             broken_by.append("clean")
             continue
         breaking = [name for name in names if result.outcomes[name].broken[number]]
-        chosen = breaking[0] if breaking else max(names, key=lambda name: np.nan_to_num(
-            result.outcomes[name].loss[number], nan=-np.inf))
+        chosen = (
+            breaking[0]
+            if breaking
+            else max(
+                names,
+                key=lambda name: np.nan_to_num(result.outcomes[name].loss[number], nan=-np.inf),
+            )
+        )
         broken_by.append(chosen if breaking else "")
         images[number] = result.adversarial[chosen][number]
         predicted[number] = result.outcomes[chosen].predicted[number]

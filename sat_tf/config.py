@@ -8,7 +8,6 @@ evaluate, on which hardware) may change from one command to the next.
 
 import dataclasses
 import json
-from typing import Optional, Tuple
 
 from sat_tf.ranges import check_attack_size, check_pixel_size, check_range, refuse
 
@@ -20,9 +19,10 @@ def _setting(flag=None, defines=True, default=dataclasses.MISSING):
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """The network.  `image_size` is its square input side in pixels."""
+
     name: str = _setting("model")
     activation: str = _setting()
-    activation_alpha: Optional[float] = _setting()
+    activation_alpha: float | None = _setting()
     image_size: int = _setting()
     num_classes: int = _setting()
     dropout_rate: float = _setting()
@@ -32,7 +32,7 @@ class ModelConfig:
     sparta_kernel_size: int = _setting(default=3)
     sparta_shared: bool = _setting(default=False)
     sparta_gain: float = _setting(default=1.0)
-    sparta_from: Optional[str] = _setting(default=None)
+    sparta_from: str | None = _setting(default=None)
     freeze_activation: bool = _setting(default=False)
 
     def __post_init__(self):
@@ -46,17 +46,21 @@ class ModelConfig:
             check_range("activation_alpha", self.activation_alpha, above=0)
         check_range("sparta_kernel_size", self.sparta_kernel_size, low=1)
         if self.sparta_kernel_size % 2 == 0:
-            refuse("sparta_kernel_size", self.sparta_kernel_size, "give an odd number, so that "
-                   "the kernel has a centre")
+            refuse(
+                "sparta_kernel_size",
+                self.sparta_kernel_size,
+                "give an odd number, so that the kernel has a centre",
+            )
         check_range("sparta_gain", self.sparta_gain, above=0)
 
 
 @dataclasses.dataclass(frozen=True)
 class SavedModelConfig:
     """A SavedModel in a network's place; its sizes are those that loading has found."""
+
     path: str = _setting("saved_model")
     input_range: str = _setting()
-    signature: Optional[str] = _setting("saved_model_signature")
+    signature: str | None = _setting("saved_model_signature")
     image_size: int = _setting()
     num_classes: int = _setting()
 
@@ -64,12 +68,13 @@ class SavedModelConfig:
 @dataclasses.dataclass(frozen=True)
 class AttackConfig:
     """The attack inside training, and the epsilon that evaluation shares.  Sizes in [0, 1]."""
+
     epsilon: float = _setting()
     step_size: float = _setting()
     num_steps: int = _setting()
     random_start: bool = _setting()
     clean_start_probability: float = _setting()
-    attack_gradient: Optional[str] = _setting(default=None)
+    attack_gradient: str | None = _setting(default=None)
 
     def __post_init__(self):
         check_attack_size(self.epsilon, self.num_steps)
@@ -83,10 +88,11 @@ class MethodConfig:
 
     The constants of a method that is not the run's have no effect.
     """
+
     name: str = _setting("method")
     clean_epochs: int = _setting()
     label_smoothing: float = _setting()
-    update_gradient: Optional[str] = _setting(default=None)
+    update_gradient: str | None = _setting(default=None)
     trades_beta: float = _setting(default=6.0)
     backward_smoothing_beta: float = _setting(default=10.0)
     backward_smoothing_gamma: float = _setting(default=1.0)
@@ -100,9 +106,14 @@ class MethodConfig:
     def __post_init__(self):
         check_range("clean_epochs", self.clean_epochs, low=0)
         check_range("label_smoothing", self.label_smoothing, low=0, below=1)
-        for name in ("trades_beta", "backward_smoothing_beta", "backward_smoothing_gamma",
-                     "converge_smooth_threshold", "converge_smooth_weight",
-                     "converge_smooth_stride"):
+        for name in (
+            "trades_beta",
+            "backward_smoothing_beta",
+            "backward_smoothing_gamma",
+            "converge_smooth_threshold",
+            "converge_smooth_weight",
+            "converge_smooth_stride",
+        ):
             check_range(name, getattr(self, name), low=0)
         check_range("converge_smooth_ratio", self.converge_smooth_ratio, low=1)
         check_range("catastrophic_drop", self.catastrophic_drop, low=0, high=1)
@@ -111,6 +122,7 @@ class MethodConfig:
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
     """The update.  A step is one global batch; `steps_per_epoch` follows from the data."""
+
     name: str = _setting("optimizer")
     learning_rate: float = _setting()
     schedule: str = _setting()
@@ -124,7 +136,7 @@ class OptimizerConfig:
     sam_rho: float = _setting(default=0.0)
     sam_adaptive: bool = _setting(default=False)
     sam_norm: str = _setting(default="global")
-    drops: Optional[Tuple[float, ...]] = _setting(default=None)
+    drops: tuple[float, ...] | None = _setting(default=None)
 
     def __post_init__(self):
         check_range("learning_rate", self.learning_rate, low=0)
@@ -154,8 +166,9 @@ class OptimizerConfig:
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
     """The data.  `train_examples` and `eval_examples` are the numbers in use, caps applied."""
+
     name: str = _setting("dataset")
-    data_dir: Optional[str] = _setting(defines=False)
+    data_dir: str | None = _setting(defines=False)
     augment: str = _setting()
     batch_size: int = _setting()
     train_examples: int = _setting()
@@ -176,19 +189,27 @@ class DataConfig:
         check_range("randaugment_magnitude", self.randaugment_magnitude, low=0, high=30)
         check_range("validation_examples", self.validation_examples, low=0)
         if self.validation_examples >= self.train_examples:
-            refuse("validation_examples", self.validation_examples, "none of the "
-                   f"{self.train_examples} training examples in use would be left; give fewer")
+            refuse(
+                "validation_examples",
+                self.validation_examples,
+                "none of the "
+                f"{self.train_examples} training examples in use would be left; give fewer",
+            )
         available = self.train_examples - self.validation_examples
         if self.batch_size > available:
-            refuse("batch_size", self.batch_size, "larger than the training set in use; "
-                   f"give at most {available}")
+            refuse(
+                "batch_size",
+                self.batch_size,
+                f"larger than the training set in use; give at most {available}",
+            )
 
 
 @dataclasses.dataclass(frozen=True)
 class DistributionConfig:
     """Where it runs.  `virtual_cpus` splits the CPU into logical devices, to try strategies."""
+
     strategy: str = _setting(defines=False)
-    tpu: Optional[str] = _setting(defines=False)
+    tpu: str | None = _setting(defines=False)
     virtual_cpus: int = _setting(defines=False)
     xla: str = _setting(defines=False)
     precision: str = _setting()
@@ -209,22 +230,23 @@ class EvaluationConfig:
     `checkpoint` is "last" or "best", the one that is measured and exported; `patience` epochs
     without a better one end the training, 0 for never.
     """
-    attacks: Tuple[str, ...] = _setting("eval_attacks", defines=False)
+
+    attacks: tuple[str, ...] = _setting("eval_attacks", defines=False)
     batch_size: int = _setting("eval_batch_size", defines=False)
     every: int = _setting("eval_every", defines=False)
-    step_size: Optional[float] = _setting("eval_step_size", defines=False)
+    step_size: float | None = _setting("eval_step_size", defines=False)
     validation_attack: str = _setting(default="pgd-10")
     patience: int = _setting(defines=False, default=0)
     checkpoint: str = _setting("eval_checkpoint", defines=False, default="last")
     norm: str = _setting("eval_norm", defines=False, default="linf")
-    epsilon: Optional[float] = _setting("eval_epsilon", defines=False, default=None)
+    epsilon: float | None = _setting("eval_epsilon", defines=False, default=None)
     robust_if: str = _setting(defines=False, default="final")
     autoattack_version: str = _setting(defines=False, default="standard")
     self_checks: str = _setting(defines=False, default="auto")
-    transfer_from: Optional[str] = _setting(defines=False, default=None)
-    curves: Tuple[str, ...] = _setting(defines=False, default=())
+    transfer_from: str | None = _setting(defines=False, default=None)
+    curves: tuple[str, ...] = _setting(defines=False, default=())
     curve_attack: str = _setting(defines=False, default="pgd-20")
-    curve_epsilons: Optional[Tuple[float, ...]] = _setting(defines=False, default=None)
+    curve_epsilons: tuple[float, ...] | None = _setting(defines=False, default=None)
     save_adversarial: int = _setting(defines=False, default=0)
 
     def __post_init__(self):
@@ -236,8 +258,12 @@ class EvaluationConfig:
         if self.epsilon is not None:
             self._check_radius("eval_epsilon", self.epsilon)
         elif self.norm != "linf":
-            refuse("eval_norm", self.norm, "the radius of the L-infinity ball means nothing in it; "
-                   "give --eval_epsilon too, such as 0.5")
+            refuse(
+                "eval_norm",
+                self.norm,
+                "the radius of the L-infinity ball means nothing in it; "
+                "give --eval_epsilon too, such as 0.5",
+            )
         if self.step_size is not None:
             self._check_radius("eval_step_size", self.step_size)
         if self.curve_epsilons is not None:
@@ -259,6 +285,7 @@ class Config:
 
     `model` is a SavedModelConfig where one is evaluated, of which there is no run to store.
     """
+
     model: ModelConfig
     attack: AttackConfig
     method: MethodConfig
@@ -275,11 +302,17 @@ class Config:
     def _check_validation(self):
         if self.data.validation_examples:
             return
-        for flag, value in (("patience", self.evaluation.patience),
-                            ("eval_checkpoint", self.evaluation.checkpoint)):
+        for flag, value in (
+            ("patience", self.evaluation.patience),
+            ("eval_checkpoint", self.evaluation.checkpoint),
+        ):
             if value not in (0, "last"):
-                refuse(flag, value, "there is nothing to judge the checkpoints by; give "
-                       "--validation_examples=N too")
+                refuse(
+                    flag,
+                    value,
+                    "there is nothing to judge the checkpoints by; give "
+                    "--validation_examples=N too",
+                )
 
     @property
     def evaluation_epsilon(self) -> float:

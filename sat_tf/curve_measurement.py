@@ -2,8 +2,8 @@
 
     rows = measure("epsilon", attack="pgd-20", create=create, epsilon=8 / 255, evaluate=evaluate)
 
-A curve says what one number cannot: an accuracy that does not fall to zero as epsilon grows, or that
-goes on falling with more steps, was not measured well.
+A curve says what one number cannot: an accuracy that does not fall to zero as epsilon grows, or
+that goes on falling with more steps, was not measured well.
 """
 
 import math
@@ -30,25 +30,40 @@ def measure(kind, *, attack, create, epsilon, evaluate, epsilons=None, norm="lin
         are left out those wider than the pixel range.
       norm: of the radii; only those of "linf" have such a limit.
     """
+
     def row(x, accuracy):
-        return {"curve": kind, "attack": attack, "x": x, "robust_accuracy": accuracy,
-                "clean_accuracy": result.clean_accuracy, "examples": result.examples}
+        return {
+            "curve": kind,
+            "attack": attack,
+            "x": x,
+            "robust_accuracy": accuracy,
+            "clean_accuracy": result.clean_accuracy,
+            "examples": result.examples,
+        }
 
     if kind == "restarts":  # all of them are in the run of the most
         name = f"{attack.split('x')[0]}x{RESTARTS[-1]}"
         result = evaluate({name: create(name, epsilon=epsilon)})
         return [row(restarts, result.accuracy_after(name, restarts)) for restarts in RESTARTS]
-    named = (_at_epsilons(attack, create, epsilon, epsilons, 1.0 if norm == "linf" else math.inf)
-             if kind == "epsilon"
-             else _at_steps(attack, create, epsilon))
+    named = (
+        _at_epsilons(attack, create, epsilon, epsilons, 1.0 if norm == "linf" else math.inf)
+        if kind == "epsilon"
+        else _at_steps(attack, create, epsilon)
+    )
     result = evaluate({name: attack_there for name, _, attack_there in named})
     return [row(x, result.robust_accuracy[name]) for name, x, _ in named]
 
 
 def _at_epsilons(attack, create, epsilon, epsilons, widest):
     radii = epsilons or [share * epsilon for share in EPSILON_SHARES if share * epsilon <= widest]
-    return [(f"{attack} at {radius!r}", radius, _labelled(
-        create(attack, epsilon=radius), f" at {radius!r}")) for radius in sorted(set(radii))]
+    return [
+        (
+            f"{attack} at {radius!r}",
+            radius,
+            _labelled(create(attack, epsilon=radius), f" at {radius!r}"),
+        )
+        for radius in sorted(set(radii))
+    ]
 
 
 def _labelled(attack, label):

@@ -21,11 +21,19 @@ from sat_tf.errors import look_up
 from sat_tf.files import replacing
 
 CURVES = {"epsilon": float, "steps": int, "restarts": int}  # kind -> type of its x
-_COLUMNS = {"curve": str, "attack": str, "x": None, "robust_accuracy": float,
-            "clean_accuracy": float, "examples": int}  # the type of x is the curve's
-_TITLES = {"epsilon": "Accuracy against the radius of the attack",
-           "steps": "Accuracy against the number of steps",
-           "restarts": "Accuracy against the number of restarts"}
+_COLUMNS = {
+    "curve": str,
+    "attack": str,
+    "x": None,
+    "robust_accuracy": float,
+    "clean_accuracy": float,
+    "examples": int,
+}  # the type of x is the curve's
+_TITLES = {
+    "epsilon": "Accuracy against the radius of the attack",
+    "steps": "Accuracy against the number of steps",
+    "restarts": "Accuracy against the number of restarts",
+}
 
 
 def write_csv(path, rows):
@@ -64,8 +72,7 @@ def read_csv(path) -> list:
             try:
                 rows.append(_typed(cells))
             except (TypeError, ValueError) as error:
-                raise ValueError(
-                    f"{os.fspath(path)}, line {reader.line_num}: {error}") from error
+                raise ValueError(f"{os.fspath(path)}, line {reader.line_num}: {error}") from error
     return rows
 
 
@@ -81,25 +88,37 @@ def panels(rows, *, norm="linf") -> dict:
       rows: as in the module's docstring.
       norm: "linf" or "l2", of the radius; only that of "linf" is also given in 255ths.
     """
-    return {kind: _panel(kind, of_kind, norm) for kind, of_kind in (
-        (kind, [row for row in rows if row["curve"] == kind]) for kind in CURVES) if of_kind}
+    return {
+        kind: _panel(kind, of_kind, norm)
+        for kind, of_kind in (
+            (kind, [row for row in rows if row["curve"] == kind]) for kind in CURVES
+        )
+        if of_kind
+    }
 
 
 def _panel(kind, rows, norm):
     lines = []
     for attack in dict.fromkeys(row["attack"] for row in rows):
-        points = sorted((row["x"], row["robust_accuracy"]) for row in rows
-                        if row["attack"] == attack)
+        points = sorted(
+            (row["x"], row["robust_accuracy"]) for row in rows if row["attack"] == attack
+        )
         lines.append(plots.Line(attack, *zip(*points)))
     clean = sorted({row["x"]: row["clean_accuracy"] for row in rows}.items())
     lines.append(plots.Line("clean", *zip(*clean), reference=True))
     if kind == "epsilon":
-        return plots.Panel(_TITLES[kind], f"epsilon, {norm.capitalize()}, pixels in [0, 1]", lines,
-                           percent=True, in_255ths=norm == "linf")
+        return plots.Panel(
+            _TITLES[kind],
+            f"epsilon, {norm.capitalize()}, pixels in [0, 1]",
+            lines,
+            percent=True,
+            in_255ths=norm == "linf",
+        )
     values = [x for x, _ in clean]
     wide = values[0] > 0 and values[-1] / values[0] > 10
-    return plots.Panel(_TITLES[kind], kind, lines, percent=True, ticks=values,
-                       scale="log" if wide else "linear")
+    return plots.Panel(
+        _TITLES[kind], kind, lines, percent=True, ticks=values, scale="log" if wide else "linear"
+    )
 
 
 def plot(rows, *, norm="linf"):

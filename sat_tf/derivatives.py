@@ -53,6 +53,7 @@ def apply(value, inputs):
     def substituted(inputs, outputs):
         def backward(upstream):
             return upstream * slope(inputs), upstream
+
         return tf.identity(outputs), backward
 
     return substituted(inputs, value(tf.stop_gradient(inputs)))

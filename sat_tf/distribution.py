@@ -1,8 +1,8 @@
 """Makes every `tf.distribute` strategy of the project, and refuses nonsense by name.
 
-    strategy = create("auto")
-    with strategy.scope():
-        ...
+strategy = create("auto")
+with strategy.scope():
+    ...
 """
 
 import tensorflow as tf
@@ -13,12 +13,14 @@ from sat_tf.errors import UserError, look_up
 def split_cpu(count: int):
     """Makes `count` logical devices of the CPU, to try a strategy; before any TensorFlow op."""
     cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+    tf.config.set_logical_device_configuration(
+        cpu, [tf.config.LogicalDeviceConfiguration()] * count
+    )
 
 
 def _devices():
     """Returns the GPUs where there are any, else the CPUs, as TensorFlow names them."""
-    devices = (tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU"))
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return [device.name for device in devices]
 
 
@@ -36,8 +38,9 @@ def _mirrored(unused_resolver):
 
 def _tpu(resolver):
     if resolver is None:
-        raise UserError("--strategy=tpu: no TPU was named; give --tpu=NAME, or --tpu=local on "
-                         "a TPU VM")
+        raise UserError(
+            "--strategy=tpu: no TPU was named; give --tpu=NAME, or --tpu=local on a TPU VM"
+        )
     return tf.distribute.TPUStrategy(resolver)
 
 
@@ -72,8 +75,10 @@ def check_divisible(flag: str, batch_size: int, strategy: tf.distribute.Strategy
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas:
         nearest = max(replicas, round(batch_size / replicas) * replicas)
-        raise UserError(f"--{flag}={batch_size}: not divisible by the {replicas} replicas; "
-                         f"give a multiple, such as {nearest}")
+        raise UserError(
+            f"--{flag}={batch_size}: not divisible by the {replicas} replicas; "
+            f"give a multiple, such as {nearest}"
+        )
 
 
 def deal(strategy: tf.distribute.Strategy, batch_size: int, share_of):
@@ -85,6 +90,7 @@ def deal(strategy: tf.distribute.Strategy, batch_size: int, share_of):
       share_of: called with `worker` and `num_workers`, returns the dataset of one worker's share
         of each global batch.
     """
+
     def of_worker(context):
         share = share_of(worker=context.input_pipeline_id, num_workers=context.num_input_pipelines)
         of_replica = context.get_per_replica_batch_size(batch_size)

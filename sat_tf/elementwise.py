@@ -26,7 +26,9 @@ def _with_slope(value, slope):
         def differentiable(x):
             def backward(upstream):
                 return upstream * tf.cast(slope(widen(x), *constants), x.dtype)
+
             return tf.cast(value(widen(x), *constants), x.dtype), backward
+
         return differentiable(tf.convert_to_tensor(x))
 
     return function
@@ -116,8 +118,11 @@ def _tanh_of_softplus(x):
     """
     small = tf.exp(-tf.abs(x))
     twice, square = 2.0 * small, small * small
-    return tf.where(x >= 0, (1.0 + twice) / (1.0 + twice + 2.0 * square),
-                    (square + twice) / (square + twice + 2.0))
+    return tf.where(
+        x >= 0,
+        (1.0 + twice) / (1.0 + twice + 2.0 * square),
+        (square + twice) / (square + twice + 2.0),
+    )
 
 
 def _mish(x):

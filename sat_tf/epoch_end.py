@@ -1,15 +1,14 @@
 """What is decided at the end of an epoch: has robustness collapsed, and is this the best state.
 
-    decisions = EpochEnd(config, model, measurement, folder, rows)
-    decisions.belong_to(model.training_state)            # what is remembered is a part of it
-    decisions.begin(interruption, validation_writer)
-    for decide in decisions.open():                      # what an interruption has left undecided
-        decide()
+decisions = EpochEnd(config, model, measurement, folder, rows)
+decisions.belong_to(model.training_state)            # what is remembered is a part of it
+decisions.begin(interruption, validation_writer)
+for decide in decisions.open():                      # what an interruption has left undecided
+    decide()
 """
 
 import functools
 import time
-from typing import Optional
 
 from sat_tf import summaries
 from sat_tf.training import checkpoints
@@ -55,14 +54,15 @@ class EpochEnd:
         self._writer = validation_writer
 
     @property
-    def stop(self) -> Optional[Stop]:
+    def stop(self) -> Stop | None:
         """Why training goes no further, where that is not its length."""
         return self.watch and self.watch.stop(
             self._config.evaluation.patience,
-            at_end=self._step >= self._config.optimizer.train_steps)
+            at_end=self._step >= self._config.optimizer.train_steps,
+        )
 
     @property
-    def step_to_go_back_to(self) -> Optional[int]:
+    def step_to_go_back_to(self) -> int | None:
         """The step that the state would be taken back to now."""
         return int(self.watch.batch_step) if self.watch else None
 
@@ -91,11 +91,12 @@ class EpochEnd:
         """
         start = time.monotonic()
         with self._model.evaluated_weights():
-            result = self._measurement.held_out(
-                on_batch=lambda *unused: self._interruption.check())
+            result = self._measurement.held_out(on_batch=lambda *unused: self._interruption.check())
         is_best = self.watch.note_validation(
-            min(result.robust_accuracy.values()), step=self._step,
-            counts=epoch >= self._config.method.clean_epochs)
+            min(result.robust_accuracy.values()),
+            step=self._step,
+            counts=epoch >= self._config.method.clean_epochs,
+        )
         if is_best:
             with self._folder.writing("the best checkpoint"):
                 self._best.save(self._step)
@@ -104,29 +105,43 @@ class EpochEnd:
 
     def _report(self, result, is_best, seconds):
         robust = "  ".join(
-            f"{name} {100 * value:.1f} %" for name, value in result.robust_accuracy.items())
-        print(f"validation on {result.examples} examples: clean accuracy "
-              f"{100 * result.clean_accuracy:.1f} %  {robust}"
-              f"{' (the highest so far)' if is_best else ''}", flush=True)
-        self._rows.append("validation", self._step, {
-            "clean_accuracy": result.clean_accuracy, "robust_accuracy": result.robust_accuracy,
-            "examples": result.examples, "best_step": int(self.watch.best_step),
-            "validation_seconds": round(seconds, 3)})
+            f"{name} {100 * value:.1f} %" for name, value in result.robust_accuracy.items()
+        )
+        print(
+            f"validation on {result.examples} examples: clean accuracy "
+            f"{100 * result.clean_accuracy:.1f} %  {robust}"
+            f"{' (the highest so far)' if is_best else ''}",
+            flush=True,
+        )
+        self._rows.append(
+            "validation",
+            self._step,
+            {
+                "clean_accuracy": result.clean_accuracy,
+                "robust_accuracy": result.robust_accuracy,
+                "examples": result.examples,
+                "best_step": int(self.watch.best_step),
+                "validation_seconds": round(seconds, 3),
+            },
+        )
         with self._folder.writing("tensorboard"):
             summaries.write_scalars(
-                self._writer, summaries.accuracies("validation", result), self._step)
+                self._writer, summaries.accuracies("validation", result), self._step
+            )
 
     def open(self) -> list:
         """Returns what an interruption at the end of an epoch has left to be decided about it."""
         settings, step = self._config.optimizer, self._step
-        at_end = step > 0 and (
-            step % settings.steps_per_epoch == 0 or step == settings.train_steps)
+        at_end = step > 0 and (step % settings.steps_per_epoch == 0 or step == settings.train_steps)
         if not self.watch or not at_end or self.stop:
             return []
         epoch = (step - 1) // settings.steps_per_epoch
         decisions = []
-        if (self._config.method.catastrophic_drop and self.watch.batch_step != step
-                and epoch >= self._config.method.clean_epochs):
+        if (
+            self._config.method.catastrophic_drop
+            and self.watch.batch_step != step
+            and epoch >= self._config.method.clean_epochs
+        ):
             decisions.append(functools.partial(self.look_for_collapse, epoch, {}))
         if self._config.data.validation_examples and self.watch.validated_step != step:
             decisions.append(functools.partial(self.validate, epoch, {}))

@@ -11,7 +11,7 @@ model again and again, as after each epoch, keep one `Evaluator`: it traces only
 
 import contextlib
 import dataclasses
-from typing import Any, Dict
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -35,13 +35,14 @@ class Outcome:
       seconds: that it took.
       stages: of an ensemble, its attacks' outcomes by name.
     """
+
     attacked: np.ndarray
     broken: np.ndarray
     loss: np.ndarray
     predicted: np.ndarray
     runs: np.ndarray
     seconds: float
-    stages: "Dict[str, Outcome]" = dataclasses.field(default_factory=dict)
+    stages: "dict[str, Outcome]" = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,16 +53,18 @@ class Result:
       examples: number of examples, padding left out.
       correct: attack name -> examples classified correctly, clean and after that attack;
         "clean" always among them, and first.
-      outcomes: attack name -> Outcome; that of "clean" says what the images themselves are taken for.
+      outcomes: attack name -> Outcome; that of "clean" says what the images themselves are taken
+        for.
       images, labels: NumPy arrays of the first examples, as many as were to be kept.
       adversarial: attack name -> its results on these; the images themselves where not attacked.
     """
+
     examples: int
-    correct: Dict[str, int]
-    outcomes: Dict[str, Outcome] = dataclasses.field(default_factory=dict, compare=False)
+    correct: dict[str, int]
+    outcomes: dict[str, Outcome] = dataclasses.field(default_factory=dict, compare=False)
     images: Any = dataclasses.field(default=None, compare=False)
     labels: Any = dataclasses.field(default=None, compare=False)
-    adversarial: Dict[str, np.ndarray] = dataclasses.field(default_factory=dict, compare=False)
+    adversarial: dict[str, np.ndarray] = dataclasses.field(default_factory=dict, compare=False)
 
     @property
     def clean_accuracy(self) -> float:
@@ -69,10 +72,11 @@ class Result:
         return self.correct["clean"] / self.examples
 
     @property
-    def robust_accuracy(self) -> Dict[str, float]:
+    def robust_accuracy(self) -> dict[str, float]:
         """Attack name -> fraction of the examples that it leaves classified correctly."""
-        return {name: count / self.examples
-                for name, count in self.correct.items() if name != "clean"}
+        return {
+            name: count / self.examples for name, count in self.correct.items() if name != "clean"
+        }
 
     def survives(self, name) -> np.ndarray:
         """Returns bool [examples]: classified correctly both as it is and after that attack."""
@@ -117,8 +121,8 @@ class Evaluator:
           drop: False goes on attacking what is broken, to show what that costs; the counts are the
             same.
           keep: of how many first examples the result holds images and adversarial images.
-        Raises: ValueError for an attack that is None but not called "clean", and where two attacks or
-          stages have one name.
+        Raises: ValueError for an attack that is None but not called "clean", and where two attacks
+          or stages have one name.
         """
         self._attacks = {"clean": None, **attacks}
         for name, attack in self._attacks.items():
@@ -136,8 +140,8 @@ class Evaluator:
             [batch]) with one batch size; the mask is False on examples that pad the last one.
           on_batch: called again and again as on_batch(attack_name, done, total), in examples,
             `total` None while it is not known; what it raises ends the evaluation.
-          state: an `evaluation_progress.StateFile`, from which an evaluation that was cut short goes
-            on, and which its owner removes when the numbers are safe; or None.
+          state: an `evaluation_progress.StateFile`, from which an evaluation that was cut short
+            goes on, and which its owner removes when the numbers are safe; or None.
         Raises: ValueError for no examples, and for logits that are not finite.
         """
         progress = Progress(on_batch, state, self._keep)
@@ -151,12 +155,20 @@ class Evaluator:
             elif attack is not None:
                 outcomes[name] = self._attack(name, batches, ~clean.broken, progress)
         progress.finish()
-        correct = {name: int((~clean.broken & ~outcome.broken).sum())
-                   for name, outcome in outcomes.items()}
+        correct = {
+            name: int((~clean.broken & ~outcome.broken).sum()) for name, outcome in outcomes.items()
+        }
         kept = {what: progress.kept("clean", what) for what in ("images", "labels")}
-        return Result(len(clean.broken), correct, outcomes, **{
-            what: None if values is None else values[:len(clean.broken)]
-            for what, values in kept.items()}, adversarial=_kept(outcomes, progress))
+        return Result(
+            len(clean.broken),
+            correct,
+            outcomes,
+            **{
+                what: None if values is None else values[: len(clean.broken)]
+                for what, values in kept.items()
+            },
+            adversarial=_kept(outcomes, progress),
+        )
 
     def _ensemble(self, ensemble, batches, clean, progress):
         standing = ~clean.broken
@@ -165,14 +177,22 @@ class Evaluator:
             asked = standing if self._drop else ~clean.broken
             stage = self._attack(name, batches, asked, progress)
             stages[name] = dataclasses.replace(
-                stage, attacked=stage.attacked & asked, broken=stage.broken & asked)
+                stage, attacked=stage.attacked & asked, broken=stage.broken & asked
+            )
             further = standing & ~(stage.loss <= loss)  # where there is no loss yet, any is further
             loss = np.where(further, stage.loss, loss)
             predicted = np.where(standing, stage.predicted, predicted)
             standing = standing & ~stage.broken
         runs = sum(np.where(stage.attacked, stage.runs, 0) for stage in stages.values())
-        return Outcome(~clean.broken, ~clean.broken & ~standing, loss, predicted, runs,
-                       sum(stage.seconds for stage in stages.values()), stages)
+        return Outcome(
+            ~clean.broken,
+            ~clean.broken & ~standing,
+            loss,
+            predicted,
+            runs,
+            sum(stage.seconds for stage in stages.values()),
+            stages,
+        )
 
     def _attack(self, name, batches, wanted, progress):
         """Runs one attack on the examples wanted that it was not yet run on."""
@@ -187,18 +207,28 @@ class Evaluator:
         progress.end(name)
         columns = progress.columns(name)
         return Outcome(
-            columns["attacked"].copy(), columns["broken"].copy(), columns["loss"].copy(),
-            np.where(columns["attacked"], columns["predicted"],
-                     progress.columns("clean")["predicted"]),
-            columns["runs"].copy(), columns["seconds"])
+            columns["attacked"].copy(),
+            columns["broken"].copy(),
+            columns["loss"].copy(),
+            np.where(
+                columns["attacked"], columns["predicted"], progress.columns("clean")["predicted"]
+            ),
+            columns["runs"].copy(),
+            columns["seconds"],
+        )
 
     def _lanes_of(self, name, batches):
         if name not in self._lanes:
             replicas = self._strategy.num_replicas_in_sync
             size = next((len(mask) for *_, mask in batches.take(1).as_numpy_iterator()), 1)
             self._lanes[name] = Lanes(
-                self._searches[name], self._logits_fn, seed=self._seed, strategy=self._strategy,
-                size=-(-size // replicas) * replicas, drop=self._drop)
+                self._searches[name],
+                self._logits_fn,
+                seed=self._seed,
+                strategy=self._strategy,
+                size=-(-size // replicas) * replicas,
+                drop=self._drop,
+            )
         return self._lanes[name]
 
 
@@ -212,21 +242,27 @@ def _searches(attacks):
     """Returns {name: Search} of all attacks and stages."""
     found = {}
     for name, attack in attacks.items():
-        for stage, search in (attack.stages if isinstance(attack, Ensemble) else
-                              {name: attack}).items():
+        for stage, search in (
+            attack.stages if isinstance(attack, Ensemble) else {name: attack}
+        ).items():
             search = search if isinstance(search, Search) else _in_one_go(search)
             known = found.setdefault(stage, search)
             if (known.threat, known.num_steps, known.runs) != (
-                    search.threat, search.num_steps, search.runs):
+                search.threat,
+                search.num_steps,
+                search.runs,
+            ):
                 raise ValueError(f"two different attacks are called {stage!r}")
     return found
 
 
 def _in_one_go(attack):
     """Returns any attack, or None for none, as a Search that has its result from the beginning."""
+
     def begin(logits_fn, images, labels, seed, run):
-        return {"adversarial": images if attack is None else attack(
-            logits_fn, images, labels, seed)}
+        return {
+            "adversarial": images if attack is None else attack(logits_fn, images, labels, seed)
+        }
 
     return Search(begin, step=None, num_steps=0, threat=None)
 
@@ -239,11 +275,13 @@ def _kept(outcomes, progress):
     kept = {}
     for name, outcome in outcomes.items():
         results = progress.kept(name, "adversarial")
-        kept[name] = (images if results is None else results)[:len(outcome.broken)].copy()
+        kept[name] = (images if results is None else results)[: len(outcome.broken)].copy()
         for stage, part in outcome.stages.items():  # whoever has broken an example shows it
             results = progress.kept(stage, "adversarial")
-            shown = part.broken[:len(kept[name])] | (
-                part.attacked & ~outcome.broken)[:len(kept[name])]
+            shown = (
+                part.broken[: len(kept[name])]
+                | (part.attacked & ~outcome.broken)[: len(kept[name])]
+            )
             if results is not None:
-                kept[name][shown] = results[:len(kept[name])][shown]
+                kept[name][shown] = results[: len(kept[name])][shown]
     return kept

@@ -1,7 +1,7 @@
 """How far an evaluation has come, in memory and in a file to go on from.
 
-    state = StateFile("runs/mine/evaluation.npz", fingerprint="what is evaluated, and how")
-    evaluator(batches, state=state)      # killed and called again, it goes on where it was
+state = StateFile("runs/mine/evaluation.npz", fingerprint="what is evaluated, and how")
+evaluator(batches, state=state)      # killed and called again, it goes on where it was
 """
 
 import contextlib
@@ -17,8 +17,14 @@ from sat_tf.errors import NonFinite
 from sat_tf.files import replacing
 
 # What is known of each example under an attack, and what it is before anything is.
-_COLUMNS = {"attacked": False, "broken": False, "finite": True, "loss": np.float32(np.nan),
-            "predicted": np.int32(-1), "runs": np.int32(0)}
+_COLUMNS = {
+    "attacked": False,
+    "broken": False,
+    "finite": True,
+    "loss": np.float32(np.nan),
+    "predicted": np.int32(-1),
+    "runs": np.int32(0),
+}
 
 
 def fingerprint(settings, variables) -> str:
@@ -39,7 +45,8 @@ class StateFile:
 
     Args:
       path: of the file; its folder has to exist.
-      fingerprint: text that says what the state is of; one that was written for another is of no use.
+      fingerprint: text that says what the state is of; one that was written for another is of no
+        use.
       every_seconds: how often to write while an attack goes on.
       writing: returns a context manager for each access, to say what OSErrors mean.
     """
@@ -69,7 +76,9 @@ class StateFile:
         with self._writing(), replacing(self.path) as file:
             np.savez(file, fingerprint=np.array(self._fingerprint), **arrays)
         taken = time.monotonic() - start
-        self._due = time.monotonic() + max(self._every, 20 * taken)  # at most a twentieth of the time
+        self._due = time.monotonic() + max(
+            self._every, 20 * taken
+        )  # at most a twentieth of the time
 
     def remove(self):
         with contextlib.suppress(FileNotFoundError):
@@ -104,8 +113,11 @@ class Progress:
             if left is not None and not left.any():  # all known; another one may be under way
                 return left, 0, {}
             self._set_current(name, left)
-        snapshot = {key[len("lanes/"):]: value for key, value in self._arrays.items()
-                    if key.startswith("lanes/")}
+        snapshot = {
+            key[len("lanes/") :]: value
+            for key, value in self._arrays.items()
+            if key.startswith("lanes/")
+        }
         return left, int(self._arrays["current/taken"]), snapshot
 
     def add(self, name, finished, taken, snapshot):
@@ -120,8 +132,11 @@ class Progress:
             if self._on_batch:
                 left = self._arrays.get("current/left")
                 done = self._column(name, "attacked")
-                self._on_batch(name, int(done.sum() if left is None else done[left].sum()),
-                               None if left is None else int(left.sum()))
+                self._on_batch(
+                    name,
+                    int(done.sum() if left is None else done[left].sum()),
+                    None if left is None else int(left.sum()),
+                )
         except BaseException:
             self._save(name)
             raise
@@ -136,8 +151,10 @@ class Progress:
         self._count_seconds(name)
         finite = self._column(name, "finite")
         if not finite.all():
-            raise NonFinite(f"the logits of {(~finite).sum()} of {len(finite)} examples are not "
-                            f"finite ({name}): there is no accuracy to report")
+            raise NonFinite(
+                f"the logits of {(~finite).sum()} of {len(finite)} examples are not "
+                f"finite ({name}): there is no accuracy to report"
+            )
         if self._current == name:
             for key in [key for key in self._arrays if key.startswith(("lanes/", "current/"))]:
                 del self._arrays[key]
@@ -150,8 +167,10 @@ class Progress:
 
     def columns(self, name) -> dict:
         """Returns what is known under an attack: {column: array [examples]}, and the seconds."""
-        return {**{column: self._column(name, column) for column in _COLUMNS},
-                "seconds": self._seconds(name)}
+        return {
+            **{column: self._column(name, column) for column in _COLUMNS},
+            "seconds": self._seconds(name),
+        }
 
     def kept(self, name, what):
         """Returns `images`, `labels` or `adversarial` of the first examples, None without any."""
@@ -190,16 +209,22 @@ class Progress:
             values[numbers] = True if column == "attacked" else finished[column]
         early = numbers < self._keep
         if early.any():
-            self._keep_rows(name, numbers[early], {
-                key: finished[key][early] for key in ("images", "labels", "adversarial")})
+            self._keep_rows(
+                name,
+                numbers[early],
+                {key: finished[key][early] for key in ("images", "labels", "adversarial")},
+            )
 
     def _keep_rows(self, name, numbers, rows):
         for what, values in rows.items():
             key = f"{name}/kept/{what}"
             if key not in self._arrays:
                 others = self._arrays.get(f"clean/kept/{what}")
-                self._arrays[key] = (np.zeros((self._keep, *values.shape[1:]), values.dtype)
-                                     if others is None else others.copy())
+                self._arrays[key] = (
+                    np.zeros((self._keep, *values.shape[1:]), values.dtype)
+                    if others is None
+                    else others.copy()
+                )
             self._arrays[key][numbers] = values
 
     def _seconds(self, name):

@@ -1,10 +1,10 @@
 """A trained classifier as a SavedModel that plain TensorFlow loads, runs and differentiates.
 
-    export(classifier, "saved_model", image_size=8, class_names=tuple("0123456789"))
-    loaded = tf.saved_model.load("saved_model")              # in a program without sat_tf
-    loaded.signatures["serving_default"](images=pixels)      # uint8 [N, H, W, 3]
-    loaded.signatures["image_bytes"](image_bytes=files)      # string [N], JPEG or PNG
-    loaded.logits(images)                                    # float32 in [0, 1]; differentiable
+export(classifier, "saved_model", image_size=8, class_names=tuple("0123456789"))
+loaded = tf.saved_model.load("saved_model")              # in a program without sat_tf
+loaded.signatures["serving_default"](images=pixels)      # uint8 [N, H, W, 3]
+loaded.signatures["image_bytes"](image_bytes=files)      # string [N], JPEG or PNG
+loaded.logits(images)                                    # float32 in [0, 1]; differentiable
 """
 
 import tensorflow as tf
@@ -50,8 +50,11 @@ def export(classifier, path, *, image_size, crop_padding=0, class_names=()):
             names_file = _write_class_names(partial, class_names, module)
             module.class_names = tf.saved_model.Asset(names_file)
         tf.saved_model.save(
-            module, partial + "/model", signatures=_signatures(module),
-            options=tf.saved_model.SaveOptions(experimental_custom_gradients=True))
+            module,
+            partial + "/model",
+            signatures=_signatures(module),
+            options=tf.saved_model.SaveOptions(experimental_custom_gradients=True),
+        )
         _swap_in(partial + "/model", path)
     finally:
         _remove(partial)
@@ -73,14 +76,18 @@ def _serving_module(classifier, image_size, crop_padding):
 
     def predictions(images):
         values = logits(images)
-        return {"logits": values, "probabilities": tf.nn.softmax(values),
-                "classes": tf.argmax(values, axis=-1, output_type=tf.int64)}
+        return {
+            "logits": values,
+            "probabilities": tf.nn.softmax(values),
+            "classes": tf.argmax(values, axis=-1, output_type=tf.int64),
+        }
 
     def fitted(images):
         return tf.cond(
             tf.reduce_all(tf.equal(tf.shape(images)[1:3], size)),
             lambda: tf.ensure_shape(preprocessing.to_float(images), [None, size, size, 3]),
-            lambda: preprocessing.evaluation_crop(images, size, crop_padding))
+            lambda: preprocessing.evaluation_crop(images, size, crop_padding),
+        )
 
     def decoded(image_bytes):
         return preprocessing.evaluation_crop(preprocessing.decode(image_bytes), size, crop_padding)
@@ -91,8 +98,12 @@ def _serving_module(classifier, image_size, crop_padding):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def image_bytes(image_bytes):
-        images = tf.map_fn(decoded, image_bytes, parallel_iterations=16,
-                           fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32))
+        images = tf.map_fn(
+            decoded,
+            image_bytes,
+            parallel_iterations=16,
+            fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32),
+        )
         return predictions(images)
 
     module.logits, module.serving_default, module.image_bytes = logits, serving_default, image_bytes
@@ -104,15 +115,20 @@ def _signatures(module):
     def logits(images):
         return {"logits": module.logits(images)}
 
-    return {"serving_default": module.serving_default, "image_bytes": module.image_bytes,
-            "logits": logits}
+    return {
+        "serving_default": module.serving_default,
+        "image_bytes": module.image_bytes,
+        "logits": logits,
+    }
 
 
 def _write_class_names(folder, class_names, module):
     num_classes = module.logits.get_concrete_function().output_shapes[-1]
     if len(class_names) != num_classes or any("\n" in name for name in class_names):
-        raise ValueError(f"class_names={class_names!r}: give one name of one line for each of "
-                         f"the {num_classes} classes, or none at all")
+        raise ValueError(
+            f"class_names={class_names!r}: give one name of one line for each of "
+            f"the {num_classes} classes, or none at all"
+        )
     names_file = f"{folder}/{_CLASS_NAMES}"
     with tf.io.gfile.GFile(names_file, "w") as file:
         file.write("".join(f"{name}\n" for name in class_names))
@@ -127,8 +143,9 @@ def _check_replaceable(path):
         contents = tf.io.gfile.listdir(path)
         if not contents or "saved_model.pb" in contents:
             return
-    raise UserError(f"the export's folder {path} holds something else than a SavedModel; "
-                    "move that away")
+    raise UserError(
+        f"the export's folder {path} holds something else than a SavedModel; move that away"
+    )
 
 
 def _swap_in(new, path):

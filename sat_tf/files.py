@@ -1,7 +1,7 @@
 """Files that are there whole or not at all.
 
-    with replacing("runs/mine/curves.png") as file:
-      file.write(png)
+with replacing("runs/mine/curves.png") as file:
+  file.write(png)
 """
 
 import contextlib

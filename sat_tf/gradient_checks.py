@@ -19,7 +19,7 @@ from sat_tf.attacks import cross_entropy
 from sat_tf.errors import UserError
 
 # Steps of the finite differences as shares of the pixel range, the shortest first.
-STEPS = tuple(8 / 255 * 4.0 ** power for power in range(-5, 1))
+STEPS = tuple(8 / 255 * 4.0**power for power in range(-5, 1))
 LEAST_EXAMPLES = 16  # to compare along each direction
 VANISHING = 1e-30  # a gradient that is nowhere larger counts as zero
 
@@ -33,12 +33,13 @@ class Arithmetic(NamedTuple):
     a change by which a sound gradient may be wrong.  In bfloat16 a third was seen, in an untrained
     network of 80 layers: there the backward pass itself is that inexact.
     """
+
     rounding: float
     difference: float
 
 
-_FLOAT32 = Arithmetic(2.0 ** -23, 0.3)
-_COARSER = {tf.float16: Arithmetic(2.0 ** -10, 0.5), tf.bfloat16: Arithmetic(2.0 ** -7, 0.75)}
+_FLOAT32 = Arithmetic(2.0**-23, 0.3)
+_COARSER = {tf.float16: Arithmetic(2.0**-10, 0.5), tf.bfloat16: Arithmetic(2.0**-7, 0.75)}
 
 
 class Network:
@@ -47,7 +48,8 @@ class Network:
     def __init__(self, logits_fn, *, loss_scale=1.0):
         """Takes the arguments of `attacks.pgd` by these names."""
         self._forward = tf.function(
-            lambda images: tf.cast(logits_fn(images), tf.float32), autograph=False)
+            lambda images: tf.cast(logits_fn(images), tf.float32), autograph=False
+        )
         self._loss_scale = loss_scale
 
         def backward(images, weights):
@@ -56,8 +58,10 @@ class Network:
                 logits = tf.cast(logits_fn(images), tf.float32)
             gradient = tape.gradient(logits, images, output_gradients=weights * loss_scale)
             if gradient is None:
-                raise UserError("logits_fn is not differentiable with respect to its images: only "
-                                "black-box attacks, such as square, can be used on it")
+                raise UserError(
+                    "logits_fn is not differentiable with respect to its images: only "
+                    "black-box attacks, such as square, can be used on it"
+                )
             return gradient / loss_scale
 
         self._backward = tf.function(backward, autograph=False)
@@ -83,16 +87,28 @@ class Network:
         TPUs that of bfloat16.
         """
         graph = self._forward.get_concrete_function(tf.constant(images)).graph.as_graph_def()
-        nodes = [*graph.node, *(node for function in graph.library.function
-                                for node in function.node_def)]
+        nodes = [
+            *graph.node,
+            *(node for function in graph.library.function for node in function.node_def),
+        ]
         used = {attribute.type for node in nodes for attribute in node.attr.values()}
         if tf.config.list_logical_devices("TPU"):
             used.add(tf.bfloat16.as_datatype_enum)
-        if (tf.config.list_logical_devices("GPU")
-                and tf.config.experimental.tensor_float_32_execution_enabled()):
+        if (
+            tf.config.list_logical_devices("GPU")
+            and tf.config.experimental.tensor_float_32_execution_enabled()
+        ):
             used.add(tf.float16.as_datatype_enum)
-        return max([_FLOAT32, *(arithmetic for dtype, arithmetic in _COARSER.items()
-                                if dtype.as_datatype_enum in used)])
+        return max(
+            [
+                _FLOAT32,
+                *(
+                    arithmetic
+                    for dtype, arithmetic in _COARSER.items()
+                    if dtype.as_datatype_enum in used
+                ),
+            ]
+        )
 
 
 def _dlr(logits, labels):
@@ -142,6 +158,7 @@ class Comparison:
       wrong, decided: of `decided` examples whose change could be judged, `wrong` change otherwise.
       promised, seen: the change by the gradient, and that of the logits, of one of the wrong.
     """
+
     direction: str
     wrong: int = 0
     decided: int = 0
@@ -176,17 +193,27 @@ def contradictions(network, images, *, seed, bounds=(0.0, 1.0)):
         gradient = network.gradient(centre, weights)
         for name, direction in _directions(gradient, random).items():
             comparison = found.setdefault(name, Comparison(name))
-            _compare(comparison, network, centre, logits, weights, gradient,
-                     (high - low) * direction, arithmetic)
+            _compare(
+                comparison,
+                network,
+                centre,
+                logits,
+                weights,
+                gradient,
+                (high - low) * direction,
+                arithmetic,
+            )
     return list(found.values())
 
 
 def _directions(gradient, random):
     size = np.abs(gradient).reshape(len(gradient), -1)
     largest = np.arange(size.shape[1]) == size.argmax(1)[:, None]
-    return {"the gradient's sign": np.sign(gradient),
-            "random signs": random.choice([-1.0, 1.0], gradient.shape),
-            "a single value": np.sign(gradient) * largest.reshape(gradient.shape)}
+    return {
+        "the gradient's sign": np.sign(gradient),
+        "random signs": random.choice([-1.0, 1.0], gradient.shape),
+        "a single value": np.sign(gradient) * largest.reshape(gradient.shape),
+    }
 
 
 def _compare(comparison, network, centre, logits, weights, gradient, direction, arithmetic):
@@ -195,6 +222,7 @@ def _compare(comparison, network, centre, logits, weights, gradient, direction, 
     The shortest step that can tell decides: the slopes on both sides agree with each other, and
     what rounding does to the logits is little against the change.
     """
+
     def score(images):
         return np.sum(weights.astype(np.float64) * network.logits(images), -1)
 

@@ -40,8 +40,12 @@ class Interruption:
     def _note(self, signum, unused_frame):
         self._received = signum
         self._restore_handlers()
-        print(f"\n{signal.Signals(signum).name}: ending as soon as nothing is half done "
-              "(once more to end at once)", file=sys.stderr, flush=True)
+        print(
+            f"\n{signal.Signals(signum).name}: ending as soon as nothing is half done "
+            "(once more to end at once)",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def check(self):
         """Raises Interrupted if a signal has come."""

@@ -6,11 +6,11 @@
 
 An example takes a lane until it is broken or all its runs are over; the next one of the stream then
 takes its place, so that no pass of the network is spent on what is decided.  The arrays that go to
-the devices have one of three sizes, whatever is left, so that nothing is traced again.  Since a search
-treats each example by itself, its result is the one that it has in a plain loop.
+the devices have one of three sizes, whatever is left, so that nothing is traced again.  Since a
+search treats each example by itself, its result is the one that it has in a plain loop.
 
-Between calls of the devices everything is in NumPy arrays: `snapshot` is all there is to go on from,
-to the same lanes and so to the same numbers.
+Between calls of the devices everything is in NumPy arrays: `snapshot` is all there is to go on
+from, to the same lanes and so to the same numbers.
 """
 
 import numpy as np
@@ -18,8 +18,17 @@ import tensorflow as tf
 
 from sat_tf import attacks, seeds, self_checks
 
-_CARRIED = ("number", "images", "labels", "run", "kept", "kept_loss", "kept_broken", "predicted",
-            "finite")
+_CARRIED = (
+    "number",
+    "images",
+    "labels",
+    "run",
+    "kept",
+    "kept_loss",
+    "kept_broken",
+    "predicted",
+    "finite",
+)
 
 
 class Lanes:
@@ -50,7 +59,8 @@ class Lanes:
 
         def advance(rows, state):
             return search.advance(
-                logits_fn, rows["images"], rows["labels"], state, rows["index"], self._count)
+                logits_fn, rows["images"], rows["labels"], state, rows["index"], self._count
+            )
 
         def judge(rows):
             return attacks.judge(logits_fn, rows["adversarial"], rows["labels"])._asdict()
@@ -64,9 +74,9 @@ class Lanes:
         Args:
           stream: a Stream.
           begun: a `snapshot` to go on from; the stream is then to be after what was taken.
-        Yields: rows, {name: array}, or {} where none is finished: "number" of the example, "images",
-          "labels", "broken", "finite" whether its logits were, "loss" (cross-entropy) and "predicted"
-          class of the result "adversarial", and "runs", how many were made.
+        Yields: rows, {name: array}, or {} where none is finished: "number" of the example,
+          "images", "labels", "broken", "finite" whether its logits were, "loss" (cross-entropy) and
+          "predicted" class of the result "adversarial", and "runs", how many were made.
         Raises: NotTrustworthy for a result that the threat model does not allow.
         """
         # In its scope wherever the caller is: the scope is a part of what decides on a retrace.
@@ -76,10 +86,14 @@ class Lanes:
                 room = self._sizes[-1] - _length(going) - _length(waiting)
                 waiting = _joined(waiting, self._newcomers(stream.take(room)))
                 if waiting:
-                    state = self._begin({name: waiting[name] for name in (
-                        "number", "images", "labels", "run")})
-                    begun_now = {**waiting, "index": np.zeros(_length(waiting), np.int32),
-                                 **{f"state/{name}": value for name, value in state.items()}}
+                    state = self._begin(
+                        {name: waiting[name] for name in ("number", "images", "labels", "run")}
+                    )
+                    begun_now = {
+                        **waiting,
+                        "index": np.zeros(_length(waiting), np.int32),
+                        **{f"state/{name}": value for name, value in state.items()},
+                    }
                     going, waiting = _joined(going, begun_now), {}
                 if not going:
                     return
@@ -95,16 +109,22 @@ class Lanes:
         if self._search.threat:
             attacks.images_within(examples["images"], self._search.threat.bounds)
         count = _length(examples)
-        return {**examples, "run": np.zeros(count, np.int32), "kept": examples["images"],
-                "kept_loss": np.full(count, -np.inf, np.float32),
-                "kept_broken": np.zeros(count, bool), "predicted": np.full(count, -1, np.int32),
-                "finite": np.ones(count, bool)}
+        return {
+            **examples,
+            "run": np.zeros(count, np.int32),
+            "kept": examples["images"],
+            "kept_loss": np.full(count, -np.inf, np.float32),
+            "kept_broken": np.zeros(count, bool),
+            "predicted": np.full(count, -1, np.int32),
+            "finite": np.ones(count, bool),
+        }
 
     def _advanced(self, going):
         if not self._search.num_steps:
             return going
         state, index = self._advance(
-            {name: going[name] for name in ("images", "labels", "index")}, _parts(going, "state"))
+            {name: going[name] for name in ("images", "labels", "index")}, _parts(going, "state")
+        )
         return {**going, "index": index, **_named("state", state)}
 
     def _over(self, going):
@@ -115,26 +135,40 @@ class Lanes:
 
     def _settled(self, over):
         """Judges examples whose run is over; returns those that begin another, and the others."""
-        verdict = self._judge({"images": over["images"], "labels": over["labels"],
-                               "adversarial": over["state/adversarial"]})
+        verdict = self._judge(
+            {
+                "images": over["images"],
+                "labels": over["labels"],
+                "adversarial": over["state/adversarial"],
+            }
+        )
         if self._search.threat:
-            self_checks.check_inside(
-                self._search.threat, over["images"], over["state/adversarial"])
+            self_checks.check_inside(self._search.threat, over["images"], over["state/adversarial"])
         better = ~over["kept_broken"] & (
-            verdict["broken"] | (verdict["loss"] > over["kept_loss"]) | ~(over["predicted"] >= 0))
-        kept = {"kept": over["state/adversarial"], "kept_loss": verdict["loss"],
-                "kept_broken": verdict["broken"], "predicted": verdict["predicted"]}
-        rows = {**{name: over[name] for name in _CARRIED},
-                **{name: _where(better, new, over[name]) for name, new in kept.items()},
-                "finite": over["finite"] & verdict["finite"], "run": over["run"] + 1}
+            verdict["broken"] | (verdict["loss"] > over["kept_loss"]) | ~(over["predicted"] >= 0)
+        )
+        kept = {
+            "kept": over["state/adversarial"],
+            "kept_loss": verdict["loss"],
+            "kept_broken": verdict["broken"],
+            "predicted": verdict["predicted"],
+        }
+        rows = {
+            **{name: over[name] for name in _CARRIED},
+            **{name: _where(better, new, over[name]) for name, new in kept.items()},
+            "finite": over["finite"] & verdict["finite"],
+            "run": over["run"] + 1,
+        }
         done = rows["run"] >= self._search.runs
         if self._drop:
             done |= rows["kept_broken"]
         finished, again = _divided(rows, done)
         return again, {
             **{name: finished[name] for name in ("number", "images", "labels", "finite")},
-            "broken": finished["kept_broken"], "loss": finished["kept_loss"],
-            "predicted": finished["predicted"], "adversarial": finished["kept"],
+            "broken": finished["kept_broken"],
+            "loss": finished["kept_loss"],
+            "predicted": finished["predicted"],
+            "adversarial": finished["kept"],
             "runs": finished["run"],
         } if finished else {}
 
@@ -147,18 +181,27 @@ class Lanes:
         def call(*parts):
             count = _length(parts[0])
             size = next(size for size in self._sizes if size >= count)
-            padded = [{name: _padded(value, size) for name, value in part.items()} for part in parts]
+            padded = [
+                {name: _padded(value, size) for name, value in part.items()} for part in parts
+            ]
             if replicas == 1:
                 results = tf.nest.map_structure(lambda value: value.numpy(), traced(*padded))
             else:
                 each = size // replicas
                 split = strategy.experimental_distribute_values_from_function(
-                    lambda context: [{name: tf.constant(value[each * at:each * (at + 1)])
-                                      for name, value in part.items()} for part in padded
-                                     for at in [context.replica_id_in_sync_group]])
+                    lambda context: [
+                        {
+                            name: tf.constant(value[each * at : each * (at + 1)])
+                            for name, value in part.items()
+                        }
+                        for part in padded
+                        for at in [context.replica_id_in_sync_group]
+                    ]
+                )
                 results = tf.nest.map_structure(
                     lambda value: np.concatenate(strategy.experimental_local_results(value)),
-                    traced(*split))
+                    traced(*split),
+                )
             return tf.nest.map_structure(lambda value: value[:count], results)
 
         return call
@@ -187,8 +230,7 @@ class Stream:
             self._buffer = _joined(self._buffer, more)
         if not count or not self._buffer:
             return {}
-        given, self._buffer = _divided(
-            self._buffer, np.arange(_length(self._buffer)) < count)
+        given, self._buffer = _divided(self._buffer, np.arange(_length(self._buffer)) < count)
         self.taken += _length(given)
         return given
 
@@ -201,8 +243,11 @@ class Stream:
             numbers = np.arange(number, number + len(images))
             number += len(images)
             chosen = np.ones(len(images), bool) if wanted is None else wanted[numbers]
-            rows = {"number": numbers[chosen], "images": images[chosen].astype(np.float32),
-                    "labels": labels[chosen]}
+            rows = {
+                "number": numbers[chosen],
+                "images": images[chosen].astype(np.float32),
+                "labels": labels[chosen],
+            }
             skipped = min(taken - left_out, len(rows["number"]))
             left_out += skipped
             rows = {name: value[skipped:] for name, value in rows.items()}
@@ -222,8 +267,10 @@ def _joined(rows, more):
 
 def _divided(rows, condition):
     """Returns the rows where the condition holds and the others, {} for none."""
-    return tuple({name: value[mask] for name, value in rows.items()} if mask.any() else {}
-                 for mask in (condition, ~condition))
+    return tuple(
+        {name: value[mask] for name, value in rows.items()} if mask.any() else {}
+        for mask in (condition, ~condition)
+    )
 
 
 def _where(condition, chosen, other):

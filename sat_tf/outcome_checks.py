@@ -40,16 +40,22 @@ def review(survives, clean_correct, *, threat, step_size=None, losses=None, tran
       losses: {attack: float [n]}, the cross-entropy where the attack ended, of all that have one.
       transferred: {name: bool [n]}, like `survives`, for images made on other networks.
     """
+
     def crosses(name):
         steps = _steps(name)
-        size = (default_step_size(threat.epsilon, steps, threat.bounds) if step_size is None
-                else step_size)
+        size = (
+            default_step_size(threat.epsilon, steps, threat.bounds)
+            if step_size is None
+            else step_size
+        )
         return steps * size >= (2 - 1e-6) * threat.epsilon
 
-    found = [square_beats_white_box(survives, clean_correct),
-             single_step_beats_many(survives, clean_correct),
-             more_steps_do_not_help(losses or {}, clean_correct, crosses=crosses),
-             transfer_beats_white_box(survives, transferred or {}, clean_correct)]
+    found = [
+        square_beats_white_box(survives, clean_correct),
+        single_step_beats_many(survives, clean_correct),
+        more_steps_do_not_help(losses or {}, clean_correct, crosses=crosses),
+        transfer_beats_white_box(survives, transferred or {}, clean_correct),
+    ]
     return [finding for finding in found if finding]
 
 
@@ -63,9 +69,14 @@ def square_beats_white_box(survives, clean_correct):
     broken = int(np.count_nonzero(standing & ~_worst_case(squares, clean_correct)))
     if broken < 2 or broken <= SQUARE_SHARE * np.count_nonzero(standing):
         return None
-    return Finding("square_beats_white_box", (
-        f"{', '.join(squares)} breaks {broken} of the {np.count_nonzero(standing)} examples that "
-        f"{', '.join(white_box)} left standing: gradients may be masked"))
+    return Finding(
+        "square_beats_white_box",
+        (
+            f"{', '.join(squares)} breaks {broken} of the {np.count_nonzero(standing)} examples "
+            f"that "
+            f"{', '.join(white_box)} left standing: gradients may be masked"
+        ),
+    )
 
 
 def single_step_beats_many(survives, clean_correct, *, crosses=lambda name: True):
@@ -83,9 +94,14 @@ def single_step_beats_many(survives, clean_correct, *, crosses=lambda name: True
     if single is None or not leads[single, many][0]:
         return None
     _, standing, longer = leads[single, many]
-    return Finding("single_step_beats_many", (
-        f"{single} leaves {standing} of {len(clean_correct)} examples standing, {many} {longer}: "
-        "the longer attack fails, by masked gradients or steps of an unfit size"))
+    return Finding(
+        "single_step_beats_many",
+        (
+            f"{single} leaves {standing} of {len(clean_correct)} examples standing, {many} "
+            f"{longer}: "
+            "the longer attack fails, by masked gradients or steps of an unfit size"
+        ),
+    )
 
 
 def more_steps_do_not_help(losses, clean_correct, *, crosses=lambda name: True):
@@ -107,9 +123,14 @@ def more_steps_do_not_help(losses, clean_correct, *, crosses=lambda name: True):
         return None
     short, long = max(gaps, key=gaps.get)
     _, less, more, noise = gaps[short, long]
-    return Finding("more_steps_do_not_help", (
-        f"{short} ends at a mean cross-entropy of {less:.4g}, {long} at {more:.4g} (standard error "
-        f"of the difference {noise:.2g}): more steps lead to a lower loss"))
+    return Finding(
+        "more_steps_do_not_help",
+        (
+            f"{short} ends at a mean cross-entropy of {less:.4g}, {long} at {more:.4g} (standard "
+            f"error "
+            f"of the difference {noise:.2g}): more steps lead to a lower loss"
+        ),
+    )
 
 
 def transfer_beats_white_box(survives, transferred, clean_correct):
@@ -118,16 +139,21 @@ def transfer_beats_white_box(survives, transferred, clean_correct):
     if not white_box:
         return None
     standing = _worst_case(white_box, clean_correct)
-    leads = {name: _lead(arrived & clean_correct, standing)
-             for name, arrived in transferred.items()}
+    leads = {
+        name: _lead(arrived & clean_correct, standing) for name, arrived in transferred.items()
+    }
     name = max(leads, key=leads.get, default=None)
     if name is None or not leads[name]:
         return None
     left = np.count_nonzero(transferred[name] & clean_correct)
-    return Finding("transfer_beats_white_box", (
-        f"images of {name} leave {left} of {len(clean_correct)} examples standing, "
-        f"{', '.join(white_box)} together {np.count_nonzero(standing)}: the gradients of this "
-        "network lead to weaker images than those of another"))
+    return Finding(
+        "transfer_beats_white_box",
+        (
+            f"images of {name} leave {left} of {len(clean_correct)} examples standing, "
+            f"{', '.join(white_box)} together {np.count_nonzero(standing)}: the gradients of this "
+            "network lead to weaker images than those of another"
+        ),
+    )
 
 
 def robust_at_any_epsilon(standing, clean_correct, *, attack):
@@ -141,20 +167,31 @@ def robust_at_any_epsilon(standing, clean_correct, *, attack):
     left = int(np.count_nonzero(standing & clean_correct))
     if correct < LEAST_CORRECT or left <= UNBROKEN_SHARE * correct:
         return None
-    return Finding("robust_at_any_epsilon", (
-        f"{left} of {correct} correctly classified examples ({left / correct:.0%}) outlast "
-        f"{attack}, where any image is allowed: the attack fails, not the examples resist"))
+    return Finding(
+        "robust_at_any_epsilon",
+        (
+            f"{left} of {correct} correctly classified examples ({left / correct:.0%}) outlast "
+            f"{attack}, where any image is allowed: the attack fails, not the examples resist"
+        ),
+    )
 
 
 def _shorter_and_longer(names, crosses):
     """Returns the pairs of FGSM and PGD attacks of which the second should be the stronger one."""
-    return [(short, long) for short in names for long in names
-            if 0 < _steps(short) < _steps(long) and (_steps(short) > 1 or crosses(long))]
+    return [
+        (short, long)
+        for short in names
+        for long in names
+        if 0 < _steps(short) < _steps(long) and (_steps(short) > 1 or crosses(long))
+    ]
 
 
 def _white_box(survives):
-    return {name: what for name, what in survives.items()
-            if name.split(":")[0] not in NOT_WHITE_BOX and not _is_square(name)}
+    return {
+        name: what
+        for name, what in survives.items()
+        if name.split(":")[0] not in NOT_WHITE_BOX and not _is_square(name)
+    }
 
 
 def _is_square(name):

@@ -9,7 +9,8 @@ screen.
 """
 
 import io
-from typing import NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,7 @@ _DOTS = 192  # to the inch: twice a page's pixels, for screens that have them
 
 class Theme(NamedTuple):
     """Colours of a chart: its ground, its text, its grid, and its lines in order."""
+
     ground: str
     text: str
     grid: str
@@ -27,15 +29,24 @@ class Theme(NamedTuple):
 
 
 # The lines' colours have a contrast of 3 and more with the ground, and differ to the colour-blind.
-LIGHT = Theme("#ffffff", "#24292f", "#d8dee4", (
-    "#0969da", "#bc4c00", "#1a7f37", "#8250df", "#bf3989", "#57606a", "#9a6700", "#0e7490"))
-DARK = Theme("#161b22", "#e6edf3", "#30363d", (
-    "#58a6ff", "#f0883e", "#3fb950", "#bc8cff", "#f778ba", "#8b949e", "#d29922", "#39c5cf"))
+LIGHT = Theme(
+    "#ffffff",
+    "#24292f",
+    "#d8dee4",
+    ("#0969da", "#bc4c00", "#1a7f37", "#8250df", "#bf3989", "#57606a", "#9a6700", "#0e7490"),
+)
+DARK = Theme(
+    "#161b22",
+    "#e6edf3",
+    "#30363d",
+    ("#58a6ff", "#f0883e", "#3fb950", "#bc8cff", "#f778ba", "#8b949e", "#d29922", "#39c5cf"),
+)
 _MARKERS = "osD^vPX*"
 
 
 class Line(NamedTuple):
     """One line of a chart: its name, its points, and whether it is what others are held against."""
+
     name: str
     x: Sequence[float]
     y: Sequence[float]
@@ -54,12 +65,13 @@ class Panel(NamedTuple):
       whole_x: whether only whole numbers are marked on the x axis, where there are no `ticks`.
       in_255ths: whether a second x axis above gives an x of 8 / 255 as 8/255.
     """
+
     title: str
     x_label: str
     lines: Sequence[Line]
     percent: bool = False
     scale: str = "linear"
-    ticks: Optional[Sequence[float]] = None
+    ticks: Sequence[float] | None = None
     whole_x: bool = False
     in_255ths: bool = False
 
@@ -75,8 +87,12 @@ def draw(panels, *, theme=LIGHT):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(_INCHES[0] * len(panels), _INCHES[1]), dpi=_DOTS,
-                    facecolor=theme.ground, layout="constrained")
+    figure = Figure(
+        figsize=(_INCHES[0] * len(panels), _INCHES[1]),
+        dpi=_DOTS,
+        facecolor=theme.ground,
+        layout="constrained",
+    )
     canvas = FigureCanvasAgg(figure)
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
         _style(axes, theme)
@@ -100,12 +116,16 @@ def _draw_lines(axes, panel, theme):
     for line in panel.lines:
         y = np.multiply(line.y, 100.0 if panel.percent else 1.0)
         if line.reference:
-            style = dict(color=theme.text, linestyle="--", linewidth=1.2,
-                         marker="_" if len(y) == 1 else None)  # one point alone would not be seen
+            style = dict(
+                color=theme.text, linestyle="--", linewidth=1.2, marker="_" if len(y) == 1 else None
+            )  # one point alone would not be seen
         else:
-            style = dict(color=theme.lines[index % len(theme.lines)], linewidth=1.8,
-                         marker=_MARKERS[index % len(_MARKERS)],
-                         markersize=4.5 if len(y) <= 30 else 0)
+            style = dict(
+                color=theme.lines[index % len(theme.lines)],
+                linewidth=1.8,
+                marker=_MARKERS[index % len(_MARKERS)],
+                markersize=4.5 if len(y) <= 30 else 0,
+            )
             index += 1
         axes.plot(line.x, y, label=line.name, **style)
 
@@ -134,8 +154,13 @@ def _label(axes, panel, theme):
         top.xaxis.set_major_locator(ticker.MaxNLocator(4, steps=[1, 2, 4, 8, 10], integer=True))
         top.xaxis.set_major_formatter("{x:.0f}/255")
     if len(panel.lines) > 1:
-        axes.legend(fontsize=9, facecolor=theme.ground, edgecolor=theme.grid,
-                    labelcolor=theme.text, framealpha=0.85)
+        axes.legend(
+            fontsize=9,
+            facecolor=theme.ground,
+            edgecolor=theme.grid,
+            labelcolor=theme.text,
+            framealpha=0.85,
+        )
 
 
 def png_bytes(picture) -> bytes:
@@ -150,4 +175,4 @@ def png_bytes(picture) -> bytes:
 def shortened(index, class_names, length=18):
     """Returns a class's name, cut to `length` letters; its index where it has none."""
     name = str(class_names[index]) if index < len(class_names) else str(index)
-    return name if len(name) <= length else name[:length - 1] + "…"
+    return name if len(name) <= length else name[: length - 1] + "…"

@@ -1,7 +1,7 @@
 """Classifies image files and writes what it found as a CSV file.
 
-    rows = predict_files(classify, "~/photos/**/*.jpg", image_size=224, crop_padding=32,
-                         class_names=names, batch_size=64, output="predictions.csv")
+rows = predict_files(classify, "~/photos/**/*.jpg", image_size=224, crop_padding=32,
+                     class_names=names, batch_size=64, output="predictions.csv")
 """
 
 import csv
@@ -40,7 +40,7 @@ def predict_files(classify, pattern, *, image_size, crop_padding, class_names, b
     files = _matching_files(pattern)
     rows = []
     for start in range(0, len(files), batch_size):
-        batch = files[start:start + batch_size]
+        batch = files[start : start + batch_size]
         images = np.zeros([batch_size, image_size, image_size, 3], np.float32)
         for place, file in enumerate(batch):
             images[place] = _read(file, image_size, crop_padding)
@@ -56,8 +56,10 @@ def _matching_files(pattern):
         return [path]
     files = sorted(filter(os.path.isfile, glob.glob(path, recursive=True)))
     if not files:
-        raise UserError(f"--images={pattern}: no such file; give a file name, or a pattern in "
-                        "quotes such as 'photos/*.jpg'")
+        raise UserError(
+            f"--images={pattern}: no such file; give a file name, or a pattern in "
+            "quotes such as 'photos/*.jpg'"
+        )
     return files
 
 

@@ -39,21 +39,28 @@ class Prober:
         def search(threat, steps, **settings):
             settings = {"step_size": CROSSING * threat.epsilon / steps, **settings}
             return pgd_search(
-                epsilon=threat.epsilon, num_steps=steps, norm=threat.norm, bounds=threat.bounds,
-                compiled=compiled, loss_scale=loss_scale, **settings)
+                epsilon=threat.epsilon,
+                num_steps=steps,
+                norm=threat.norm,
+                bounds=threat.bounds,
+                compiled=compiled,
+                loss_scale=loss_scale,
+                **settings,
+            )
 
         self._threat, few = threat, num_steps // 4
         attacks = {
-            "fgsm": lambda images: search(
-                threat, 1, step_size=threat.epsilon, random_start=False),
+            "fgsm": lambda images: search(threat, 1, step_size=threat.epsilon, random_start=False),
             f"pgd-{few}": lambda images: search(threat, few),
             f"pgd-{num_steps}": lambda images: search(threat, num_steps),
             f"pgd-{num_steps} without a limit": lambda images: search(
-                _unlimited(threat, images), num_steps, random_start=False, robust_if="any_iterate"),
+                _unlimited(threat, images), num_steps, random_start=False, robust_if="any_iterate"
+            ),
         }
         self._attacks = {name: _graph(create, logits_fn) for name, create in attacks.items()}
         self._judge = tf.function(
-            lambda images, labels: judge(logits_fn, images, labels), autograph=False)
+            lambda images, labels: judge(logits_fn, images, labels), autograph=False
+        )
 
     def __call__(self, images, labels, seed):
         """Returns the findings on one batch; batches of one shape trace once.
@@ -74,18 +81,23 @@ class Prober:
         *limited, unlimited = survives
         found = [
             outcome_checks.single_step_beats_many(
-                {name: survives[name] for name in limited}, correct),
+                {name: survives[name] for name in limited}, correct
+            ),
             outcome_checks.more_steps_do_not_help(
-                {name: losses[name] for name in limited}, correct),
-            outcome_checks.robust_at_any_epsilon(survives[unlimited], correct, attack=unlimited)]
+                {name: losses[name] for name in limited}, correct
+            ),
+            outcome_checks.robust_at_any_epsilon(survives[unlimited], correct, attack=unlimited),
+        ]
         return [finding for finding in found if finding]
 
 
-def probe(logits_fn, images, labels, seed, *, threat, num_steps=20, compiled="none",
-          loss_scale=1.0):
+def probe(
+    logits_fn, images, labels, seed, *, threat, num_steps=20, compiled="none", loss_scale=1.0
+):
     """Returns the findings of a `Prober` on one batch; the arguments are its own and its call's."""
-    prober = Prober(logits_fn, threat=threat, num_steps=num_steps, compiled=compiled,
-                    loss_scale=loss_scale)
+    prober = Prober(
+        logits_fn, threat=threat, num_steps=num_steps, compiled=compiled, loss_scale=loss_scale
+    )
     return prober(images, labels, seed)
 
 

@@ -1,7 +1,7 @@
 """Refusals of settings out of range, as one line that names flag, value and remedy.
 
-    check_range("dropout_rate", 1.5, low=0, below=1)     # UserError: --dropout_rate=1.5: give a ...
-    check_pixel_size("epsilon", 4)                       # UserError: ... write --epsilon=4/255
+check_range("dropout_rate", 1.5, low=0, below=1)     # UserError: --dropout_rate=1.5: give a ...
+check_pixel_size("epsilon", 4)                       # UserError: ... write --epsilon=4/255
 """
 
 import math
@@ -16,12 +16,24 @@ def refuse(flag, value, remedy):
 
 def check_range(flag, value, *, low=None, high=None, above=None, below=None):
     """Refuses NaN, infinities and anything outside [low, high] or (above, below)."""
-    bounds = [text for text, limit in (
-        (f"at least {low}", low), (f"above {above}", above),
-        (f"at most {high}", high), (f"below {below}", below)) if limit is not None]
-    fits = (isinstance(value, (int, float)) and math.isfinite(value)
-            and (low is None or value >= low) and (above is None or value > above)
-            and (high is None or value <= high) and (below is None or value < below))
+    bounds = [
+        text
+        for text, limit in (
+            (f"at least {low}", low),
+            (f"above {above}", above),
+            (f"at most {high}", high),
+            (f"below {below}", below),
+        )
+        if limit is not None
+    ]
+    fits = (
+        isinstance(value, (int, float))
+        and math.isfinite(value)
+        and (low is None or value >= low)
+        and (above is None or value > above)
+        and (high is None or value <= high)
+        and (below is None or value < below)
+    )
     if not fits:
         refuse(flag, value, f"give a number {' and '.join(bounds)}")
 
@@ -29,8 +41,12 @@ def check_range(flag, value, *, low=None, high=None, above=None, below=None):
 def check_pixel_size(flag, value):
     """Refuses perturbation sizes outside [0, 1), with the hint people with 0..255 in mind need."""
     if isinstance(value, (int, float)) and value >= 1 and math.isfinite(value):
-        refuse(flag, f"{value:g}", "sizes are in the [0, 1] pixel scale; "
-               f"for {value:g} of 255 grey levels write --{flag}={value:g}/255")
+        refuse(
+            flag,
+            f"{value:g}",
+            "sizes are in the [0, 1] pixel scale; "
+            f"for {value:g} of 255 grey levels write --{flag}={value:g}/255",
+        )
     check_range(flag, value, low=0, below=1)
 
 
@@ -45,8 +61,12 @@ def check_default_step(method, epsilon, step_size):
     if step_size >= 1:
         ratio = step_size / epsilon
         most = (math.ceil(round(100 / ratio, 6)) - 1) / 100  # the last hundredth below
-        refuse("epsilon", f"{epsilon:g}", f"{method} steps {ratio:g} epsilon, which must be below "
-               f"1; give at most {most:g}, or a --step_size")
+        refuse(
+            "epsilon",
+            f"{epsilon:g}",
+            f"{method} steps {ratio:g} epsilon, which must be below "
+            f"1; give at most {most:g}, or a --step_size",
+        )
 
 
 def checked(flag, check, value):

@@ -34,8 +34,14 @@ def write(path, *, config, results, metrics=(), curves=(), exhibits=None, notes=
       notes: texts that are shown below the numbers, such as where the weights are from.
     Raises: OSError if the file cannot be written; what was there before is then as it was.
     """
-    page = render(config=config, results=results, metrics=metrics, curves=curves,
-                  exhibits=exhibits, notes=notes)
+    page = render(
+        config=config,
+        results=results,
+        metrics=metrics,
+        curves=curves,
+        exhibits=exhibits,
+        notes=notes,
+    )
     # Paths need not be UTF-8, and are not worth losing the page for.
     write_atomically(path, page, encoding_errors="replace")
 
@@ -59,9 +65,12 @@ def read_folder(path, curves=None) -> dict:
         results = json.load(file)
     if curves is None:
         curves = accuracy_curves.read_csv(folder.curves) if os.path.exists(folder.curves) else []
-    return {"config": read(folder.config, json.load, None), "results": results,
-            "metrics": read(folder.metrics, _whole_rows, []),
-            "curves": curves}
+    return {
+        "config": read(folder.config, json.load, None),
+        "results": results,
+        "metrics": read(folder.metrics, _whole_rows, []),
+        "curves": curves,
+    }
 
 
 def _whole_rows(file):
@@ -72,30 +81,52 @@ def render(*, config, results, metrics=(), curves=(), exhibits=None, notes=()) -
     """Returns the page that `write` writes, as text."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(os.path.dirname(os.path.abspath(__file__))),
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        keep_trailing_newline=True)
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
     environment.filters.update(percent=percent, number=numbers.number)
     title, subtitle = numbers.titles(config, results)
     return environment.get_template(_TEMPLATE).render(
-        title=title, subtitle=subtitle, setting=numbers.setting(results),
-        headlines=numbers.headlines(results), comparison=numbers.comparison(results),
-        warnings=numbers.warnings(results), is_checked="warnings" in results,
-        stopped=results.get("stopped"), notes=notes,
+        title=title,
+        subtitle=subtitle,
+        setting=numbers.setting(results),
+        headlines=numbers.headlines(results),
+        comparison=numbers.comparison(results),
+        warnings=numbers.warnings(results),
+        is_checked="warnings" in results,
+        stopped=results.get("stopped"),
+        notes=notes,
         tables=numbers.attack_tables(results),
         curves=_curve_pictures(curves, results.get("norm", "linf")),
-        exhibits=None if exhibits is None else {
-            "source": _data_uri(exhibits), "width": exhibits.shape[1],
-            "height": exhibits.shape[0]},
+        exhibits=None
+        if exhibits is None
+        else {
+            "source": _data_uri(exhibits),
+            "width": exhibits.shape[1],
+            "height": exhibits.shape[0],
+        },
         training=_training_pictures(metrics),
-        groups=numbers.configuration(config, results), versions=numbers.versions(config, results))
+        groups=numbers.configuration(config, results),
+        versions=numbers.versions(config, results),
+    )
 
 
 def _curve_pictures(rows, norm):
     """Returns each kind of curve as a picture, with the rows it was drawn from."""
-    return [{**_picture(panel, kind), "kind": kind,
-             "rows": sorted((row for row in rows if row["curve"] == kind),
-                            key=lambda row: (row["attack"], row["x"]))}
-            for kind, panel in accuracy_curves.panels(rows, norm=norm).items()]
+    return [
+        {
+            **_picture(panel, kind),
+            "kind": kind,
+            "rows": sorted(
+                (row for row in rows if row["curve"] == kind),
+                key=lambda row: (row["attack"], row["x"]),
+            ),
+        }
+        for kind, panel in accuracy_curves.panels(rows, norm=norm).items()
+    ]
 
 
 def _training_pictures(metrics):
@@ -108,22 +139,34 @@ def training_panels(metrics) -> list:
     A value that was written fewer than twice has no line, and a chart without lines is left out.
     Of the evaluations, which may be of one end or two, only a series of three or more is drawn.
     """
+
     def line(name, kind, key, least=2):
-        points = {row["epoch"]: value for row in metrics if row.get("kind") == kind
-                  for value in [_value(row, key)] if value is not None}
+        points = {
+            row["epoch"]: value
+            for row in metrics
+            if row.get("kind") == kind
+            for value in [_value(row, key)]
+            if value is not None
+        }
         return [plots.Line(name, *zip(*sorted(points.items())))] if len(points) >= least else []
 
-    accuracies = [*line("training, clean", "train", ("clean_accuracy",)),
-                  *line("training, attacked", "train", ("adversarial_accuracy",))]
+    accuracies = [
+        *line("training, clean", "train", ("clean_accuracy",)),
+        *line("training, attacked", "train", ("adversarial_accuracy",)),
+    ]
     for kind, name, least in (("validation", "held out", 2), ("eval", "evaluation", 3)):
         accuracies += line(f"{name}, clean", kind, ("clean_accuracy",), least)
-        for attack in dict.fromkeys(attack for row in metrics if row.get("kind") == kind
-                                    for attack in row.get("robust_accuracy", ())):
+        for attack in dict.fromkeys(
+            attack
+            for row in metrics
+            if row.get("kind") == kind
+            for attack in row.get("robust_accuracy", ())
+        ):
             accuracies += line(f"{name}, {attack}", kind, ("robust_accuracy", attack), least)
-    charts = [plots.Panel("Training loss", "epoch", line("loss", "train", ("loss",)),
-                          whole_x=True),
-              plots.Panel("Accuracy during training", "epoch", accuracies, percent=True,
-                          whole_x=True)]
+    charts = [
+        plots.Panel("Training loss", "epoch", line("loss", "train", ("loss",)), whole_x=True),
+        plots.Panel("Accuracy during training", "epoch", accuracies, percent=True, whole_x=True),
+    ]
     return [chart for chart in charts if chart.lines]
 
 
@@ -137,16 +180,28 @@ def _picture(panel, x_name):
     """Returns a chart for both colour schemes, and in words."""
     untitled = panel._replace(title="")  # the page says it
     light, dark = (plots.draw([untitled], theme=theme) for theme in (plots.LIGHT, plots.DARK))
-    return {"title": panel.title, "alt": _in_words(panel, x_name), "light": _data_uri(light),
-            "dark": _data_uri(dark), "width": light.shape[1] // 2, "height": light.shape[0] // 2}
+    return {
+        "title": panel.title,
+        "alt": _in_words(panel, x_name),
+        "light": _data_uri(light),
+        "dark": _data_uri(dark),
+        "width": light.shape[1] // 2,
+        "height": light.shape[0] // 2,
+    }
 
 
 def _in_words(panel, x_name):
     """Returns where each line of a chart begins and ends, for those who cannot see it."""
     show = percent if panel.percent else numbers.number
-    return "Line chart. " + "; ".join(
-        f"{line.name}: {show(line.y[0])} at {x_name} {numbers.number(line.x[0])}, "
-        f"{show(line.y[-1])} at {numbers.number(line.x[-1])}" for line in panel.lines) + "."
+    return (
+        "Line chart. "
+        + "; ".join(
+            f"{line.name}: {show(line.y[0])} at {x_name} {numbers.number(line.x[0])}, "
+            f"{show(line.y[-1])} at {numbers.number(line.x[-1])}"
+            for line in panel.lines
+        )
+        + "."
+    )
 
 
 def _data_uri(picture):

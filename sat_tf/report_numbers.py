@@ -1,18 +1,28 @@
 """The numbers of a report, from the contents of results.json and config.json to rows of text.
 
-    headlines({"clean_accuracy": 0.99, "robust_accuracy": {"pgd-20": 0.85}, ...})
-    # [{"label": "Clean accuracy", "value": 0.99, "note": ""}, ...]
+headlines({"clean_accuracy": 0.99, "robust_accuracy": {"pgd-20": 0.85}, ...})
+# [{"label": "Clean accuracy", "value": 0.99, "note": ""}, ...]
 """
 
 import json
 
 from sat_tf.results import epsilon_text, stages
 
-_CRITERIA = {"final": "judged at the attack's last iterate",
-             "any_iterate": "broken by any of an attack's iterates",
-             "best_loss": "judged at the iterate of the highest loss"}
-_SHOWN_ELSEWHERE = {"clean_accuracy", "robust_accuracy", "worst_case_accuracy", "attacks",
-                    "warnings", "checkpoints", "stopped", "versions"}
+_CRITERIA = {
+    "final": "judged at the attack's last iterate",
+    "any_iterate": "broken by any of an attack's iterates",
+    "best_loss": "judged at the iterate of the highest loss",
+}
+_SHOWN_ELSEWHERE = {
+    "clean_accuracy",
+    "robust_accuracy",
+    "worst_case_accuracy",
+    "attacks",
+    "warnings",
+    "checkpoints",
+    "stopped",
+    "versions",
+}
 _MOST = 20  # items of a list that are written out
 
 
@@ -26,22 +36,31 @@ def titles(config, results):
     step = f"step {results['step']}" if results.get("step") else ""  # imports have none
     if config is None:
         return "Robustness evaluation", " · ".join(
-            filter(None, (str(results.get("checkpoint") or ""), step)))
+            filter(None, (str(results.get("checkpoint") or ""), step))
+        )
     model = config.get("model", {})
     with_activation = f" with {model['activation']}" if model.get("activation") else ""
     heading = f"{model.get('name') or model.get('path') or 'A network'}{with_activation}"
     data = config.get("data", {}).get("name")
     method = config.get("method", {}).get("name")
-    return heading, " · ".join(filter(None, (
-        data and f"data set {data}", method and f"method {method}", step)))
+    return heading, " · ".join(
+        filter(None, (data and f"data set {data}", method and f"method {method}", step))
+    )
 
 
 def setting(results) -> str:
     """Returns what the numbers were measured on, and how an example counts as broken."""
     criterion = results.get("robust_if")
-    return " · ".join(filter(None, (
-        f"{results['examples']} examples", epsilon_text(results),
-        criterion and _CRITERIA.get(criterion, f"robust_if {criterion}"))))
+    return " · ".join(
+        filter(
+            None,
+            (
+                f"{results['examples']} examples",
+                epsilon_text(results),
+                criterion and _CRITERIA.get(criterion, f"robust_if {criterion}"),
+            ),
+        )
+    )
 
 
 def headlines(results) -> list:
@@ -54,17 +73,30 @@ def headlines(results) -> list:
     robust, worst = results["robust_accuracy"], results.get("worst_case_accuracy")
     if worst is not None:
         attacks = f"{len(robust)} attack" + ("s" if len(robust) != 1 else "")
-        found.append({"label": "Worst case", "value": worst,
-                      "note": f"right clean and after {attacks}"})
+        found.append(
+            {"label": "Worst case", "value": worst, "note": f"right clean and after {attacks}"}
+        )
     elif robust:
         lowest = min(robust, key=robust.get)
-        found.append({"label": "Robust accuracy", "value": robust[lowest],
-                      "note": f"{lowest}, the lowest" if len(robust) > 1 else lowest})
+        found.append(
+            {
+                "label": "Robust accuracy",
+                "value": robust[lowest],
+                "note": f"{lowest}, the lowest" if len(robust) > 1 else lowest,
+            }
+        )
     version = results.get("autoattack_version", "standard")
     for name, value in robust.items():
         if name.startswith("autoattack"):
-            found.append({"label": "AutoAttack", "value": value, "note": ", ".join(
-                note for note in (name, version) if note not in ("autoattack", "standard"))})
+            found.append(
+                {
+                    "label": "AutoAttack",
+                    "value": value,
+                    "note": ", ".join(
+                        note for note in (name, version) if note not in ("autoattack", "standard")
+                    ),
+                }
+            )
     return found
 
 
@@ -79,19 +111,29 @@ def comparison(results) -> dict:
         return {}
     rows = [("clean", [column["clean_accuracy"] for column in columns.values()])]
     for name in dict.fromkeys(
-            name for column in columns.values() for name in column["robust_accuracy"]):
+        name for column in columns.values() for name in column["robust_accuracy"]
+    ):
         rows.append((name, [column["robust_accuracy"].get(name) for column in columns.values()]))
     worst = [column.get("worst_case_accuracy") for column in columns.values()]
     if any(value is not None for value in worst):
         rows.append(("worst case", worst))
-    return {"columns": [(name, column.get("step")) for name, column in columns.items()],
-            "rows": rows, "chosen": _chosen(results)}
+    return {
+        "columns": [(name, column.get("step")) for name, column in columns.items()],
+        "rows": rows,
+        "chosen": _chosen(results),
+    }
 
 
 def _chosen(results):
     """Returns the name of the checkpoint that the results are those of, or None."""
-    return next((name for name, column in results.get("checkpoints", {}).items()
-                 if column.get("checkpoint") == results.get("checkpoint")), None)
+    return next(
+        (
+            name
+            for name, column in results.get("checkpoints", {}).items()
+            if column.get("checkpoint") == results.get("checkpoint")
+        ),
+        None,
+    )
 
 
 def _by_checkpoint(results) -> list:
@@ -99,8 +141,13 @@ def _by_checkpoint(results) -> list:
     checkpoints, chosen = results.get("checkpoints", {}), _chosen(results)
     if len(checkpoints) < 2:
         return [("", results)]
-    return sorted(((name, {**results, **column} if name == chosen else column)
-                   for name, column in checkpoints.items()), key=lambda item: item[0] != chosen)
+    return sorted(
+        (
+            (name, {**results, **column} if name == chosen else column)
+            for name, column in checkpoints.items()
+        ),
+        key=lambda item: item[0] != chosen,
+    )
 
 
 def warnings(results) -> list:
@@ -109,8 +156,10 @@ def warnings(results) -> list:
     for checkpoint, column in _by_checkpoint(results):
         for warning in column.get("warnings", ()):
             found.setdefault((warning["name"], warning["text"]), []).append(checkpoint)
-    return [{"name": name, "text": text, "checkpoint": ", ".join(filter(None, where))}
-            for (name, text), where in found.items()]
+    return [
+        {"name": name, "text": text, "checkpoint": ", ".join(filter(None, where))}
+        for (name, text), where in found.items()
+    ]
 
 
 def attack_tables(results) -> list:
@@ -121,31 +170,57 @@ def attack_tables(results) -> list:
     """
     tables = []
     for name, column in _by_checkpoint(results):
-        clean = {"name": "clean", "is_stage": False, "accuracy": column["clean_accuracy"],
-                 "attacked": None, "broken": None, "seconds": None}
-        rows = [clean] + [row for attack, accuracy in column["robust_accuracy"].items()
-                          for row in _attack_rows(attack, accuracy, column)]
-        tables.append({"name": name, "step": column.get("step"), "rows": rows,
-                       "has_costs": bool(column.get("attacks"))})
+        clean = {
+            "name": "clean",
+            "is_stage": False,
+            "accuracy": column["clean_accuracy"],
+            "attacked": None,
+            "broken": None,
+            "seconds": None,
+        }
+        rows = [clean] + [
+            row
+            for attack, accuracy in column["robust_accuracy"].items()
+            for row in _attack_rows(attack, accuracy, column)
+        ]
+        tables.append(
+            {
+                "name": name,
+                "step": column.get("step"),
+                "rows": rows,
+                "has_costs": bool(column.get("attacks")),
+            }
+        )
     return tables if len(tables) == 1 or any(table["has_costs"] for table in tables) else []
 
 
 def _attack_rows(attack, accuracy, column):
     about = column.get("attacks", {}).get(attack, {})
-    return [_row(attack, accuracy, about), *(
-        {**_row(name, left, stage), "is_stage": True}
-        for name, stage, left in stages(about, column["examples"]))]
+    return [
+        _row(attack, accuracy, about),
+        *(
+            {**_row(name, left, stage), "is_stage": True}
+            for name, stage, left in stages(about, column["examples"])
+        ),
+    ]
 
 
 def _row(name, accuracy, about):
-    return {"name": name, "is_stage": False, "accuracy": accuracy,
-            **{key: about.get(key) for key in ("attacked", "broken", "seconds")}}
+    return {
+        "name": name,
+        "is_stage": False,
+        "accuracy": accuracy,
+        **{key: about.get(key) for key in ("attacked", "broken", "seconds")},
+    }
 
 
 def configuration(config, results) -> list:
     """Returns the settings as [(group, [(name, text)])]; what was evaluated is the first group."""
-    evaluated = {name: value for name, value in results.items()
-                 if name not in _SHOWN_ELSEWHERE and value is not None}
+    evaluated = {
+        name: value
+        for name, value in results.items()
+        if name not in _SHOWN_ELSEWHERE and value is not None
+    }
     parts = {"evaluated": evaluated, "run": {}}
     for name, value in (config or {}).items():
         if name in ("versions", "git_commit"):
@@ -154,8 +229,11 @@ def configuration(config, results) -> list:
             parts[name] = value
         else:
             parts["run"][name] = value
-    return [(part.replace("_", " "), [(name, setting_text(value)) for name, value in rows.items()])
-            for part, rows in parts.items() if rows]
+    return [
+        (part.replace("_", " "), [(name, setting_text(value)) for name, value in rows.items()])
+        for part, rows in parts.items()
+        if rows
+    ]
 
 
 def setting_text(value) -> str:

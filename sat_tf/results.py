@@ -1,7 +1,7 @@
 """What an evaluation found, as the dictionary of results.json and as a table.
 
-    results = of(result, config, step=690, checkpoint="runs/mine/checkpoints/checkpoint-3")
-    print(format_table(results))
+results = of(result, config, step=690, checkpoint="runs/mine/checkpoints/checkpoint-3")
+print(format_table(results))
 """
 
 
@@ -17,20 +17,34 @@ def of(result, config, *, step, checkpoint, warnings=None) -> dict:
     """
     attacks = {name: outcome for name, outcome in result.outcomes.items() if name != "clean"}
     return {
-        "clean_accuracy": result.clean_accuracy, "robust_accuracy": result.robust_accuracy,
-        "worst_case_accuracy": result.worst_case_accuracy, "examples": result.examples,
-        "epsilon": config.evaluation_epsilon, "norm": config.evaluation.norm,
-        "robust_if": config.evaluation.robust_if, "step_size": config.evaluation.step_size,
+        "clean_accuracy": result.clean_accuracy,
+        "robust_accuracy": result.robust_accuracy,
+        "worst_case_accuracy": result.worst_case_accuracy,
+        "examples": result.examples,
+        "epsilon": config.evaluation_epsilon,
+        "norm": config.evaluation.norm,
+        "robust_if": config.evaluation.robust_if,
+        "step_size": config.evaluation.step_size,
         "autoattack_version": config.evaluation.autoattack_version,
-        "dataset": config.data.name, "seed": config.seed, "step": step, "checkpoint": checkpoint,
+        "dataset": config.data.name,
+        "seed": config.seed,
+        "step": step,
+        "checkpoint": checkpoint,
         "attacks": {name: _row(outcome) for name, outcome in attacks.items()},
-        **({} if warnings is None else {
-            "warnings": [{"name": name, "text": text} for name, text in warnings]})}
+        **(
+            {}
+            if warnings is None
+            else {"warnings": [{"name": name, "text": text} for name, text in warnings]}
+        ),
+    }
 
 
 def _row(outcome):
-    row = {"attacked": int(outcome.attacked.sum()), "broken": int(outcome.broken.sum()),
-           "seconds": round(outcome.seconds, 3)}
+    row = {
+        "attacked": int(outcome.attacked.sum()),
+        "broken": int(outcome.broken.sum()),
+        "seconds": round(outcome.seconds, 3),
+    }
     if outcome.stages:
         row["stages"] = {name: _row(stage) for name, stage in outcome.stages.items()}
     return row
@@ -47,18 +61,28 @@ def format_table(results: dict) -> str:
         at_step = f"at step {results['step']} " if results["step"] else ""  # imports have none
         lines = [f"accuracy {at_step}{_conditions(results)}"]
     else:
-        lines = [f"accuracy {_conditions(results)}",
-                 ("", *(f"{name} (step {column['step']})" for name, column in columns.items()))]
+        lines = [
+            f"accuracy {_conditions(results)}",
+            ("", *(f"{name} (step {column['step']})" for name, column in columns.items())),
+        ]
     lines.append(("clean", *(percent(column["clean_accuracy"]) for column in columns.values())))
     for name in results["robust_accuracy"]:
         about = results.get("attacks", {}).get(name, {}) if len(columns) == 1 else {}
-        lines.append((name, *(percent(column["robust_accuracy"][name])
-                              for column in columns.values()), *([_cost(about)] if about else ())))
-        lines += [(f"  {stage}", "–" if left is None else percent(left), _cost(part))
-                  for stage, part, left in stages(about, results["examples"])]
+        lines.append(
+            (
+                name,
+                *(percent(column["robust_accuracy"][name]) for column in columns.values()),
+                *([_cost(about)] if about else ()),
+            )
+        )
+        lines += [
+            (f"  {stage}", "–" if left is None else percent(left), _cost(part))
+            for stage, part, left in stages(about, results["examples"])
+        ]
     if len(results["robust_accuracy"]) > 1:
-        lines.append(("worst case", *(
-            percent(column["worst_case_accuracy"]) for column in columns.values())))
+        lines.append(
+            ("worst case", *(percent(column["worst_case_accuracy"]) for column in columns.values()))
+        )
     return "\n".join(_aligned(lines))
 
 
@@ -67,7 +91,8 @@ def _conditions(results):
 
 
 def epsilon_text(results) -> str:
-    """Returns norm and radius, such as `Linf epsilon 0.2 (51/255)`, or nothing where none is known."""
+    """Returns norm and radius, such as `Linf epsilon 0.2 (51/255)`, or nothing where none is
+    known."""
     epsilon, norm = results.get("epsilon"), results.get("norm", "linf")
     if epsilon is None:
         return ""
@@ -104,12 +129,16 @@ def _cost(row):
 def _aligned(lines):
     """Returns lines of cells with the columns under one another; text alone is left as it is."""
     rows = [line for line in lines if not isinstance(line, str)]
-    widths = [max(len(row[place]) for row in rows if len(row) > place)
-              for place in range(max(map(len, rows)))]
+    widths = [
+        max(len(row[place]) for row in rows if len(row) > place)
+        for place in range(max(map(len, rows)))
+    ]
     for line in lines:
         if isinstance(line, str):
             yield line
         else:
             first, *others = line
-            yield (first.ljust(widths[0]) + "".join(
-                f"  {cell:>{width}}" for cell, width in zip(others, widths[1:]))).rstrip()
+            yield (
+                first.ljust(widths[0])
+                + "".join(f"  {cell:>{width}}" for cell, width in zip(others, widths[1:]))
+            ).rstrip()

@@ -13,12 +13,20 @@ import dataclasses
 import functools
 import sys
 import time
-from typing import Optional
 
 import tensorflow as tf
 
 from sat_tf import (
-    data, distribution, export, models, predict, results, saved_model, summaries, weights)
+    data,
+    distribution,
+    export,
+    models,
+    predict,
+    results,
+    saved_model,
+    summaries,
+    weights,
+)
 from sat_tf.assessment import Assessment
 from sat_tf.config import Config
 from sat_tf.errors import UserError
@@ -39,9 +47,15 @@ class Run:
     weights, that is measured, and nothing is built.
     """
 
-    def __init__(self, config: Config, strategy: tf.distribute.Strategy, folder: RunFolder,
-                 description: Optional[data.Description] = None, trains: bool = True,
-                 saved: Optional[SavedClassifier] = None):
+    def __init__(
+        self,
+        config: Config,
+        strategy: tf.distribute.Strategy,
+        folder: RunFolder,
+        description: data.Description | None = None,
+        trains: bool = True,
+        saved: SavedClassifier | None = None,
+    ):
         self.config = config
         self.strategy = strategy
         self.folder = folder
@@ -60,8 +74,13 @@ class Run:
     def source(self) -> data.Source:
         """The data; exporting and predicting do without."""
         settings = self.config.data
-        return data.load(settings.name, settings.data_dir, download=settings.download,
-                         max_bad_records=settings.max_bad_records, eval_only=not self._trains)
+        return data.load(
+            settings.name,
+            settings.data_dir,
+            download=settings.download,
+            max_bad_records=settings.max_bad_records,
+            eval_only=not self._trains,
+        )
 
     def open_data(self):
         """Loads the data now: what is missing is said before minutes of building."""
@@ -85,8 +104,10 @@ class Run:
         self._kept = checkpoints.kept_of(initial.path)
         chosen = self.config.evaluation.checkpoint
         if not self._kept and chosen == "best" and checkpoints.is_run(initial.path):
-            raise UserError(f"--eval_checkpoint=best: {initial.path} has none yet; train on, or "
-                            "give --eval_checkpoint=last")
+            raise UserError(
+                f"--eval_checkpoint=best: {initial.path} has none yet; train on, or "
+                "give --eval_checkpoint=last"
+            )
         initial = initial._replace(path=checkpoints.resolve(initial.path, flag, chosen))
         self._checkpoint = weights.load_initial(self.classifier, initial, flag)
         self._stop = checkpoints.stop_of(self._kept.get("last", self._checkpoint))
@@ -106,10 +127,14 @@ class Run:
         distribution.check_divisible("batch_size", self.config.data.batch_size, self.strategy)
         self.open_data()
         self._training = Training(
-            self.config, self.strategy, self.source, self.classifier, self.folder, self._rows)
+            self.config, self.strategy, self.source, self.classifier, self.folder, self._rows
+        )
         self._training.begin(description=self.description, initial=initial, resume=resume)
-        self._training.fit(interruption, functools.partial(self._evaluate_now, interruption),
-                           then_evaluates=then_evaluates)
+        self._training.fit(
+            interruption,
+            functools.partial(self._evaluate_now, interruption),
+            then_evaluates=then_evaluates,
+        )
         self._checkpoint, self._stop = self._training.checkpoint, self._training.stop
         if self.config.data.validation_examples:
             self.load_weights()
@@ -120,12 +145,13 @@ class Run:
         Of a run that keeps its best checkpoint, both that and the newest are measured.  The results
         are those of the one that is chosen, with both under "checkpoints".
 
-        Writes results.json, a row of metrics.jsonl for each, TensorBoard's scalars and image grid, and
-        the files of an `Assessment`; prints a table, and what makes the numbers doubtful.  An evaluation
-        that was cut short is gone on with.
+        Writes results.json, a row of metrics.jsonl for each, TensorBoard's scalars and image grid,
+        and the files of an `Assessment`; prints a table, and what makes the numbers doubtful.  An
+        evaluation that was cut short is gone on with.
         """
-        assessment = Assessment(self.config, self._measurement, self.folder, interruption,
-                                class_names=self._class_names)
+        assessment = Assessment(
+            self.config, self._measurement, self.folder, interruption, class_names=self._class_names
+        )
         if not self._kept:
             measured = self._measure(assessment.accuracies)
         else:
@@ -144,11 +170,17 @@ class Run:
         for name in sorted(self._kept, key=lambda name: name == chosen):  # it stays in place
             twin = self._measured_at(checkpoints.step_of(self._kept[name]), measured)
             self._checkpoint = weights.load_initial(
-                self.classifier, weights.Initial(self._kept[name]), "model_dir")
-            measured[name] = ({**twin, "checkpoint": self._checkpoint} if twin
-                              else self._measure(assessment.accuracies))
-        return {**measured[chosen], "checkpoints": {
-            name: measured[name] for name in ("best", "last")}}
+                self.classifier, weights.Initial(self._kept[name]), "model_dir"
+            )
+            measured[name] = (
+                {**twin, "checkpoint": self._checkpoint}
+                if twin
+                else self._measure(assessment.accuracies)
+            )
+        return {
+            **measured[chosen],
+            "checkpoints": {name: measured[name] for name in ("best", "last")},
+        }
 
     @staticmethod
     def _measured_at(step, measured):
@@ -158,8 +190,14 @@ class Run:
     def _evaluate_now(self, interruption):
         """Measures what is being trained, as it is."""
         self._checkpoint = self._training.checkpoint
-        self._report(self._measure(lambda fingerprint: (self._measurement.accuracies(
-            on_batch=lambda *unused: interruption.check()), None)))
+        self._report(
+            self._measure(
+                lambda fingerprint: (
+                    self._measurement.accuracies(on_batch=lambda *unused: interruption.check()),
+                    None,
+                )
+            )
+        )
 
     def _measure(self, accuracies) -> dict:
         """Measures the classifier; adds to metrics.jsonl and TensorBoard.
@@ -173,18 +211,26 @@ class Run:
         self._measured = result
         self._write_summaries(result, exhibits(result), step)
         measured = results.of(
-            result, self.config, step=step, checkpoint=self._checkpoint, warnings=warnings)
-        self._rows.append("eval", step, {
-            **measured, "evaluation_seconds": round(time.monotonic() - start, 3)})
+            result, self.config, step=step, checkpoint=self._checkpoint, warnings=warnings
+        )
+        self._rows.append(
+            "eval", step, {**measured, "evaluation_seconds": round(time.monotonic() - start, 3)}
+        )
         return measured
 
     def _fingerprint(self):
         """Returns a text that is another one for other weights, settings or devices."""
         variables = () if self._saved else self.classifier.variables
-        return fingerprint([
-            self.config.to_dict(), dataclasses.asdict(self.description),
-            self.strategy.num_replicas_in_sync, distribution.device_type(self.strategy),
-            *(saved and saved.fingerprint for saved in (self._saved, self._surrogate))], variables)
+        return fingerprint(
+            [
+                self.config.to_dict(),
+                dataclasses.asdict(self.description),
+                self.strategy.num_replicas_in_sync,
+                distribution.device_type(self.strategy),
+                *(saved and saved.fingerprint for saved in (self._saved, self._surrogate)),
+            ],
+            variables,
+        )
 
     def _report(self, measured):
         if self._stop:
@@ -198,11 +244,15 @@ class Run:
 
     @functools.cached_property
     def _measurement(self):
-        return Measurement(self.config, self.strategy, self.source, self._logits,
-                           surrogate=self._surrogate and self._surrogate.logits_fn,
-                           differentiable=(
-                               self._saved is None or self._saved.differentiable),
-                           **attack_form(self.config, self.strategy))
+        return Measurement(
+            self.config,
+            self.strategy,
+            self.source,
+            self._logits,
+            surrogate=self._surrogate and self._surrogate.logits_fn,
+            differentiable=(self._saved is None or self._saved.differentiable),
+            **attack_form(self.config, self.strategy),
+        )
 
     @functools.cached_property
     def _surrogate(self):
@@ -230,12 +280,15 @@ class Run:
         return names if len(names) == self.config.model.num_classes else ()
 
     def _evaluated_weights(self):
-        return (self._training.model.evaluated_weights() if self._training
-                else contextlib.nullcontext())
+        return (
+            self._training.model.evaluated_weights() if self._training else contextlib.nullcontext()
+        )
 
     def _write_summaries(self, result, exhibits, step):
-        with self.folder.writing("tensorboard"), (
-                summaries.create_writer(self.folder.tensorboard, "eval")) as writer:
+        with (
+            self.folder.writing("tensorboard"),
+            summaries.create_writer(self.folder.tensorboard, "eval") as writer,
+        ):
             summaries.write_scalars(writer, summaries.accuracies("eval", result), step)
             if exhibits is not None:
                 summaries.write_grid(writer, *exhibits, self._class_names, step)
@@ -245,9 +298,12 @@ class Run:
         description = self.description
         with self._evaluated_weights(), self.folder.writing("saved_model"):
             export.export(
-                self.classifier, self.folder.saved_model,
-                image_size=self.config.model.image_size, crop_padding=description.crop_padding,
-                class_names=self._class_names)
+                self.classifier,
+                self.folder.saved_model,
+                image_size=self.config.model.image_size,
+                crop_padding=description.crop_padding,
+                class_names=self._class_names,
+            )
         print(f"exported {self.folder.saved_model}")
         return self.folder.saved_model
 
@@ -264,11 +320,16 @@ class Run:
         path = output or self.folder.predictions
         try:
             rows = predict.predict_files(
-                probabilities, pattern,
-                image_size=self.config.model.image_size, crop_padding=description.crop_padding,
+                probabilities,
+                pattern,
+                image_size=self.config.model.image_size,
+                crop_padding=description.crop_padding,
                 class_names=self._class_names,
-                batch_size=self.config.evaluation.batch_size, output=path)
+                batch_size=self.config.evaluation.batch_size,
+                output=path,
+            )
         except OSError as error:  # unreadable images are named before anything is written
-            raise UserError(f"--output={path}: cannot be written: {error.strerror}; name another "
-                            "file") from error
+            raise UserError(
+                f"--output={path}: cannot be written: {error.strerror}; name another file"
+            ) from error
         print(f"wrote {rows} rows to {path}")

@@ -19,8 +19,16 @@ from sat_tf.data import Description
 from sat_tf.errors import UserError, one_line
 from sat_tf.files import replacing
 
-_PACKAGES = ("tensorflow", "keras", "tf-keras", "tensorflow-addons", "tensorflow-datasets",
-             "numpy", "scikit-learn", "absl-py")
+_PACKAGES = (
+    "tensorflow",
+    "keras",
+    "tf-keras",
+    "tensorflow-addons",
+    "tensorflow-datasets",
+    "numpy",
+    "scikit-learn",
+    "absl-py",
+)
 
 
 def _versions():
@@ -35,8 +43,13 @@ def _git_commit():
     """Returns the checkout's commit, or None outside a checkout or without git."""
     here = os.path.dirname(os.path.abspath(__file__))
     try:
-        answer = subprocess.run(["git", "-C", here, "rev-parse", "HEAD"], capture_output=True,
-                                text=True, timeout=10, check=True)
+        answer = subprocess.run(
+            ["git", "-C", here, "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip()
@@ -76,8 +89,10 @@ class RunFolder:
             yield
         except (OSError, tf.errors.OpError) as error:
             reason = getattr(error, "strerror", None) or one_line(error)
-            raise UserError(f"--model_dir={self.path}: cannot write {what}: {reason}; free some "
-                            "space there or give another folder") from error
+            raise UserError(
+                f"--model_dir={self.path}: cannot write {what}: {reason}; free some "
+                "space there or give another folder"
+            ) from error
 
     def stored_config(self, flag="model_dir"):
         """Returns the Config of the run in this folder, or None if there is none.
@@ -92,6 +107,7 @@ class RunFolder:
 
     def stored_description(self):
         """Returns the Description of the data that the run was trained with, or None."""
+
         def read(about):
             fields = about.get("data_set")
             return fields and Description(**{**fields, "class_names": tuple(fields["class_names"])})
@@ -106,8 +122,10 @@ class RunFolder:
             with open(self.config, encoding="utf-8") as file:
                 return read(json.load(file))
         except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise UserError(f"--{flag}={self.path}: config.json cannot be read "
-                            f"({one_line(error)}); give another folder") from error
+            raise UserError(
+                f"--{flag}={self.path}: config.json cannot be read "
+                f"({one_line(error)}); give another folder"
+            ) from error
 
     def check_import(self, about: dict):
         """Raises UserError if the folder holds what was made of another import than `about`."""
@@ -115,11 +133,16 @@ class RunFolder:
             return
         with open(self.imported, encoding="utf-8") as file:
             there = json.load(file)
-        changed = [f"{key} ({there.get(key)} there, {about[key]} now)" for key in about
-                   if there.get(key) != about[key]]
+        changed = [
+            f"{key} ({there.get(key)} there, {about[key]} now)"
+            for key in about
+            if there.get(key) != about[key]
+        ]
         if changed:
-            raise UserError(f"--model_dir={self.path}: holds what was made of another import: "
-                            f"{', '.join(changed)}; give another folder")
+            raise UserError(
+                f"--model_dir={self.path}: holds what was made of another import: "
+                f"{', '.join(changed)}; give another folder"
+            )
 
     def record_import(self, about: dict):
         """Writes import.json: of which checkpoint, read how, the files here were made."""
@@ -131,20 +154,25 @@ class RunFolder:
         """Raises UserError if the folder holds a run that `config` would not continue."""
         stored = self.stored_config()
         if stored is None and glob.glob(os.path.join(glob.escape(self.checkpoints), "*.index")):
-            raise UserError(f"--model_dir={self.path}: has checkpoints but no config.json; give "
-                            "another folder, or remove them")
+            raise UserError(
+                f"--model_dir={self.path}: has checkpoints but no config.json; give "
+                "another folder, or remove them"
+            )
         changed = differences(stored, config) if stored else []
         if changed:
             raise UserError(
                 f"--model_dir={self.path}: holds a run with other settings: {', '.join(changed)}; "
-                "give another --model_dir, or --resume=false to replace that run")
+                "give another --model_dir, or --resume=false to replace that run"
+            )
 
     def check_same_model(self, stored: Config, config: Config):
         """Raises UserError if `config` describes another network than the folder's run has."""
         changed = differences(stored, config, parts=("model",))
         if changed:
-            raise UserError(f"--model_dir={self.path}: its network differs: {', '.join(changed)}; "
-                            "leave these flags out, or name another run")
+            raise UserError(
+                f"--model_dir={self.path}: its network differs: {', '.join(changed)}; "
+                "leave these flags out, or name another run"
+            )
 
     def start(self, config: Config, description: Description, begun_with=None):
         """Makes the folders and writes config.json.
@@ -155,9 +183,13 @@ class RunFolder:
             leaves what an earlier start of the run has written.
         """
         begun_with = begun_with or self._stored(lambda about: about.get("init_checkpoint"))
-        about = {**config.to_dict(), "data_set": dataclasses.asdict(description),
-                 "init_checkpoint": begun_with, "versions": _versions(),
-                 "git_commit": _git_commit()}
+        about = {
+            **config.to_dict(),
+            "data_set": dataclasses.asdict(description),
+            "init_checkpoint": begun_with,
+            "versions": _versions(),
+            "git_commit": _git_commit(),
+        }
         with self.writing("config.json"):
             os.makedirs(self.checkpoints, exist_ok=True)
             os.makedirs(self.tensorboard, exist_ok=True)
@@ -167,16 +199,23 @@ class RunFolder:
         """Raises UserError if the folder holds files of a run's names that no run of ours left."""
         used = [path for path in (*self._folders(), *self._files()) if os.path.exists(path)]
         if used and self.stored_config() is None:
-            raise UserError(f"--model_dir={self.path}: {os.path.basename(used[0])} there is not of "
-                            "a run of this project; give another folder, or remove it")
+            raise UserError(
+                f"--model_dir={self.path}: {os.path.basename(used[0])} there is not of "
+                "a run of this project; give another folder, or remove it"
+            )
 
     def clear(self):
         """Removes a run's own files from the folder, and nothing else."""
         self.check_replaceable()
         with self.writing("a new run over the old one"):
-            for file in (*self._files(), *(
-                    file for folder in (self.best, self.checkpoints)
-                    for file in glob.glob(os.path.join(glob.escape(folder), "checkpoint*")))):
+            for file in (
+                *self._files(),
+                *(
+                    file
+                    for folder in (self.best, self.checkpoints)
+                    for file in glob.glob(os.path.join(glob.escape(folder), "checkpoint*"))
+                ),
+            ):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(file)
             for folder in (self.tensorboard, self.saved_model, self.evaluation_state):
@@ -190,8 +229,18 @@ class RunFolder:
         return self.checkpoints, self.tensorboard, self.saved_model
 
     def _files(self):
-        return (self.config, self.metrics, self.results, self.predictions, self.imported,
-                self.curves, self.curves_plot, self.adversarial, self.adversarial_sheet, self.report)
+        return (
+            self.config,
+            self.metrics,
+            self.results,
+            self.predictions,
+            self.imported,
+            self.curves,
+            self.curves_plot,
+            self.adversarial,
+            self.adversarial_sheet,
+            self.report,
+        )
 
     def append_metrics(self, row: dict):
         """Appends one JSON object to metrics.jsonl."""
@@ -208,8 +257,11 @@ class RunFolder:
         with self.writing("metrics.jsonl"):
             with open(self.metrics, encoding="utf-8") as file:
                 rows = [line for line in file if line.endswith("\n")]  # a kill may cut the last
-            kept = [line for line in rows if json.loads(line)["step"] <= step
-                    and json.loads(line).get("kind") != "stopped"]
+            kept = [
+                line
+                for line in rows
+                if json.loads(line)["step"] <= step and json.loads(line).get("kind") != "stopped"
+            ]
             write_atomically(self.metrics, "".join(kept))
         return max((json.loads(line).get("seconds", 0.0) for line in kept), default=0.0)
 
@@ -230,9 +282,15 @@ class Rows:
 
     def append(self, kind: str, step: int, values: dict):
         """Adds a row."""
-        self._folder.append_metrics({
-            "kind": kind, "step": step, "epoch": round(step / self._steps_per_epoch, 3),
-            "seconds": round(time.monotonic() - self._start, 3), **values})
+        self._folder.append_metrics(
+            {
+                "kind": kind,
+                "step": step,
+                "epoch": round(step / self._steps_per_epoch, 3),
+                "seconds": round(time.monotonic() - self._start, 3),
+                **values,
+            }
+        )
 
     def go_on_from(self, step: int):
         """Drops the rows of later steps, and counts the seconds on from those before."""

@@ -8,7 +8,8 @@ the SavedModel.
 """
 
 import collections.abc
-from typing import Any, Callable, Dict, NamedTuple, Optional
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -27,11 +28,12 @@ class Function(NamedTuple):
     `call` takes images of the spec `images` and returns {name: tensor}; it keeps the SavedModel,
     and so its variables, alive.  `no_gradient` says why it cannot be differentiated, or is None.
     """
+
     name: str
     title: str
     images: tf.TensorSpec
-    call: Callable[[tf.Tensor], Dict[str, tf.Tensor]]
-    no_gradient: Optional[str] = None
+    call: Callable[[tf.Tensor], dict[str, tf.Tensor]]
+    no_gradient: str | None = None
 
     @property
     def shape(self) -> tuple:
@@ -41,8 +43,9 @@ class Function(NamedTuple):
 
 class _Candidate(NamedTuple):
     """Something to call: what errors call it, its inputs by name, its graph, and itself."""
+
     title: str
-    inputs: Dict[str, tf.TensorSpec]
+    inputs: dict[str, tf.TensorSpec]
     graph: tf.Graph
     call: Callable[[tf.Tensor], Any]
 
@@ -59,17 +62,27 @@ def choose(loaded, unsaved, name, problem) -> Function:
     candidates = {**_attributes(loaded), **_signatures(loaded)}
     name = name or _default(loaded, candidates, problem)
     if name not in candidates:
-        refuse("saved_model_signature", name, "not in the SavedModel; give one of: "
-               f"{', '.join(sorted(candidates)) or 'none there'}")
+        refuse(
+            "saved_model_signature",
+            name,
+            f"not in the SavedModel; give one of: {', '.join(sorted(candidates)) or 'none there'}",
+        )
     candidate = candidates[name]
     inputs = candidate.inputs
     if len(inputs) != 1:
-        problem(f"{candidate.title} has {len(inputs)} inputs ({_list(inputs)}); "
-                f"{_ADVICE}{_others(candidates, name)}")
+        problem(
+            f"{candidate.title} has {len(inputs)} inputs ({_list(inputs)}); "
+            f"{_ADVICE}{_others(candidates, name)}"
+        )
     images = next(iter(inputs.values()))
     _check_images(images, candidate, _others(candidates, name), problem)
-    return Function(name, candidate.title, images, lambda images: _named(candidate.call(images)),
-                    _without_gradient(candidate.graph, unsaved))
+    return Function(
+        name,
+        candidate.title,
+        images,
+        lambda images: _named(candidate.call(images)),
+        _without_gradient(candidate.graph, unsaved),
+    )
 
 
 def _default(loaded, candidates, problem):
@@ -78,8 +91,10 @@ def _default(loaded, candidates, problem):
         if name in candidates:
             return name
     if len(signatures) > 1:
-        problem("has several signatures and none is the default; give --saved_model_signature with "
-                f"one of: {', '.join(sorted(signatures))}")
+        problem(
+            "has several signatures and none is the default; give --saved_model_signature with "
+            f"one of: {', '.join(sorted(signatures))}"
+        )
     if _CALL not in candidates:
         problem(f"has no function that can be called; {_ADVICE}")
     return _CALL
@@ -101,20 +116,26 @@ def _attributes(loaded):
     found = {}
     for name in (_LOGITS, _CALL):
         function = getattr(loaded, name, None)
-        traces = [trace for trace in getattr(function, "concrete_functions", ())
-                  if not _is_for_training(trace)]
+        traces = [
+            trace
+            for trace in getattr(function, "concrete_functions", ())
+            if not _is_for_training(trace)
+        ]
         if traces:
-            found[name] = _attribute(f"function {name}", loaded, function,
-                                     max(traces, key=_takes_images))
+            found[name] = _attribute(
+                f"function {name}", loaded, function, max(traces, key=_takes_images)
+            )
     return found
 
 
 def _attribute(title, loaded, function, trace):
     """Returns the candidate that calls a function as it was traced, with those Python values."""
+
     def call(images, kept=loaded):
         args, kwargs = tf.nest.map_structure(
             lambda leaf: images if isinstance(leaf, tf.TensorSpec) else leaf,
-            trace.structured_input_signature)
+            trace.structured_input_signature,
+        )
         return function(*args, **kwargs)
 
     inputs = {f"{i}: {spec.name}": spec for i, spec in enumerate(_specs(trace), 1)}
@@ -122,8 +143,11 @@ def _attribute(title, loaded, function, trace):
 
 
 def _specs(trace):
-    return [leaf for leaf in tf.nest.flatten(trace.structured_input_signature)
-            if isinstance(leaf, tf.TensorSpec)]
+    return [
+        leaf
+        for leaf in tf.nest.flatten(trace.structured_input_signature)
+        if isinstance(leaf, tf.TensorSpec)
+    ]
 
 
 def _is_for_training(trace):
@@ -137,19 +161,27 @@ def _takes_images(trace):
 
 def _check_images(spec, candidate, others, problem):
     if not spec.dtype.is_floating:
-        problem(f"{candidate.title} takes {described(spec)}, through which there is no gradient; "
-                f"{_ADVICE}{others}")
+        problem(
+            f"{candidate.title} takes {described(spec)}, through which there is no gradient; "
+            f"{_ADVICE}{others}"
+        )
     if spec.shape.rank not in (None, 4):
-        problem(f"{candidate.title} takes {described(spec)}, not images [N, H, W, C]; "
-                f"{_ADVICE}{others}")
+        problem(
+            f"{candidate.title} takes {described(spec)}, not images [N, H, W, C]; {_ADVICE}{others}"
+        )
 
 
 def _gradients(graph_def):
     """Returns {node: name of its custom gradient} of a GraphDef and the functions in it."""
-    nodes = (*graph_def.node, *(node for function in graph_def.library.function
-                                for node in function.node_def))
-    return {node.name: node.attr["_gradient_op_type"].s.decode() for node in nodes
-            if node.op == "IdentityN" and "_gradient_op_type" in node.attr}
+    nodes = (
+        *graph_def.node,
+        *(node for function in graph_def.library.function for node in function.node_def),
+    )
+    return {
+        node.name: node.attr["_gradient_op_type"].s.decode()
+        for node in nodes
+        if node.op == "IdentityN" and "_gradient_op_type" in node.attr
+    }
 
 
 def unsaved_gradients(graph_def) -> set:
@@ -160,7 +192,8 @@ def unsaved_gradients(graph_def) -> set:
     (TensorFlow gives those that were saved a new number.)
     """
     return set(_gradients(graph_def).values()) - {
-        gradient.registered_op_type for gradient in graph_def.library.registered_gradients}
+        gradient.registered_op_type for gradient in graph_def.library.registered_gradients
+    }
 
 
 def _without_gradient(graph, unsaved):
@@ -171,14 +204,19 @@ def _without_gradient(graph, unsaved):
 
 def logits_of(outputs, function, problem):
     """Returns (name, tensor) of the logits among {name: tensor}."""
-    fitting = {name: value for name, value in outputs.items()
-               if value.dtype.is_floating and value.shape.rank == 2 and value.shape[1] >= 2}
+    fitting = {
+        name: value
+        for name, value in outputs.items()
+        if value.dtype.is_floating and value.shape.rank == 2 and value.shape[1] >= 2
+    }
     if _LOGITS in fitting:
         return _LOGITS, fitting[_LOGITS]
     if len(fitting) != 1:
         what = "several outputs may be" if fitting else "no output can be"
-        problem(f"{what} the logits of {function.title} ({_list(outputs)}); export a function with "
-                "one output [N, C], or one that is called logits")
+        problem(
+            f"{what} the logits of {function.title} ({_list(outputs)}); export a function with "
+            "one output [N, C], or one that is called logits"
+        )
     return next(iter(fitting.items()))
 
 

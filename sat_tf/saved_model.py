@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import hashlib
 import os
-from typing import Callable, Optional, Tuple
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -51,14 +51,15 @@ class SavedClassifier:
       fingerprint: of the files with graph and weights, hexadecimal.
       summary: one line on all that.
     """
+
     logits_fn: Callable[[tf.Tensor], tf.Tensor]
     path: str
     function: str
     input_range: str
-    image_shape: Tuple[Optional[int], Optional[int], Optional[int]]
-    batch_size: Optional[int]
+    image_shape: tuple[int | None, int | None, int | None]
+    batch_size: int | None
     num_classes: int
-    no_gradient: Optional[str]
+    no_gradient: str | None
     probabilities: bool
     fingerprint: str
     summary: str = ""
@@ -69,18 +70,19 @@ class SavedClassifier:
         return self.no_gradient is None
 
     @property
-    def image_size(self) -> Optional[int]:
+    def image_size(self) -> int | None:
         """The side of the square images, None if it is free or the images are not square."""
         sides = set(self.image_shape[:2]) - {None}
         return sides.pop() if len(sides) == 1 else None
 
     @property
-    def channels(self) -> Optional[int]:
+    def channels(self) -> int | None:
         return self.image_shape[-1]
 
 
-def load(path, *, input_range="0,1", signature=None, image_size=None,
-         flag="saved_model") -> SavedClassifier:
+def load(
+    path, *, input_range="0,1", signature=None, image_size=None, flag="saved_model"
+) -> SavedClassifier:
     """Loads a SavedModel, of TensorFlow 2 or 1, and finds the function that classifies images.
 
     To be called in the scope of the strategy that is to run it.  The function is tried once,
@@ -117,7 +119,8 @@ def load(path, *, input_range="0,1", signature=None, image_size=None,
         return function.call(tf.cast(to_range(images), function.images.dtype))
 
     output, values = saved_function.logits_of(
-        _tried(outputs, images, function, problem), function, problem)
+        _tried(outputs, images, function, problem), function, problem
+    )
     probabilities = _are_probabilities(values)
 
     def logits_of_batch(images):
@@ -128,10 +131,22 @@ def load(path, *, input_range="0,1", signature=None, image_size=None,
 
     logits_fn = _in_batches(logits_of_batch, batch, problem) if batch else logits_of_batch
 
-    return _described(SavedClassifier(
-        logits_fn, path, function.name, input_range, tuple(image_shape), batch,
-        int(values.shape[-1]), function.no_gradient or _why_no_gradient(logits_fn, images),
-        probabilities, _fingerprint(path)), function, output)
+    return _described(
+        SavedClassifier(
+            logits_fn,
+            path,
+            function.name,
+            input_range,
+            tuple(image_shape),
+            batch,
+            int(values.shape[-1]),
+            function.no_gradient or _why_no_gradient(logits_fn, images),
+            probabilities,
+            _fingerprint(path),
+        ),
+        function,
+        output,
+    )
 
 
 def _check_folder(path, flag):
@@ -141,19 +156,30 @@ def _check_folder(path, flag):
         refuse(flag, path, "no such folder; give the folder of a SavedModel")
     if not tf.io.gfile.isdir(name):
         if name.endswith(_KERAS_FILES):
-            refuse(flag, path, "a Keras file, not a SavedModel; write one where it was made: "
-                   "tf.saved_model.save(tf.keras.models.load_model(FILE), FOLDER), or "
-                   "model.export(FOLDER) of Keras 3, and give that folder")
+            refuse(
+                flag,
+                path,
+                "a Keras file, not a SavedModel; write one where it was made: "
+                "tf.saved_model.save(tf.keras.models.load_model(FILE), FOLDER), or "
+                "model.export(FOLDER) of Keras 3, and give that folder",
+            )
         refuse(flag, path, "a file; give the folder of a SavedModel")
     if _has_graph(name):
         return
-    within = [f"--{flag}={name}/{inner.rstrip('/')}" for inner in sorted(tf.io.gfile.listdir(name))
-              if _has_graph(f"{name}/{inner.rstrip('/')}")]
+    within = [
+        f"--{flag}={name}/{inner.rstrip('/')}"
+        for inner in sorted(tf.io.gfile.listdir(name))
+        if _has_graph(f"{name}/{inner.rstrip('/')}")
+    ]
     if within:
         refuse(flag, path, f"not a SavedModel; give {' or '.join(within[:3])}")
     if tf.io.gfile.exists(f"{name}/config.json") and tf.io.gfile.isdir(f"{name}/checkpoints"):
-        refuse(flag, path, "a run that was not exported; give --model_dir instead, or export it: "
-               f"--mode=export --model_dir={name}")
+        refuse(
+            flag,
+            path,
+            "a run that was not exported; give --model_dir instead, or export it: "
+            f"--mode=export --model_dir={name}",
+        )
     refuse(flag, path, "not a SavedModel: it has no saved_model.pb; give a folder that has")
 
 
@@ -169,29 +195,40 @@ def _loaded(path, problem):
         # TensorFlow 1 writes several graphs, as for a TPU.
         loaded = tf.saved_model.load(path, tags=["serve"] if len(graphs) > 1 else None)
     except Exception as error:  # another's program, which may fail in any way
-        problem(f"cannot be loaded ({one_line(error)}); if it is damaged, fetch it again, and if it "
-                "needs operations of another package, export it without")
+        problem(
+            f"cannot be loaded ({one_line(error)}); if it is damaged, fetch it again, and if it "
+            "needs operations of another package, export it without"
+        )
     return loaded, set().union(
-        *(saved_function.unsaved_gradients(graph.graph_def) for graph in graphs))
+        *(saved_function.unsaved_gradients(graph.graph_def) for graph in graphs)
+    )
 
 
 def _noise(batch, shape, image_size):
     height, width, channels = shape
     side = height or width or image_size or _SIDE
-    return tf.constant(np.random.default_rng(0).uniform(
-        size=[batch, height or side, width or side, channels or 3]), tf.float32)
+    return tf.constant(
+        np.random.default_rng(0).uniform(
+            size=[batch, height or side, width or side, channels or 3]
+        ),
+        tf.float32,
+    )
 
 
 def _in_batches(logits_fn, batch, problem):
     """Returns `logits_fn`, which takes one size of batch alone, for batches of any."""
+
     def logits_of_any(images):
         count = images.shape[0]
         if count is None:
-            problem(f"was saved for batches of {batch}, and this one's size is not known in advance; "
-                    "export it for batches of any size")
+            problem(
+                f"was saved for batches of {batch}, and this one's size is not known in advance; "
+                "export it for batches of any size"
+            )
         filled = tf.pad(images, [[0, -count % batch], [0, 0], [0, 0], [0, 0]])
-        return tf.concat([logits_fn(part) for part in tf.split(
-            filled, filled.shape[0] // batch)], 0)[:count]
+        return tf.concat(
+            [logits_fn(part) for part in tf.split(filled, filled.shape[0] // batch)], 0
+        )[:count]
 
     return logits_of_any
 
@@ -202,19 +239,23 @@ def _tried(outputs, images, function, problem):
     try:
         results = strategy.run(tf.function(outputs, autograph=False), args=(images,))
     except Exception as error:  # as in loading
-        problem(f"{function.title} fails on images of {list(images.shape)} ({one_line(error)}); give "
-                "the --image_size that it takes, or another --saved_model_signature")
+        problem(
+            f"{function.title} fails on images of {list(images.shape)} ({one_line(error)}); give "
+            "the --image_size that it takes, or another --saved_model_signature"
+        )
     return {name: strategy.experimental_local_results(value)[0] for name, value in results.items()}
 
 
 def _are_probabilities(values):
     values = tf.cast(values, tf.float32)
-    return bool(tf.reduce_all(values >= 0) & tf.reduce_all(
-        tf.abs(tf.reduce_sum(values, -1) - 1) < 5e-3))  # float16 rounds
+    return bool(
+        tf.reduce_all(values >= 0) & tf.reduce_all(tf.abs(tf.reduce_sum(values, -1) - 1) < 5e-3)
+    )  # float16 rounds
 
 
 def _why_no_gradient(logits_fn, images):
     """Returns what stands between logits and images, or None for nothing."""
+
     @functools.partial(tf.function, autograph=False)
     def gradient(images):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -243,18 +284,24 @@ def _fingerprint(path):
 
 def _described(saved, function, output):
     """Returns `saved` with its summary."""
-    parts = [f"{saved.path}: {function.title} of {saved_function.described(function.images)} in "
-             f"[{saved.input_range}]", f"its output {output} has {saved.num_classes} classes"]
+    parts = [
+        f"{saved.path}: {function.title} of {saved_function.described(function.images)} in "
+        f"[{saved.input_range}]",
+        f"its output {output} has {saved.num_classes} classes",
+    ]
     if saved.probabilities:
-        parts.append("as probabilities, whose logarithm is attacked; where they round to 0 or 1 "
-                     "there is no gradient, so export logits if you can")
+        parts.append(
+            "as probabilities, whose logarithm is attacked; where they round to 0 or 1 "
+            "there is no gradient, so export logits if you can"
+        )
     if saved.no_gradient:
         parts.append(f"no gradient ({saved.no_gradient})")
     return dataclasses.replace(saved, summary=", ".join(parts))
 
 
 def check_surrogate(surrogate, *, image_size, num_classes):
-    """Raises UserError, naming --transfer_from, unless attacks on another network can be made on it.
+    """Raises UserError, naming --transfer_from, unless attacks on another network can be made on
+    it.
 
     Args:
       surrogate: a SavedClassifier.
@@ -262,11 +309,22 @@ def check_surrogate(surrogate, *, image_size, num_classes):
     """
     height, width, channels = surrogate.image_shape
     if not surrogate.differentiable:
-        refuse("transfer_from", surrogate.path, f"it has no gradient ({surrogate.no_gradient}); name "
-               "a network that has one")
+        refuse(
+            "transfer_from",
+            surrogate.path,
+            f"it has no gradient ({surrogate.no_gradient}); name a network that has one",
+        )
     if {height, width} - {None, image_size} or channels not in (None, 3):
-        refuse("transfer_from", surrogate.path, f"takes images {height} x {width} x {channels}, not "
-               f"{image_size} x {image_size} x 3; name a network of such images")
+        refuse(
+            "transfer_from",
+            surrogate.path,
+            f"takes images {height} x {width} x {channels}, not "
+            f"{image_size} x {image_size} x 3; name a network of such images",
+        )
     if surrogate.num_classes < num_classes:
-        refuse("transfer_from", surrogate.path, f"has {surrogate.num_classes} classes, not "
-               f"{num_classes}; name a network of the same classes")
+        refuse(
+            "transfer_from",
+            surrogate.path,
+            f"has {surrogate.num_classes} classes, not "
+            f"{num_classes}; name a network of the same classes",
+        )

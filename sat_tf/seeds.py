@@ -24,7 +24,8 @@ def replica_seed(seed: int, stream: int, number) -> tf.Tensor:
     """Returns `stream_seed` with the replica's number folded in; call in replica context."""
     replica = tf.distribute.get_replica_context().replica_id_in_sync_group
     return tf.random.experimental.stateless_fold_in(
-        stream_seed(seed, stream, number), tf.cast(replica, tf.int64))
+        stream_seed(seed, stream, number), tf.cast(replica, tf.int64)
+    )
 
 
 def example_seeds(seed: int, stream: int, numbers) -> tf.Tensor:

@@ -8,7 +8,7 @@ What makes every number meaningless raises `NotTrustworthy`; what makes one doub
 `outcome_checks` judges what attacks achieved.  docs/evaluation.md explains each check by its name.
 """
 
-from typing import List, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,12 +40,14 @@ CONTRADICTED_SHARE, LEAST_DECIDED = 1 / 3, 8
 
 class Finding(NamedTuple):
     """A warning: the name of its check in CHECKS, and one line with what was measured."""
+
     name: str
     text: str
 
 
-def examine(logits_fn, images, labels, *, bounds=(0.0, 1.0), seed=0, loss_scale=1.0,
-            differentiable=True) -> List[Finding]:
+def examine(
+    logits_fn, images, labels, *, bounds=(0.0, 1.0), seed=0, loss_scale=1.0, differentiable=True
+) -> list[Finding]:
     """Checks a network before it is attacked, on one batch of the evaluation's images.
 
     Runs the network on batches of the given size, at most 64; two graphs are traced.  A randomised
@@ -76,9 +78,16 @@ def examine(logits_fn, images, labels, *, bounds=(0.0, 1.0), seed=0, loss_scale=
     _check_neighbours(network, images, logits, bounds, max(tolerance, 3 * repeats))
     findings = []
     if repeats > tolerance:
-        findings.append(Finding("randomised_model", (
-            f"logits of the same {len(images)} images change by up to {repeats:.2g} of the largest "
-            "when they are asked again")))
+        findings.append(
+            Finding(
+                "randomised_model",
+                (
+                    f"logits of the same {len(images)} images change by up to {repeats:.2g} of "
+                    f"the largest "
+                    "when they are asked again"
+                ),
+            )
+        )
     findings += _look_at_outputs(logits)
     if differentiable:
         findings += _look_at_gradients(network, images, labels, logits)
@@ -111,14 +120,29 @@ def check_inside(threat, images, adversarial):
     far, invalid = ~(size <= reach), ~(excess <= slack)
     if not (far | invalid).any():
         return
-    parts = [text for count, text in (
-        (far.sum(), f"{far.sum()} by more than epsilon={threat.epsilon:.6g} in {threat.norm} "
-         f"(at most {size.max():.6g})"),
-        (invalid.sum(), f"{invalid.sum()} with pixels outside [{low:g}, {high:g}] (by at most "
-         f"{excess.max():.3g})")) if count]
-    raise NotTrustworthy("outside_ball", (
-        f"{(far | invalid).sum()} of {len(adversarial)} adversarial images are not allowed: "
-        f"{' and '.join(parts)}; mend the attack, its broken examples do not count"))
+    parts = [
+        text
+        for count, text in (
+            (
+                far.sum(),
+                f"{far.sum()} by more than epsilon={threat.epsilon:.6g} in {threat.norm} "
+                f"(at most {size.max():.6g})",
+            ),
+            (
+                invalid.sum(),
+                f"{invalid.sum()} with pixels outside [{low:g}, {high:g}] (by at most "
+                f"{excess.max():.3g})",
+            ),
+        )
+        if count
+    ]
+    raise NotTrustworthy(
+        "outside_ball",
+        (
+            f"{(far | invalid).sum()} of {len(adversarial)} adversarial images are not allowed: "
+            f"{' and '.join(parts)}; mend the attack, its broken examples do not count"
+        ),
+    )
 
 
 def _change(logits, others):
@@ -131,20 +155,28 @@ def _change(logits, others):
 def _check_finite(logits):
     bad = int(np.count_nonzero(~np.isfinite(logits).all(-1)))
     if bad:
-        raise NonFinite(f"the logits of {bad} of {len(logits)} examples are not finite (before any "
-                        "attack): there is no accuracy to report")
+        raise NonFinite(
+            f"the logits of {bad} of {len(logits)} examples are not finite (before any "
+            "attack): there is no accuracy to report"
+        )
 
 
 def _check_neighbours(network, images, logits, bounds, tolerance):
     """Half of the batch keeps company with the negatives of the other half, in another order."""
     kept = len(images) // 2
     others = np.concatenate([sum(bounds) - images[kept:], images[:kept][::-1]])
-    change = _change(logits[:kept], network.logits(others)[len(images) - kept:][::-1])
+    change = _change(logits[:kept], network.logits(others)[len(images) - kept :][::-1])
     if not change <= tolerance:
-        raise NotTrustworthy("batch_dependence", (
-            f"logits of the same {kept} images change by up to {change:.2g} of the largest when "
-            "their neighbours and places in the batch change; give a logits_fn in inference mode "
-            "(training=False), where batch normalisation uses its moving averages"))
+        raise NotTrustworthy(
+            "batch_dependence",
+            (
+                f"logits of the same {kept} images change by up to {change:.2g} of the largest "
+                f"when "
+                "their neighbours and places in the batch change; give a logits_fn in inference "
+                "mode "
+                "(training=False), where batch normalisation uses its moving averages"
+            ),
+        )
 
 
 def _look_at_outputs(logits):
@@ -152,13 +184,27 @@ def _look_at_outputs(logits):
     off = float(np.abs(logits.sum(-1) - 1).max())
     # 1e-2: probabilities that were computed in half precision.
     if logits.min() >= 0 and logits.max() <= 1 and off <= 1e-2 and classes > 1:
-        findings.append(Finding("probabilities_as_logits", (
-            f"all outputs of {len(logits)} examples are in [0, 1] and their sums at most {off:.1g} "
-            "away from 1: they are taken for logits; leave out the softmax")))
+        findings.append(
+            Finding(
+                "probabilities_as_logits",
+                (
+                    f"all outputs of {len(logits)} examples are in [0, 1] and their sums at most "
+                    f"{off:.1g} "
+                    "away from 1: they are taken for logits; leave out the softmax"
+                ),
+            )
+        )
     if classes < MIN_CLASSES:
-        findings.append(Finding("too_few_classes", (
-            f"{classes} classes: the targeted DLR loss of apgd-t is defined by the 4th largest logit, "
-            "the untargeted one by the 3rd; with fewer, their denominators are other ones")))
+        findings.append(
+            Finding(
+                "too_few_classes",
+                (
+                    f"{classes} classes: the targeted DLR loss of apgd-t is defined by the 4th "
+                    f"largest logit, "
+                    "the untargeted one by the 3rd; with fewer, their denominators are other ones"
+                ),
+            )
+        )
     return findings
 
 
@@ -171,26 +217,45 @@ def _look_at_gradients(network, images, labels, logits):
         largest = np.abs(gradient).reshape(len(images), -1).max(-1)
         bad = int(np.count_nonzero(~np.isfinite(largest)))
         if bad:
-            raise NotTrustworthy("gradient_mismatch", (
-                f"the gradient of {name} is NaN or infinite on {bad} of {len(images)} examples, "
-                "whose logits are finite; mend the operation whose gradient overflows (such as a "
-                "root or logarithm at 0), or use black-box attacks"))
+            raise NotTrustworthy(
+                "gradient_mismatch",
+                (
+                    f"the gradient of {name} is NaN or infinite on {bad} of {len(images)} "
+                    f"examples, "
+                    "whose logits are finite; mend the operation whose gradient overflows (such "
+                    "as a "
+                    "root or logarithm at 0), or use black-box attacks"
+                ),
+            )
         if correct.any():
             shares[name] = float(np.mean(largest[correct] <= gradient_checks.VANISHING))
     if max(shares.values(), default=0.0) < ZERO_SHARE:
         return []
     parts = ", ".join(f"that of {name} on {share:.0%}" for name, share in shares.items())
-    return [Finding("zero_gradients", (
-        f"the gradient is zero on some of {correct.sum()} correctly classified examples ({parts}): "
-        "attacks cannot climb there"))]
+    return [
+        Finding(
+            "zero_gradients",
+            (
+                f"the gradient is zero on some of {correct.sum()} correctly classified examples "
+                f"({parts}): "
+                "attacks cannot climb there"
+            ),
+        )
+    ]
 
 
 def _check_gradient(network, images, bounds, seed):
     for found in gradient_checks.contradictions(network, images, seed=seed, bounds=bounds):
-        if (found.decided >= LEAST_DECIDED
-                and found.wrong >= CONTRADICTED_SHARE * found.decided):
-            raise NotTrustworthy("gradient_mismatch", (
-                f"along {found.direction} the logits of {found.wrong} of {found.decided} examples "
-                f"do not change as their gradient says (one by {found.seen:.3g}, which should be "
-                f"{found.promised:.3g}); attack a logits_fn without stopped or made-up gradients "
-                "and rounded inputs, or use black-box attacks, such as square, alone"))
+        if found.decided >= LEAST_DECIDED and found.wrong >= CONTRADICTED_SHARE * found.decided:
+            raise NotTrustworthy(
+                "gradient_mismatch",
+                (
+                    f"along {found.direction} the logits of {found.wrong} of {found.decided} "
+                    f"examples "
+                    f"do not change as their gradient says (one by {found.seen:.3g}, which should "
+                    f"be "
+                    f"{found.promised:.3g}); attack a logits_fn without stopped or made-up "
+                    f"gradients "
+                    "and rounded inputs, or use black-box attacks, such as square, alone"
+                ),
+            )

@@ -72,29 +72,48 @@ class Sparta(derivatives.ActivationLayer):
         """Raises ValueError unless the kernel has a centre and the gain is positive."""
         del shared  # anything that is true or false
         if kernel_size < 1 or kernel_size % 2 != 1:
-            raise ValueError(f"kernel_size is {kernel_size}: give an odd number, so that the "
-                             "kernel has a centre")
+            raise ValueError(
+                f"kernel_size is {kernel_size}: give an odd number, so that the kernel has a centre"
+            )
         if not 0 < gain < math.inf:
             raise ValueError(f"gain is {gain}: give a number above 0")
 
     def build(self, input_shape):
         shape = tf.TensorShape(input_shape)
         if shape.rank != 4 or shape[3] is None:
-            raise ValueError(f"{self.name}: sparta needs feature maps [batch, height, width, "
-                             f"channels], these are {shape}")
+            raise ValueError(
+                f"{self.name}: sparta needs feature maps [batch, height, width, "
+                f"channels], these are {shape}"
+            )
         channels = 1 if self.shared else shape[3]
         self.attention_taps = self.add_weight(
-            name="attention_taps", shape=[self.kernel_size, self.kernel_size, channels, 1],
-            dtype=tf.float32, experimental_autocast=False, initializer=_centre_tap)
+            name="attention_taps",
+            shape=[self.kernel_size, self.kernel_size, channels, 1],
+            dtype=tf.float32,
+            experimental_autocast=False,
+            initializer=_centre_tap,
+        )
         self.attention_bias = self.add_weight(
-            name="attention_bias", shape=[channels], dtype=tf.float32,
-            experimental_autocast=False, initializer="zeros")
+            name="attention_bias",
+            shape=[channels],
+            dtype=tf.float32,
+            experimental_autocast=False,
+            initializer="zeros",
+        )
         super().build(input_shape)
 
     def value(self, inputs):
-        return sparta(inputs, tf.convert_to_tensor(self.attention_taps),
-                      tf.convert_to_tensor(self.attention_bias), self.gain)
+        return sparta(
+            inputs,
+            tf.convert_to_tensor(self.attention_taps),
+            tf.convert_to_tensor(self.attention_bias),
+            self.gain,
+        )
 
     def get_config(self):
-        return {**super().get_config(),
-                "kernel_size": self.kernel_size, "shared": self.shared, "gain": self.gain}
+        return {
+            **super().get_config(),
+            "kernel_size": self.kernel_size,
+            "shared": self.shared,
+            "gain": self.gain,
+        }

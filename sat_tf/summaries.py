@@ -1,9 +1,9 @@
 """What a run shows in TensorBoard: scalars, its configuration, and pictures of the attack.
 
-    with create_writer("runs/mine/tensorboard", "train") as writer:
-      write_scalars(writer, {"train/loss": 0.7}, step=100)
-      write_grid(writer, clean, adversarial, clean_predictions, adversarial_predictions,
-                 labels, class_names, step=100)
+with create_writer("runs/mine/tensorboard", "train") as writer:
+  write_scalars(writer, {"train/loss": 0.7}, step=100)
+  write_grid(writer, clean, adversarial, clean_predictions, adversarial_predictions,
+             labels, class_names, step=100)
 """
 
 import contextlib
@@ -61,18 +61,28 @@ def write_config(writer, config_json):
     writer.flush()
 
 
-def write_grid(writer, clean, adversarial, clean_predictions, adversarial_predictions, labels,
-               class_names, step):
+def write_grid(
+    writer,
+    clean,
+    adversarial,
+    clean_predictions,
+    adversarial_predictions,
+    labels,
+    class_names,
+    step,
+):
     """Writes `render_grid` of the first MAX_ROWS examples as one picture, and flushes."""
-    grid = render_grid(clean, adversarial, clean_predictions, adversarial_predictions, labels,
-                       class_names)
+    grid = render_grid(
+        clean, adversarial, clean_predictions, adversarial_predictions, labels, class_names
+    )
     with writer.as_default(step=int(step)):
         tf.summary.image("adversarial_examples", grid[np.newaxis])
     writer.flush()
 
 
-def render_grid(clean, adversarial, clean_predictions, adversarial_predictions, labels,
-                class_names):
+def render_grid(
+    clean, adversarial, clean_predictions, adversarial_predictions, labels, class_names
+):
     """Draws a row an example: the clean image, the adversarial one, and what has changed.
 
     The difference is magnified as far as the largest one in the picture allows, by a whole
@@ -99,18 +109,32 @@ def render_grid(clean, adversarial, clean_predictions, adversarial_predictions, 
     width, height = text + 3 * (side + gap), 2 * text + rows * (side + text)
     figure = Figure(figsize=(width, height), dpi=100, facecolor="white")
     canvas = FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, 3, squeeze=False, gridspec_kw=dict(
-        left=text / width, right=1 - gap / width, wspace=gap / side,
-        bottom=text / height, top=1 - 2 * text / height, hspace=text / side))
+    axes = figure.subplots(
+        rows,
+        3,
+        squeeze=False,
+        gridspec_kw=dict(
+            left=text / width,
+            right=1 - gap / width,
+            wspace=gap / side,
+            bottom=text / height,
+            top=1 - 2 * text / height,
+            hspace=text / side,
+        ),
+    )
     for row, pictures, (before, after, truth) in zip(
-            axes, zip(clean, adversarial, difference), zip(*classes)):
+        axes, zip(clean, adversarial, difference), zip(*classes)
+    ):
         for place, picture in zip(row, pictures):
             place.imshow(np.clip(picture, 0, 1), interpolation=interpolation)
             place.set(xticks=[], yticks=[])
         for place, prediction in zip(row, (before, after)):
             mark, color = RIGHT if prediction == truth else WRONG
-            place.set_xlabel(f"predicted {shortened(prediction, class_names)} {mark}", color=color,
-                             fontsize="small")
+            place.set_xlabel(
+                f"predicted {shortened(prediction, class_names)} {mark}",
+                color=color,
+                fontsize="small",
+            )
         row[0].set_ylabel(f"true {shortened(truth, class_names)}")
     titles = ("clean", "adversarial", f"difference × {factor}\n(grey: no change)")
     for place, title in zip(axes[0], titles):

@@ -14,7 +14,8 @@ import dataclasses
 import re
 import zipfile
 import zlib
-from typing import Callable, Dict, NamedTuple, Optional, Tuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -25,13 +26,22 @@ from sat_tf.models import resnet
 # What tf.train.ExponentialMovingAverage appends to the name of the variable that it averages.
 AVERAGED = "/ExponentialMovingAverage"
 
-_UNREADABLE = (OSError, EOFError, ValueError, LookupError, NotImplementedError,
-               zipfile.BadZipFile, zlib.error, tf.errors.OpError)
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+    tf.errors.OpError,
+)
 _RESNET_VARIABLE = re.compile(r"(conv0|group\d+|linear)/.*")
 _RESNET_BLOCK = re.compile(r"group(\d+)/block\d+/conv1/W")
 # Either will do, so that a checkpoint that lacks one is refused for that, not as unknown.
 _EFFICIENTNET_SIGN = re.compile(
-    r"(.+)/(?:stem/conv2d/kernel|blocks_0/depthwise_conv2d/depthwise_kernel)")
+    r"(.+)/(?:stem/conv2d/kernel|blocks_0/depthwise_conv2d/depthwise_kernel)"
+)
 # The moving averages that tensorpack keeps of what it reports, one set a GPU.
 _REPORTED = re.compile(r"(tower\d+/)?EMA/.*")
 
@@ -43,8 +53,9 @@ class Checkpoint:
     `shapes` has the shape of each tensor by its name, without ":0".  `load(name)` returns the
     tensor; see `tensor` for one that checks it.
     """
+
     path: str
-    shapes: Dict[str, Tuple[int, ...]]
+    shapes: dict[str, tuple[int, ...]]
     load: Callable[[str], np.ndarray]
     flag: str = "init_checkpoint"
 
@@ -67,7 +78,8 @@ class Checkpoint:
 
     def _unusable(self, name, problem):
         return errors.UserError(
-            f"--{self.flag}={self.path}: {name} {problem}; name a sound checkpoint")
+            f"--{self.flag}={self.path}: {name} {problem}; name a sound checkpoint"
+        )
 
 
 class Network(NamedTuple):
@@ -78,10 +90,11 @@ class Network(NamedTuple):
     `num_classes` is None if the last layer is missing.  `has_raw` and `has_averaged` tell whether
     there are variables as trained, and moving averages of them.
     """
+
     family: str
     scope: str
-    model: Optional[str]
-    num_classes: Optional[int]
+    model: str | None
+    num_classes: int | None
     learns_smoothrelu: bool
     has_raw: bool
     has_averaged: bool
@@ -123,10 +136,11 @@ def _unreadable(flag, path, error):
         problem = "it holds Python objects, and loading those could run any code"
     return errors.UserError(
         f"--{flag}={path}: not a readable checkpoint ({problem}); if it is damaged, fetch it "
-        "again, or name another: a TensorFlow checkpoint, or an .npz file of plain arrays")
+        "again, or name another: a TensorFlow checkpoint, or an .npz file of plain arrays"
+    )
 
 
-def recognise(checkpoint: Checkpoint) -> Optional[Network]:
+def recognise(checkpoint: Checkpoint) -> Network | None:
     """Returns which network of the release a checkpoint is of; None if it is of none."""
     shapes = _base_shapes(checkpoint)
     signs = sorted(filter(None, map(_EFFICIENTNET_SIGN.fullmatch, shapes)), key=lambda m: m[1])
@@ -139,12 +153,19 @@ def recognise(checkpoint: Checkpoint) -> Optional[Network]:
     else:
         return None
     network = Network(
-        family, scope, model, shapes[head][-1] if shapes.get(head) else None,
-        any(name.endswith("/smoothrelu_beta") for name in shapes), False, False)
+        family,
+        scope,
+        model,
+        shapes[head][-1] if shapes.get(head) else None,
+        any(name.endswith("/smoothrelu_beta") for name in shapes),
+        False,
+        False,
+    )
     names = network_shapes(checkpoint, network)
     return network._replace(
         has_raw=any(name in checkpoint.shapes for name in names),
-        has_averaged=any(name + AVERAGED in checkpoint.shapes for name in names))
+        has_averaged=any(name + AVERAGED in checkpoint.shapes for name in names),
+    )
 
 
 def _base_shapes(checkpoint):
@@ -163,7 +184,8 @@ def _efficientnet_model(scope):
 def _resnet_model(shapes):
     """The row whose blocks and groups are these, among the networks of bottleneck blocks."""
     depths = collections.Counter(
-        int(match[1]) for match in map(_RESNET_BLOCK.fullmatch, shapes) if match)
+        int(match[1]) for match in map(_RESNET_BLOCK.fullmatch, shapes) if match
+    )
     blocks = tuple(depths[group] for group in sorted(depths))
     grouped_kernel = shapes.get("group0/block0/conv2/W")
     if "group0/block0/conv3/W" not in shapes or grouped_kernel is None:
@@ -178,7 +200,7 @@ def _resnet_model(shapes):
     return None
 
 
-def network_shapes(checkpoint: Checkpoint, network: Network) -> Dict[str, Tuple[int, ...]]:
+def network_shapes(checkpoint: Checkpoint, network: Network) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of the network's variables; a moving average counts as its variable.
 
     Left out is what training kept beside them: steps, rates, optimizer slots, reported averages.
@@ -186,8 +208,11 @@ def network_shapes(checkpoint: Checkpoint, network: Network) -> Dict[str, Tuple[
     """
     shapes = _base_shapes(checkpoint)
     names = {*shapes, *checkpoint.shapes}
-    return {name: shape for name, shape in shapes.items()
-            if not _is_bookkeeping(name, shape, names, network)}
+    return {
+        name: shape
+        for name, shape in shapes.items()
+        if not _is_bookkeeping(name, shape, names, network)
+    }
 
 
 def _is_bookkeeping(name, shape, names, network):

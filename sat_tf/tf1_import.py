@@ -16,17 +16,30 @@ import tensorflow as tf
 from sat_tf import activations, errors, tf1_checkpoint
 from sat_tf.models import layers
 
-_TENSORPACK = {"kernel": "W", "bias": "b", "raw_alpha": "smoothrelu_beta",
-               "moving_mean": "mean/EMA", "moving_variance": "variance/EMA"}
-_TF_LAYERS = {tf.keras.layers.Conv2D: "conv2d", tf.keras.layers.Dense: "dense",
-              tf.keras.layers.DepthwiseConv2D: "depthwise_conv2d",
-              layers.BatchNormalization: "tpu_batch_normalization",
-              activations.SmoothReLU: "smoothrelu"}
+_TENSORPACK = {
+    "kernel": "W",
+    "bias": "b",
+    "raw_alpha": "smoothrelu_beta",
+    "moving_mean": "mean/EMA",
+    "moving_variance": "variance/EMA",
+}
+_TF_LAYERS = {
+    tf.keras.layers.Conv2D: "conv2d",
+    tf.keras.layers.Dense: "dense",
+    tf.keras.layers.DepthwiseConv2D: "depthwise_conv2d",
+    layers.BatchNormalization: "tpu_batch_normalization",
+    activations.SmoothReLU: "smoothrelu",
+}
 _CHANNELS = ("rgb", "bgr")
 
 
-def fill(classifier: tf.keras.Model, checkpoint: tf1_checkpoint.Checkpoint, *, channels=None,
-         averaged: bool = False):
+def fill(
+    classifier: tf.keras.Model,
+    checkpoint: tf1_checkpoint.Checkpoint,
+    *,
+    channels=None,
+    averaged: bool = False,
+):
     """Gives every weight of `classifier` its value in `checkpoint`, or changes none.
 
     Args:
@@ -45,13 +58,16 @@ def fill(classifier: tf.keras.Model, checkpoint: tf1_checkpoint.Checkpoint, *, c
     if network is None:
         raise errors.UserError(
             f"--{checkpoint.flag}={checkpoint.path}: not a checkpoint of the original release (it "
-            f"holds {errors.few(sorted(checkpoint.shapes))}); name one that is")
+            f"holds {errors.few(sorted(checkpoint.shapes))}); name one that is"
+        )
     reverses = _reverses_channels(network, checkpoint, channels)
     weights = variables(classifier, network.scope)
     _check_fits(classifier, weights, checkpoint, network)
     names = _stored_names(weights, checkpoint, averaged)
-    values = {name: checkpoint.tensor(names[name]).reshape(weight.shape)
-              for name, weight in weights.items()}
+    values = {
+        name: checkpoint.tensor(names[name]).reshape(weight.shape)
+        for name, weight in weights.items()
+    }
     if reverses:
         values["conv0/W"] = values["conv0/W"][:, :, ::-1, :]
     for name, weight in weights.items():
@@ -118,13 +134,15 @@ class _EfficientNetNames:
 def _reverses_channels(network, checkpoint, channels):
     if channels not in (None, *_CHANNELS):
         raise errors.UserError(
-            f"--checkpoint_channels={channels}: unknown; give one of {', '.join(_CHANNELS)}")
+            f"--checkpoint_channels={channels}: unknown; give one of {', '.join(_CHANNELS)}"
+        )
     if network.family == "resnet":
         return channels != "rgb"
     if channels == "bgr":
         raise errors.UserError(
             f"--checkpoint_channels=bgr: {checkpoint.path} is an EfficientNet, which the release "
-            "feeds RGB; leave the flag out or give --checkpoint_channels=rgb")
+            "feeds RGB; leave the flag out or give --checkpoint_channels=rgb"
+        )
     return False
 
 
@@ -132,21 +150,30 @@ def _check_fits(classifier, weights, checkpoint, network):
     """Raises UserError listing both sides unless all names and shapes are the same."""
     there = tf1_checkpoint.network_shapes(checkpoint, network)
     here = {name: tuple(weight.shape) for name, weight in weights.items()}
-    conflicts = [f"{name} (there {there[name]}, here {here[name]})" for name in here
-                 if name in there and not _same_shape(there[name], here[name])]
+    conflicts = [
+        f"{name} (there {there[name]}, here {here[name]})"
+        for name in here
+        if name in there and not _same_shape(there[name], here[name])
+    ]
     if there.keys() == here.keys() and not conflicts:
         return
-    differences = "; ".join(f"{what}: {errors.few(names)}" for what, names in (
-        ("only in the checkpoint", sorted(there.keys() - here.keys())),
-        ("only in the model", [name for name in here if name not in there]),
-        ("other shapes", conflicts)))
+    differences = "; ".join(
+        f"{what}: {errors.few(names)}"
+        for what, names in (
+            ("only in the checkpoint", sorted(there.keys() - here.keys())),
+            ("only in the model", [name for name in here if name not in there]),
+            ("other shapes", conflicts),
+        )
+    )
     raise errors.UserError(f"{_cause(classifier, checkpoint, network)}; {differences}")
 
 
 def _same_shape(there, here):
     """Whether they agree; a vector may have had axes of size 1, as the release's batch norms do."""
+
     def bare(shape):
         return [size for size in shape if size != 1] if len(here) == 1 else list(shape)
+
     return bare(there) == bare(here)
 
 
@@ -164,17 +191,24 @@ def _cause(classifier, checkpoint, network):
     num_classes = classifier.output_shape[-1]
     if network.num_classes not in (None, num_classes):
         note("num_classes", num_classes, f"has {network.num_classes} classes", network.num_classes)
-    activation = next((layer for layer in classifier.layers if hasattr(layer, "activation_name")),
-                      None)
+    activation = next(
+        (layer for layer in classifier.layers if hasattr(layer, "activation_name")), None
+    )
     if activation is not None and network.learns_smoothrelu != bool(activation.weights):
         if network.learns_smoothrelu:
             note("activation", activation.activation_name, "has learnt smoothrelu", "smoothrelu")
         else:
-            note("activation", activation.activation_name, "has learnt no activation",
-                 "swish, or relu, or whichever it was trained with")
+            note(
+                "activation",
+                activation.activation_name,
+                "has learnt no activation",
+                "swish, or relu, or whichever it was trained with",
+            )
     if not given:
-        return (f"--{checkpoint.flag}={checkpoint.path}: does not fit {classifier.name}; give a "
-                "checkpoint of that network")
+        return (
+            f"--{checkpoint.flag}={checkpoint.path}: does not fit {classifier.name}; give a "
+            "checkpoint of that network"
+        )
     return f"{' '.join(given)}: {checkpoint.path} {' and '.join(facts)}; give {' '.join(remedies)}"
 
 
@@ -189,5 +223,6 @@ def _stored_names(weights, checkpoint, averaged):
         form = "moving average" if averaged else "value but a moving average"
         raise errors.UserError(
             f"--checkpoint_ema={str(averaged).lower()}: {checkpoint.path} has no {form} of "
-            f"{errors.few(missing)}; give --checkpoint_ema={str(not averaged).lower()}")
+            f"{errors.few(missing)}; give --checkpoint_ema={str(not averaged).lower()}"
+        )
     return names

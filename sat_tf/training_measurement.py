@@ -25,29 +25,41 @@ class TrainingMeasurement:
       compiled, loss_scale: see `attacks.pgd`.
     """
 
-    def __init__(self, config, strategy, source, logits_fn, *, training_batches, compiled,
-                 loss_scale):
+    def __init__(
+        self, config, strategy, source, logits_fn, *, training_batches, compiled, loss_scale
+    ):
         self._config = config
         self._source = source
         self._training_batches = training_batches
         self._evaluator = functools.partial(
-            evaluation.Evaluator, logits_fn, seed=config.seed, strategy=strategy)
+            evaluation.Evaluator, logits_fn, seed=config.seed, strategy=strategy
+        )
         self._attack = functools.partial(
-            attacks.create, epsilon=config.attack.epsilon, num_classes=config.model.num_classes,
-            compiled=compiled, loss_scale=loss_scale)
+            attacks.create,
+            epsilon=config.attack.epsilon,
+            num_classes=config.model.num_classes,
+            compiled=compiled,
+            loss_scale=loss_scale,
+        )
 
     @functools.cached_property
     def _held_out_evaluator(self):
         # Not the evaluation's step, which may change between two commands: epochs would then be
         # compared under two attacks.
         name = self._config.evaluation.validation_attack
-        return self._evaluator(measurement.under_each_derivative(
-            {name: self._attack(name)}, self._config))
+        return self._evaluator(
+            measurement.under_each_derivative({name: self._attack(name)}, self._config)
+        )
 
     @functools.cached_property
     def _first_batch_evaluator(self):
-        return self._evaluator({"pgd": self._attack(
-            f"pgd-{COLLAPSE_STEPS}", step_size=self._config.attack.epsilon / 4)})
+        return self._evaluator(
+            {
+                "pgd": self._attack(
+                    f"pgd-{COLLAPSE_STEPS}", step_size=self._config.attack.epsilon / 4
+                )
+            }
+        )
 
     def held_out(self, *, on_batch=None) -> evaluation.Result:
         """Returns the counts over the examples held out, under the attack for validation.
@@ -56,11 +68,17 @@ class TrainingMeasurement:
         That is several attacks where the run replaces a derivative, see `Measurement`.
         """
         settings = self._config.data
-        return self._held_out_evaluator(data.validation_batches(
-            self._source, batch_size=self._config.evaluation.batch_size,
-            image_size=self._config.model.image_size, seed=self._config.seed,
-            held_out=settings.validation_examples, num_examples=settings.train_examples),
-            on_batch=on_batch)
+        return self._held_out_evaluator(
+            data.validation_batches(
+                self._source,
+                batch_size=self._config.evaluation.batch_size,
+                image_size=self._config.model.image_size,
+                seed=self._config.seed,
+                held_out=settings.validation_examples,
+                num_examples=settings.train_examples,
+            ),
+            on_batch=on_batch,
+        )
 
     def first_batch(self) -> float:
         """Returns accuracy under PGD on the run's first training batch, as it was trained on.
@@ -72,6 +90,9 @@ class TrainingMeasurement:
         all our attacks.
         The derivative is the exact one, whatever the run replaces.
         """
-        batches = self._training_batches().take(1).map(
-            lambda images, labels: (images, labels, tf.ones_like(labels, tf.bool)))
+        batches = (
+            self._training_batches()
+            .take(1)
+            .map(lambda images, labels: (images, labels, tf.ones_like(labels, tf.bool)))
+        )
         return self._first_batch_evaluator(batches).robust_accuracy["pgd"]

@@ -13,12 +13,18 @@ import contextlib
 import functools
 import math
 import sys
-from typing import Optional
 
 import tensorflow as tf
 
-from sat_tf import activation_transfer, data, distribution, measurement, summaries, training
-from sat_tf import weights
+from sat_tf import (
+    activation_transfer,
+    data,
+    distribution,
+    measurement,
+    summaries,
+    training,
+    weights,
+)
 from sat_tf.epoch_end import EpochEnd
 from sat_tf.errors import UnreadableData, UserError
 from sat_tf.interruption import Interrupted
@@ -64,18 +70,29 @@ class Training:
         self._rows = rows
         form = measurement.attack_form(config, strategy)
         with strategy.scope():
-            self.model = training.build(
-                config, classifier, training.build_method(config, **form))
+            self.model = training.build(config, classifier, training.build_method(config, **form))
         settings = config.data
         self._batches = functools.partial(
-            data.training_batches, source, batch_size=settings.batch_size,
-            image_size=config.model.image_size, augment=settings.augment, seed=config.seed,
-            num_examples=settings.train_examples, held_out=settings.validation_examples,
+            data.training_batches,
+            source,
+            batch_size=settings.batch_size,
+            image_size=config.model.image_size,
+            augment=settings.augment,
+            seed=config.seed,
+            num_examples=settings.train_examples,
+            held_out=settings.validation_examples,
             randaugment_layers=settings.randaugment_layers,
-            randaugment_magnitude=settings.randaugment_magnitude)
-        self._decisions = EpochEnd(config, self.model, TrainingMeasurement(
-            config, strategy, source, self.model.logits, training_batches=self._batches, **form),
-            folder, rows)
+            randaugment_magnitude=settings.randaugment_magnitude,
+        )
+        self._decisions = EpochEnd(
+            config,
+            self.model,
+            TrainingMeasurement(
+                config, strategy, source, self.model.logits, training_batches=self._batches, **form
+            ),
+            folder,
+            rows,
+        )
 
     @property
     def step(self) -> int:
@@ -87,7 +104,7 @@ class Training:
         return self._saved.latest
 
     @property
-    def stop(self) -> Optional[Stop]:
+    def stop(self) -> Stop | None:
         """Why training goes no further, where that is not its length."""
         return self._decisions.stop
 
@@ -102,8 +119,10 @@ class Training:
         """
         goes_on = resume and tf.train.latest_checkpoint(self._folder.checkpoints) is not None
         if initial and goes_on:
-            print("note: the run goes on from its own checkpoint; --init_checkpoint is not read",
-                  file=sys.stderr)
+            print(
+                "note: the run goes on from its own checkpoint; --init_checkpoint is not read",
+                file=sys.stderr,
+            )
         elif not goes_on:
             self._begin_with(initial)
         if not resume:
@@ -111,10 +130,13 @@ class Training:
         self._restore()
         length = self._config.optimizer.train_steps
         if self.step > length:
-            raise UserError(f"--train_steps={length}: the run is at step {self.step} already; give "
-                            "at least that, or another --model_dir")
-        self._folder.start(self._config, description,
-                           initial._asdict() if initial and not goes_on else None)
+            raise UserError(
+                f"--train_steps={length}: the run is at step {self.step} already; give "
+                "at least that, or another --model_dir"
+            )
+        self._folder.start(
+            self._config, description, initial._asdict() if initial and not goes_on else None
+        )
         self._decisions.forget_after(self.step)
         self._rows.go_on_from(self.step)
 
@@ -127,8 +149,11 @@ class Training:
         if learnt:
             names, prefix = activation_transfer.transfer(self.model.classifier, learnt)
             repeated = sum(name != there for name, there in names.items())
-            print(f"took {len(names)} activations from {prefix}, {repeated} of them from the last "
-                  "block of a group", flush=True)
+            print(
+                f"took {len(names)} activations from {prefix}, {repeated} of them from the last "
+                "block of a group",
+                flush=True,
+            )
         if initial or learnt:
             self.model.restart_average()
 
@@ -151,9 +176,14 @@ class Training:
         self._interruption = interruption
         with contextlib.ExitStack() as writers:
             self._writer = writers.enter_context(self._create_writer("train"))
-            self._decisions.begin(interruption, writers.enter_context(
-                self._create_writer("validation") if self._config.data.validation_examples
-                else contextlib.nullcontext()))
+            self._decisions.begin(
+                interruption,
+                writers.enter_context(
+                    self._create_writer("validation")
+                    if self._config.data.validation_examples
+                    else contextlib.nullcontext()
+                ),
+            )
             with self._folder.writing("tensorboard"):
                 summaries.write_config(self._writer, self._config.to_json())
             every_epoch = self._callbacks(evaluate, then_evaluates)
@@ -176,14 +206,23 @@ class Training:
         settings = self._config.optimizer
         self._decide_what_is_open()
         for first, last, steps in epoch_segments(
-                self.step, settings.train_steps, settings.steps_per_epoch):
+            self.step, settings.train_steps, settings.steps_per_epoch
+        ):
             if self.stop:
                 return
             batches = distribution.deal(
-                self._strategy, self._config.data.batch_size,
-                functools.partial(self._batches, start_step=self.step))
-            self.model.fit(batches, initial_epoch=first, epochs=last, steps_per_epoch=steps,
-                           verbose=0, callbacks=every_epoch)
+                self._strategy,
+                self._config.data.batch_size,
+                functools.partial(self._batches, start_step=self.step),
+            )
+            self.model.fit(
+                batches,
+                initial_epoch=first,
+                epochs=last,
+                steps_per_epoch=steps,
+                verbose=0,
+                callbacks=every_epoch,
+            )
 
     def _callbacks(self, evaluate, then_evaluates):
         config = self._config
@@ -205,7 +244,8 @@ class Training:
             *([decide(decisions.validate)] if config.data.validation_examples else []),
             callbacks.SaveState(self._saved, self._folder),
             *([callbacks.Evaluate(evaluate_unless_last, every)] if every else []),
-            callbacks.CheckInterruption(self._interruption)]
+            callbacks.CheckInterruption(self._interruption),
+        ]
 
     def _decide_what_is_open(self):
         still_open = self._decisions.open()
@@ -229,19 +269,27 @@ class Training:
         """Restores the state of the epoch before and marks it as the end of training."""
         before = self._decisions.step_to_go_back_to
         if not self._saved.restore(before):
-            raise UserError(f"--model_dir={self._folder.path}: the checkpoint of step {before}, to "
-                            "which training would go back, is no longer there; give "
-                            "--resume=false to begin anew")
+            raise UserError(
+                f"--model_dir={self._folder.path}: the checkpoint of step {before}, to "
+                "which training would go back, is no longer there; give "
+                "--resume=false to begin anew"
+            )
         self._decisions.watch.note_collapse(accuracy)
         with self._folder.writing("a checkpoint"):
             self._saved.save(before, name=checkpoints.STOPPED, keep=before)
 
     def _report_stop(self):
         # The same folder would stop again, and takes no other settings.
-        remedy = (f"; to train on from there: --init_checkpoint={self.checkpoint} --model_dir=NEW "
-                  "--catastrophic_drop=0" if self.stop.by == "catastrophic_drop" else "")
-        print(f"stopped at step {self.step} by --{self.stop.by}: {self.stop.reason}{remedy}",
-              flush=True)
+        remedy = (
+            f"; to train on from there: --init_checkpoint={self.checkpoint} --model_dir=NEW "
+            "--catastrophic_drop=0"
+            if self.stop.by == "catastrophic_drop"
+            else ""
+        )
+        print(
+            f"stopped at step {self.step} by --{self.stop.by}: {self.stop.reason}{remedy}",
+            flush=True,
+        )
         self._rows.append("stopped", self.step, self.stop._asdict())
         with self._folder.writing("tensorboard"):
             summaries.write_note(self._writer, "stopped", self.stop.reason, self.step)

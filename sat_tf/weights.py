@@ -1,9 +1,9 @@
 """A network's weights from a checkpoint, of a run of ours or of the original release.
 
-    prefix = load_initial(classifier, Initial("runs/example"))
+prefix = load_initial(classifier, Initial("runs/example"))
 """
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -14,21 +14,30 @@ _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 class Initial(NamedTuple):
-    """A checkpoint to begin with: a path for `checkpoints.resolve`, and how to read the release's."""
+    """A checkpoint to begin with: a path for `checkpoints.resolve`, and how to read the
+    release's."""
+
     path: str
-    channels: Optional[str] = None
+    channels: str | None = None
     averaged: bool = False
 
 
 def load_initial(classifier: tf.keras.Model, initial: Initial, flag="init_checkpoint") -> str:
-    """Fills `classifier` as `load_classifier` does; returns the prefix, by `checkpoints.resolve`."""
+    """Fills `classifier` as `load_classifier` does; returns the prefix, by
+    `checkpoints.resolve`."""
     prefix = checkpoints.resolve(initial.path, flag)
     load_classifier(classifier, prefix, flag, channels=initial.channels, averaged=initial.averaged)
     return prefix
 
 
-def load_classifier(classifier: tf.keras.Model, prefix: str, flag="init_checkpoint", *,
-                    channels=None, averaged: bool = False):
+def load_classifier(
+    classifier: tf.keras.Model,
+    prefix: str,
+    flag="init_checkpoint",
+    *,
+    channels=None,
+    averaged: bool = False,
+):
     """Fills `classifier` with the weights of a checkpoint of ours or of the original release.
 
     Of ours, the weights are those that are evaluated: the average where one was kept.
@@ -47,7 +56,8 @@ def load_classifier(classifier: tf.keras.Model, prefix: str, flag="init_checkpoi
     else:
         raise errors.UserError(
             f"--{flag}: {prefix} is not a checkpoint of a sat_tf run, nor of the original release "
-            f"(it holds {errors.few(sorted(checkpoint.shapes))}); name one that is")
+            f"(it holds {errors.few(sorted(checkpoint.shapes))}); name one that is"
+        )
 
 
 def _check_no_release_flags(prefix, channels, averaged):
@@ -55,7 +65,8 @@ def _check_no_release_flags(prefix, channels, averaged):
         if value:
             raise errors.UserError(
                 f"--checkpoint_{name}={value}: {prefix} is of a sat_tf run, and the flag is for "
-                "checkpoints of the original release; leave it out")
+                "checkpoints of the original release; leave it out"
+            )
 
 
 def _load_ours(classifier, prefix, shapes, flag):
@@ -70,16 +81,19 @@ def _load_ours(classifier, prefix, shapes, flag):
 
 
 def _check_fits(classifier, prefix, shapes, flag):
-    there = sorted(shape for key, shape in shapes.items()
-                   if key.startswith("classifier/") and key.endswith(_VALUE)
-                   and ".OPTIMIZER_SLOT" not in key)
+    there = sorted(
+        shape
+        for key, shape in shapes.items()
+        if key.startswith("classifier/") and key.endswith(_VALUE) and ".OPTIMIZER_SLOT" not in key
+    )
     here = sorted(tuple(w.shape) for w in classifier.weights)
     if there != here:
         only_there, only_here = (_without(a, b) for a, b in ((there, here), (here, there)))
         raise errors.UserError(
             f"--{flag}: {prefix} is of another model: it has {len(there)} variables, "
             f"{classifier.name} has {len(here)}; shapes only there: {errors.few(only_there)}; only "
-            f"here: {errors.few(only_here)}")
+            f"here: {errors.few(only_here)}"
+        )
 
 
 def _without(shapes, others):

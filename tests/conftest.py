@@ -10,11 +10,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parent.parent)]
 
 import pytest  # noqa: E402
-
-import sat_tf  # noqa: E402, F401  (chooses Keras 2 before TensorFlow is imported)
 import tensorflow as tf  # noqa: E402
 from tensorflow.python.framework.ops import gradient_registry  # noqa: E402
 
+import sat_tf  # noqa: E402, F401  (chooses Keras 2)
 from sat_tf import distribution  # noqa: E402
 
 distribution.split_cpu(2)
@@ -44,7 +43,8 @@ def _forget_gradients():
 
 @pytest.fixture(autouse=True)
 def _forget_gradients_of_runs(request):
-    """The same after each test of a file of whole runs, none of which needs another one's graphs."""
+    """The same after each test of a file of whole runs, none of which needs another one's
+    graphs."""
     if not request.module.__name__.startswith("test_main"):
         yield
         return

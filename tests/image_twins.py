@@ -50,5 +50,5 @@ def blend(poorer, pixels, factor):
 
 def grey_square(pixels, half, row, column):
     result = pixels.copy()
-    result[max(0, row - half):row + half, max(0, column - half):column + half] = 128
+    result[max(0, row - half) : row + half, max(0, column - half) : column + half] = 128
     return result

@@ -13,7 +13,7 @@ certain they are.
 
 import pathlib
 import re
-from typing import Dict, List, NamedTuple
+from typing import NamedTuple
 
 from flags import definitions, to_config
 
@@ -30,13 +30,14 @@ _RESULT = re.compile(rf"(?P<values>nothing|{_ACCURACY}(?:, {_ACCURACY})*) \((?P<
 
 class Result(NamedTuple):
     """One entry of results: {"clean" or attack: accuracy as it is written}, and its origin."""
-    accuracies: Dict[str, str]
+
+    accuracies: dict[str, str]
     origin: str
 
 
 class Header(NamedTuple):
     title: str
-    entries: Dict[str, List[str]]
+    entries: dict[str, list[str]]
 
     def results(self, label):
         """Returns the parsed entries under `Published` or `Measured`."""
@@ -73,8 +74,11 @@ def _flags(*arguments):
 
 def _network_in(folder):
     """The network of the recipe whose run has `folder` by default: no recipe has been run here."""
-    [name] = [name for name, path in RECIPES.items()
-              if to_config.default_model_dir(_flags(f"--flagfile={path}")) == folder]
+    [name] = [
+        name
+        for name, path in RECIPES.items()
+        if to_config.default_model_dir(_flags(f"--flagfile={path}")) == folder
+    ]
     return config(name).model
 
 
@@ -85,7 +89,8 @@ def resolve(*arguments: str):
     """
     flags = _flags(*arguments)
     return to_config.to_config(
-        flags, learnt=_network_in(flags.sparta_from) if flags.sparta_from else None)
+        flags, learnt=_network_in(flags.sparta_from) if flags.sparta_from else None
+    )
 
 
 def config(name: str):
@@ -98,10 +103,15 @@ def _clean(results):
 
 
 def _robust(results):
-    return "; ".join(", ".join(
-        f"{accuracy} ({'attack not named' if attack == 'robust' else attack})"
-        for attack, accuracy in result.accuracies.items() if attack != "clean") or NOTHING
-        for result in results)
+    return "; ".join(
+        ", ".join(
+            f"{accuracy} ({'attack not named' if attack == 'robust' else attack})"
+            for attack, accuracy in result.accuracies.items()
+            if attack != "clean"
+        )
+        or NOTHING
+        for result in results
+    )
 
 
 def table_row(name: str) -> str:
@@ -111,7 +121,15 @@ def table_row(name: str) -> str:
     activation = model.activation
     if model.activation_alpha is not None:
         activation += f" (alpha {model.activation_alpha:g})"
-    cells = (f"[{name}](../flags/recipes/{name}.flags)", model.name, activation, model.image_size,
-             _clean(published), _robust(published), "; ".join(r.origin for r in published),
-             _clean(measured), _robust(measured))
+    cells = (
+        f"[{name}](../flags/recipes/{name}.flags)",
+        model.name,
+        activation,
+        model.image_size,
+        _clean(published),
+        _robust(published),
+        "; ".join(r.origin for r in published),
+        _clean(measured),
+        _robust(measured),
+    )
     return "| " + " | ".join(map(str, cells)) + " |"

@@ -10,10 +10,15 @@ from PIL import Image
 
 
 def pixels(height, width, label=0, seed=0):
-    """Returns uint8 [height, width, 3]: smooth and coloured, so that a JPEG of it is close to it."""
+    """Returns uint8 [height, width, 3]: smooth and coloured, so that a JPEG of it is close to
+    it."""
     rows, columns = np.mgrid[:height, :width] / max(height, width)
     phase = label + 0.1 * seed
-    waves = [np.sin(3 * rows + phase), np.cos(4 * columns - phase), np.sin(2 * rows * columns + phase)]
+    waves = [
+        np.sin(3 * rows + phase),
+        np.cos(4 * columns - phase),
+        np.sin(2 * rows * columns + phase),
+    ]
     return np.uint8(127.5 + 100 * np.stack(waves, -1))
 
 
@@ -30,7 +35,8 @@ def example(image_bytes, label):
     features = {
         "image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image_bytes])),
         "image/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
-        "image/filename": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"n.JPEG"]))}
+        "image/filename": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"n.JPEG"])),
+    }
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
@@ -43,12 +49,14 @@ def write_records(path, records):
 
 
 def write_imagenet(folder, train=12, validation=5, shards=2, size=(60, 80)):
-    """Writes shards in the release's layout; example i of a part has label i + 1 and its own look."""
+    """Writes shards in the release's layout; example i of a part has label i + 1 and its own
+    look."""
     for part, count in (("train", train), ("validation", validation)):
         records = [example(encoded(pixels(size[0] + i, size[1], i)), i + 1) for i in range(count)]
         for shard, members in enumerate(np.array_split(np.arange(count), shards)):
-            write_records(f"{folder}/{part}-{shard:05d}-of-{shards:05d}",
-                          [records[i] for i in members])
+            write_records(
+                f"{folder}/{part}-{shard:05d}-of-{shards:05d}", [records[i] for i in members]
+            )
 
 
 def write_folder(folder, classes=("cat", "dog"), train=3, val=2, side=None):
@@ -60,12 +68,14 @@ def write_folder(folder, classes=("cat", "dog"), train=3, val=2, side=None):
             for i in range(count):
                 kind = ("JPEG", "PNG")[i % 2]
                 (place / f"{i}.{kind.lower()}").write_bytes(
-                    encoded(pixels(side or 30 + i, side or 40, label, i), kind))
+                    encoded(pixels(side or 30 + i, side or 40, label, i), kind)
+                )
 
 
 def prepare_tfds(name, data_dir, splits, size=40, num_shards=2):
     """Prepares a TFDS set of random images under its real name, features and version."""
     import tensorflow_datasets as tfds
+
     real = tfds.builder(name, data_dir=data_dir)
 
     class Small(type(real), skip_registration=True):
@@ -76,8 +86,10 @@ def prepare_tfds(name, data_dir, splits, size=40, num_shards=2):
             random, features = np.random.RandomState(len(split)), self.info.features
             for i in range(count):
                 shape = tuple(side or size for side in features["image"].shape)
-                row = {"image": random.randint(0, 256, shape).astype(np.uint8),
-                       "label": i % features["label"].num_classes}
+                row = {
+                    "image": random.randint(0, 256, shape).astype(np.uint8),
+                    "label": i % features["label"].num_classes,
+                }
                 if "coarse_label" in features:
                     row["coarse_label"] = 0
                 if "id" in features:
@@ -88,4 +100,5 @@ def prepare_tfds(name, data_dir, splits, size=40, num_shards=2):
 
     Small.name = name
     Small(data_dir=data_dir, version=str(real.version)).download_and_prepare(
-        download_config=tfds.download.DownloadConfig(num_shards=num_shards))
+        download_config=tfds.download.DownloadConfig(num_shards=num_shards)
+    )

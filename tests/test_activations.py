@@ -1,4 +1,5 @@
-"""Every activation against a NumPy twin in float64, and its slope against the twin's differences."""
+"""Every activation against a NumPy twin in float64, and its slope against the twin's
+differences."""
 
 import math
 
@@ -25,7 +26,7 @@ def _gelu_exact(x):
 
 def _gelu(x):
     near = np.clip(x, -30.0, 30.0)
-    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (near + 0.044715 * near ** 3)))
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (near + 0.044715 * near**3)))
 
 
 def _smoothrelu(x, alpha=400.0):
@@ -44,8 +45,9 @@ TWINS = {
     "gelu_exact": _gelu_exact,
     "elu": lambda x, alpha=1.0: np.where(x >= 0, x, alpha * np.expm1(np.minimum(x, 0.0))),
     "celu": lambda x, alpha=1.0: np.where(x >= 0, x, alpha * np.expm1(np.minimum(x, 0.0) / alpha)),
-    "selu": lambda x: 1.0507009873554805 * np.where(
-        x >= 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0.0))),
+    "selu": lambda x: (
+        1.0507009873554805 * np.where(x >= 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0.0)))
+    ),
     "mish": lambda x: x * np.tanh(_softplus(x)),
     "smoothrelu": _smoothrelu,
     "sparta": lambda x: x * _sigmoid(x),  # as it starts; test_sparta.py has the rest
@@ -58,7 +60,9 @@ KINKS = {"relu": [0.0], "relu6": [0.0, 6.0], "selu": [0.0], "hard_sigmoid": [-2.
 TAKES_ALPHA = ("parametric_softplus", "celu", "elu", "smoothrelu")
 
 # At 0, around it, moderate, and far out (still inside float16).
-POINTS = np.array([0.0, 1e-3, 0.01, 0.1, 0.5, 1.0, 2.0, 4.0, 7.0, 12.0, 20.0, 90.0, 3000.0, 60000.0])
+POINTS = np.array(
+    [0.0, 1e-3, 0.01, 0.1, 0.5, 1.0, 2.0, 4.0, 7.0, 12.0, 20.0, 90.0, 3000.0, 60000.0]
+)
 POINTS = np.concatenate([-POINTS[:0:-1], POINTS])
 # Relative and absolute tolerance: some roundings of each format.
 TOLERANCES = {"float32": (2e-6, 1e-6), "float16": (4e-3, 1e-3), "bfloat16": (2e-2, 8e-3)}
@@ -109,8 +113,12 @@ def test_value_and_slope_equal_the_twin(name, dtype):
     relative, absolute = TOLERANCES[dtype]
     np.testing.assert_allclose(value, TWINS[name](x), rtol=relative, atol=absolute)
     smooth = _away_from_kinks(name, x)
-    np.testing.assert_allclose(slope[smooth], _differences(TWINS[name], x)[smooth],
-                               rtol=max(relative, 1e-5), atol=max(absolute, 1e-5))
+    np.testing.assert_allclose(
+        slope[smooth],
+        _differences(TWINS[name], x)[smooth],
+        rtol=max(relative, 1e-5),
+        atol=max(absolute, 1e-5),
+    )
 
 
 @every_activation
@@ -154,21 +162,39 @@ def test_second_derivative_is_finite(name):
     assert curvature is None or np.all(np.isfinite(curvature))
 
 
-@pytest.mark.parametrize("name, alpha, x, expected", [
-    ("smoothrelu", None, 0.01, 0.00598), ("smoothrelu", None, 0.1, 0.09072),
-    ("smoothrelu", None, 1.0, 0.98502), ("smoothrelu", None, 3.0, 2.98227),
-    ("smoothrelu", 1.0, 1.0, 0.30685), ("smoothrelu", None, -1.0, 0.0),
-    ("parametric_softplus", None, 0.0, 0.069315),
-    ("parametric_softplus", 10.0, 0.1, 0.131326), ("parametric_softplus", 10.0, -0.1, 0.031326),
-])
+@pytest.mark.parametrize(
+    "name, alpha, x, expected",
+    [
+        ("smoothrelu", None, 0.01, 0.00598),
+        ("smoothrelu", None, 0.1, 0.09072),
+        ("smoothrelu", None, 1.0, 0.98502),
+        ("smoothrelu", None, 3.0, 2.98227),
+        ("smoothrelu", 1.0, 1.0, 0.30685),
+        ("smoothrelu", None, -1.0, 0.0),
+        ("parametric_softplus", None, 0.0, 0.069315),
+        ("parametric_softplus", 10.0, 0.1, 0.131326),
+        ("parametric_softplus", 10.0, -0.1, 0.031326),
+    ],
+)
 def test_literal_values(name, alpha, x, expected):
     value = activations.create(name, alpha)()(tf.constant([x]))
     np.testing.assert_allclose(value, [expected], atol=6e-6)
 
 
-@pytest.mark.parametrize("name, expected", [
-    ("parametric_softplus", 0.5), ("softplus", 0.5), ("swish", 0.5), ("gelu", 0.5),
-    ("gelu_exact", 0.5), ("elu", 1.0), ("celu", 1.0), ("mish", 0.6), ("smoothrelu", 0.0)])
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("parametric_softplus", 0.5),
+        ("softplus", 0.5),
+        ("swish", 0.5),
+        ("gelu", 0.5),
+        ("gelu_exact", 0.5),
+        ("elu", 1.0),
+        ("celu", 1.0),
+        ("mish", 0.6),
+        ("smoothrelu", 0.0),
+    ],
+)
 @pytest.mark.parametrize("dtype", TOLERANCES)
 def test_slope_at_exactly_zero(name, expected, dtype):
     _, _, (slope,) = _apply(name, [0.0], dtype)
@@ -178,8 +204,9 @@ def test_slope_at_exactly_zero(name, expected, dtype):
 @pytest.mark.parametrize("dtype", TOLERANCES)
 def test_smoothrelu_learns_its_alpha_in_float32(dtype):
     """The slope with respect to raw_alpha is 2 raw times log1p(a x) / a^2 - x / (a (1 + a x))."""
-    layer = activations.create("smoothrelu")(dtype=tf.keras.mixed_precision.Policy(
-        "float32" if dtype == "float32" else f"mixed_{dtype}"))
+    layer = activations.create("smoothrelu")(
+        dtype=tf.keras.mixed_precision.Policy("float32" if dtype == "float32" else f"mixed_{dtype}")
+    )
     x = tf.constant([-60000.0, -1.0, 0.0, 0.01, 0.5, 3.0, 200.0, 60000.0], dtype)
     with tf.GradientTape() as tape:
         total = tf.reduce_sum(tf.cast(layer(x), tf.float32))
@@ -189,7 +216,7 @@ def test_smoothrelu_learns_its_alpha_in_float32(dtype):
     gradient = tape.gradient(total, raw)
     assert gradient.dtype == tf.float32 and gradient.shape == [1]
     x, a = np.maximum(tf.cast(x, tf.float64), 0.0), 400.0
-    expected = 40.0 * np.sum(np.log1p(a * x) / a ** 2 - x / (a * (1 + a * x)))
+    expected = 40.0 * np.sum(np.log1p(a * x) / a**2 - x / (a * (1 + a * x)))
     np.testing.assert_allclose(gradient, [expected], rtol=1e-4)
 
 
@@ -231,6 +258,9 @@ def test_unknown_names_and_alphas_are_refused():
 def test_no_pattern_that_tensorflow_would_fuse_without_a_kernel(name, operation):
     """After a batch norm, where oneDNN is on, which one process cannot turn on for one test."""
     layer = activations.create(name)()
-    graph = tf.function(lambda x: layer(x)).get_concrete_function(
-        tf.TensorSpec([2, 3], tf.float32)).graph
+    graph = (
+        tf.function(lambda x: layer(x))
+        .get_concrete_function(tf.TensorSpec([2, 3], tf.float32))
+        .graph
+    )
     assert operation not in {node.type for node in graph.get_operations()}

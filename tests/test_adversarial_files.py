@@ -13,13 +13,22 @@ def examples(number, side=8, channels=3):
     random = np.random.RandomState(0)
     images = random.uniform(0, 1, [number, side, side, channels]).astype(np.float32)
     classes = np.arange(number) % 10
-    return dict(images=images, adversarial=np.clip(images + np.float32(1 / 3), 0, 1),
-                labels=classes, predicted=classes, adversarial_predicted=(classes + 1) % 10)
+    return dict(
+        images=images,
+        adversarial=np.clip(images + np.float32(1 / 3), 0, 1),
+        labels=classes,
+        predicted=classes,
+        adversarial_predicted=(classes + 1) % 10,
+    )
 
 
 def save(path, number=3, **changes):
-    arrays = {**examples(number), "indices": np.arange(number) + 40,
-              "broken_by": ["apgd-ce", "", "fab-t"][:number], **changes}
+    arrays = {
+        **examples(number),
+        "indices": np.arange(number) + 40,
+        "broken_by": ["apgd-ce", "", "fab-t"][:number],
+        **changes,
+    }
     adversarial_files.save(path, **arrays)
     return arrays
 
@@ -42,10 +51,15 @@ def test_none_is_a_file_too(tmp_path):
         assert stored["images"].shape == (0, 8, 8, 3) and stored["broken_by"].dtype.kind == "U"
 
 
-@pytest.mark.parametrize("changes, problem", [
-    ({"adversarial": examples(3)["images"].astype(np.float16)}, "adversarial are float16"),
-    ({"adversarial": examples(3, side=4)["images"]}, "must have one shape"),
-    ({"indices": [1, 2]}, "2 indices for 3 images"), ({"broken_by": []}, "0 broken_by for 3")])
+@pytest.mark.parametrize(
+    "changes, problem",
+    [
+        ({"adversarial": examples(3)["images"].astype(np.float16)}, "adversarial are float16"),
+        ({"adversarial": examples(3, side=4)["images"]}, "must have one shape"),
+        ({"indices": [1, 2]}, "2 indices for 3 images"),
+        ({"broken_by": []}, "0 broken_by for 3"),
+    ],
+)
 def test_arrays_that_do_not_fit_leave_the_old_file(tmp_path, changes, problem):
     save(tmp_path / "adversarial.npz", number=2)
     with pytest.raises(ValueError, match=problem):
@@ -67,22 +81,23 @@ def test_both_images_of_a_pair_are_on_the_sheet_pixel_by_pixel(tmp_path):
     flat = sheet.reshape(-1, 3)
     for pixel in np.concatenate([pair["images"], pair["adversarial"]]).reshape(-1, 3):
         square = (flat == np.round(255 * pixel)).all(-1).sum()
-        assert square == 48 ** 2                                  # a quarter of a tile
+        assert square == 48**2  # a quarter of a tile
 
 
 def test_right_and_wrong_predictions_are_told_apart():
     pairs = examples(4)
     assert {GREEN, RED} <= colours_of(adversarial_files.contact_sheet(**pairs))
-    robust = adversarial_files.contact_sheet(
-        **{**pairs, "adversarial_predicted": pairs["labels"]})
+    robust = adversarial_files.contact_sheet(**{**pairs, "adversarial_predicted": pairs["labels"]})
     assert GREEN in colours_of(robust) and RED not in colours_of(robust)
 
 
 def test_a_hundred_pairs_are_drawn_and_no_more():
     pairs = examples(130)
     sheet = adversarial_files.contact_sheet(**pairs)
-    np.testing.assert_array_equal(sheet, adversarial_files.contact_sheet(
-        **{name: column[:100] for name, column in pairs.items()}))
+    np.testing.assert_array_equal(
+        sheet,
+        adversarial_files.contact_sheet(**{name: column[:100] for name, column in pairs.items()}),
+    )
     width = adversarial_files.contact_sheet(**examples(1)).shape[1] - 14
     assert sheet.shape[1] == 10 * width + 14
 
@@ -92,7 +107,7 @@ def test_grey_and_large_images_with_long_names_fit_their_tiles(side, channels):
     names = ["a name that is far too long to be written under a picture"] * 10
     sheet = adversarial_files.contact_sheet(**examples(2, side, channels), class_names=names)
     assert sheet.shape == adversarial_files.contact_sheet(**examples(2)).shape
-    assert (sheet[:, :14] == 255).all() and (sheet[:, -14:] == 255).all()     # nothing cut off
+    assert (sheet[:, :14] == 255).all() and (sheet[:, -14:] == 255).all()  # nothing cut off
 
 
 def test_what_cannot_be_drawn_is_refused():

@@ -3,9 +3,9 @@
 import io
 
 import pytest
+from terminal import Terminal
 
 from sat_tf import assessment
-from terminal import Terminal
 
 
 @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["log", "terminal"])

@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 import pytest
+import report_samples as samples
 import tensorflow as tf
 
-import report_samples as samples
 from sat_tf import curves, plots
 
 ROWS = samples.curves()
@@ -21,7 +21,10 @@ def test_a_file_gives_the_same_rows(tmp_path):
     curves.write_csv(path, ROWS)
     assert curves.read_csv(path) == ROWS
     assert {(row["curve"], type(row["x"])) for row in curves.read_csv(path)} == {
-        ("epsilon", float), ("steps", int), ("restarts", int)}
+        ("epsilon", float),
+        ("steps", int),
+        ("restarts", int),
+    }
     first, second = path.read_text().splitlines()[:2]
     assert first == "curve,attack,x,robust_accuracy,clean_accuracy,examples"
     assert second == "epsilon,pgd-20,0.0,0.9875,0.9875,360"
@@ -30,7 +33,7 @@ def test_a_file_gives_the_same_rows(tmp_path):
 def test_numbers_of_arrays_are_numbers(tmp_path):
     row = {**ROWS[-1], "x": np.float32(5), "robust_accuracy": np.float64(0.1)}
     curves.write_csv(tmp_path / "curves.csv", [row])
-    read, = curves.read_csv(tmp_path / "curves.csv")
+    (read,) = curves.read_csv(tmp_path / "curves.csv")
     assert read == {**ROWS[-1], "x": 5, "robust_accuracy": 0.1}
 
 
@@ -46,10 +49,15 @@ def test_other_rows_are_refused_and_leave_the_file(tmp_path):
     assert curves.read_csv(path) == ROWS
 
 
-@pytest.mark.parametrize("line, problem", [
-    ("steps,pgd,2,0.5,0.9", "line 3: "), ("steps,pgd,2.5,0.5,0.9,360", "line 3: .*2.5"),
-    ("depth,pgd,2,0.5,0.9,360", "line 3: unknown curve 'depth'"),
-    ("steps,pgd,2,a lot,0.9,360", "line 3: .*a lot")])
+@pytest.mark.parametrize(
+    "line, problem",
+    [
+        ("steps,pgd,2,0.5,0.9", "line 3: "),
+        ("steps,pgd,2.5,0.5,0.9,360", "line 3: .*2.5"),
+        ("depth,pgd,2,0.5,0.9,360", "line 3: unknown curve 'depth'"),
+        ("steps,pgd,2,a lot,0.9,360", "line 3: .*a lot"),
+    ],
+)
 def test_a_damaged_file_names_its_line(tmp_path, line, problem):
     path = tmp_path / "curves.csv"
     curves.write_csv(path, ROWS[:1])
@@ -65,7 +73,7 @@ def test_another_table_is_refused(tmp_path):
 
 
 def test_there_is_a_chart_for_each_kind_with_a_line_for_each_attack_and_the_clean_one():
-    panels = curves.panels(ROWS[::-1])                            # in any order of the rows
+    panels = curves.panels(ROWS[::-1])  # in any order of the rows
     assert list(panels) == ["epsilon", "steps", "restarts"]
     epsilon = {line.name: line for line in panels["epsilon"].lines}
     assert set(epsilon) == {"pgd-20", "autoattack", "clean"}
@@ -90,11 +98,17 @@ def test_axes_are_in_per_cent_in_pixel_units_and_in_255ths():
     panels = curves.panels(ROWS)
     axes = axes_of(panels["epsilon"])
     assert [text.get_text() for text in axes.get_yticklabels()] == [
-        "0 %", "20 %", "40 %", "60 %", "80 %", "100 %"]
-    assert axes.get_ylim()[0] < 0 and axes.get_ylim()[1] > 100   # lines along an edge are whole
+        "0 %",
+        "20 %",
+        "40 %",
+        "60 %",
+        "80 %",
+        "100 %",
+    ]
+    assert axes.get_ylim()[0] < 0 and axes.get_ylim()[1] > 100  # lines along an edge are whole
     np.testing.assert_allclose(axes.lines[0].get_ydata(), [98.75, 88.75, 78.75, 35])
     assert axes.get_xlabel() == "epsilon, Linf, pixels in [0, 1]"
-    top, = axes.child_axes
+    (top,) = axes.child_axes
     assert "20/255" in [text.get_text() for text in top.get_xticklabels()]
     in_l2 = axes_of(curves.panels(ROWS, norm="l2")["epsilon"])
     assert in_l2.get_xlabel() == "epsilon, L2, pixels in [0, 1]" and not in_l2.child_axes
@@ -113,13 +127,14 @@ def test_the_picture_has_its_colours_and_is_wider_for_more_kinds(tmp_path):
     assert abs(three.shape[1] - 3 * one.shape[1]) < 4 and three.shape[0] == one.shape[0]
     assert (one == (9, 105, 218)).all(-1).sum() > 100 and (one == 255).all(-1).mean() > 0.5
     curves.write_plot(tmp_path / "curves.png", of("steps"))
-    np.testing.assert_array_equal(
-        tf.io.decode_png((tmp_path / "curves.png").read_bytes()), one)
+    np.testing.assert_array_equal(tf.io.decode_png((tmp_path / "curves.png").read_bytes()), one)
 
 
 @pytest.mark.parametrize("theme", [plots.LIGHT, plots.DARK])
 def test_one_measurement_can_be_seen(theme):
     picture = plots.draw(curves.panels(of("restarts")[:1]).values(), theme=theme)
-    ground, line = (tuple(int(colour[i:i + 2], 16) for i in (1, 3, 5))
-                    for colour in (theme.ground, theme.lines[0]))
+    ground, line = (
+        tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
+        for colour in (theme.ground, theme.lines[0])
+    )
     assert (picture[0, 0] == ground).all() and (picture == line).all(-1).sum() > 100

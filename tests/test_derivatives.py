@@ -5,14 +5,17 @@ import threading
 import numpy as np
 import pytest
 import tensorflow as tf
-
 import test_activations as twins
+
 from sat_tf import activations, derivatives
 
 pytestmark = pytest.mark.smoke
 
-SUBSTITUTES = [name for name, row in activations.ACTIVATIONS.items() if row.layer in (
-    activations.ElementwiseActivation, activations.SmoothReLU)]
+SUBSTITUTES = [
+    name
+    for name, row in activations.ACTIVATIONS.items()
+    if row.layer in (activations.ElementwiseActivation, activations.SmoothReLU)
+]
 
 
 def _run(layer, inputs, name, **kwargs):
@@ -54,7 +57,8 @@ def test_values_stay_bit_for_bit_and_gradients_do_not(forward, features, slopes)
                 outputs = layer(inputs)
         np.testing.assert_array_equal(outputs, expected)
         np.testing.assert_allclose(
-            tape.gradient(outputs, inputs), slopes[name], rtol=1e-4, atol=1e-6)
+            tape.gradient(outputs, inputs), slopes[name], rtol=1e-4, atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("name", SUBSTITUTES)
@@ -70,7 +74,9 @@ def test_the_gradient_is_the_numerical_derivative(name, dtype):
     np.testing.assert_allclose(
         tf.cast(slope, tf.float64).numpy()[smooth],
         twins._differences(twins.TWINS[name], x)[smooth],
-        rtol=max(relative, 1e-5), atol=max(absolute, 1e-5))
+        rtol=max(relative, 1e-5),
+        atol=max(absolute, 1e-5),
+    )
 
 
 @pytest.mark.parametrize("name", ["parametric_softplus", "swish", "smoothrelu", "softplus"])
@@ -79,10 +85,15 @@ def test_compiled_equals_graph(name, dtype):
     inputs = tf.cast(tf.constant(twins.POINTS, tf.float64), dtype)
     layer = activations.create("relu")(dtype=dtype)
     relative, absolute = twins.TOLERANCES[dtype]
-    for found, expected in zip(_run(layer, inputs, name, jit_compile=True),
-                               _run(layer, inputs, name)):
-        np.testing.assert_allclose(tf.cast(found, tf.float64), tf.cast(expected, tf.float64),
-                                   rtol=10 * relative, atol=absolute)
+    for found, expected in zip(
+        _run(layer, inputs, name, jit_compile=True), _run(layer, inputs, name)
+    ):
+        np.testing.assert_allclose(
+            tf.cast(found, tf.float64),
+            tf.cast(expected, tf.float64),
+            rtol=10 * relative,
+            atol=absolute,
+        )
 
 
 def test_the_slope_is_taken_in_float32_and_rounded_once():
@@ -177,8 +188,9 @@ def test_any_slope_can_stand_in():
     np.testing.assert_array_equal(tape.gradient(outputs, inputs), [-3.0, 6.0])
 
 
-@pytest.mark.parametrize("name, alpha", [
-    *((name, None) for name in SUBSTITUTES), ("elu", 1.2), ("celu", 1.2)])
+@pytest.mark.parametrize(
+    "name, alpha", [*((name, None) for name in SUBSTITUTES), ("elu", 1.2), ("celu", 1.2)]
+)
 def test_the_table_tells_which_slopes_jump(name, alpha):
     """On a grid of 1e-4, from point to point of which the slope of smoothrelu rises by 0.04."""
     inputs = tf.constant(np.arange(-8.0, 8.0, 1e-4), tf.float32)

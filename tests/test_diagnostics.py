@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-
 import tiny
+
 from benchmarks.study import numbers
 from sat_tf import diagnostics
 
@@ -27,8 +27,8 @@ def linear(images):
 def far_out(margin):
     """Logits on which the cross-entropy of label 0 is the margin, up to exp(-margin).
 
-    cross_entropy is softplus(others - true): far out it is linear, so that gradients of the loss are
-    those of `margin` itself.
+    cross_entropy is softplus(others - true): far out it is linear, so that gradients of the loss
+    are those of `margin` itself.
     """
     return tf.stack([-30.0 - margin, tf.zeros_like(margin)], -1)
 
@@ -40,8 +40,16 @@ ZEROS = np.zeros(6, np.int32)
 def test_attack_losses_rise_with_the_steps_and_have_static_shape():
     model = tiny.network()
     images, labels = tiny.examples(16)
-    losses = tf.function(lambda: diagnostics.attack_losses(
-        lambda x: model(x, training=False) * 20, images, labels, 3, epsilon=0.1, steps=(1, 5, 20)))
+    losses = tf.function(
+        lambda: diagnostics.attack_losses(
+            lambda x: model(x, training=False) * 20,
+            images,
+            labels,
+            3,
+            epsilon=0.1,
+            steps=(1, 5, 20),
+        )
+    )
     assert losses.get_concrete_function().output_shapes == [3]
     values = losses().numpy()
     clean = tf.keras.losses.SparseCategoricalCrossentropy(True)(labels, model(images) * 20).numpy()
@@ -86,7 +94,8 @@ def test_a_peak_between_the_iterates_flips_every_sign_and_dead_pixels_are_left_o
 
 def test_a_gradient_without_sign_at_all_gives_nan_not_zero():
     flips = diagnostics.sign_flip_rate(
-        lambda images: linear(images) * 0.0, IMAGES, LABELS, 0, epsilon=0.1, num_steps=3)
+        lambda images: linear(images) * 0.0, IMAGES, LABELS, 0, epsilon=0.1, num_steps=3
+    )
     assert np.isnan(flips["mean"]) and float(flips["zero_share"]) == 1
 
 
@@ -105,14 +114,18 @@ def test_a_quadratic_has_its_curvature_as_lipschitz_constant():
     def quadratic(images):  # gradient 6 (x - 0.2): it changes at rate 6 everywhere
         return far_out(3 * tf.reduce_sum(tf.square(_flat(images) - 0.2), -1))
 
-    rates = tf.function(lambda: diagnostics.gradient_lipschitz(
-        quadratic, IMAGES, ZEROS, 0, radius=0.05, directions=3))()
+    rates = tf.function(
+        lambda: diagnostics.gradient_lipschitz(
+            quadratic, IMAGES, ZEROS, 0, radius=0.05, directions=3
+        )
+    )()
     np.testing.assert_allclose(rates["mean"], 6, rtol=1e-3)
     np.testing.assert_allclose(rates["quantile_90"], 6, rtol=1e-3)
     sizes = np.linalg.norm(6 * (IMAGES.reshape(6, 16) - 0.2), axis=1)
     np.testing.assert_allclose(rates["relative_mean"], (6 / sizes).mean(), rtol=1e-3)
     np.testing.assert_allclose(
-        rates["relative_quantile_90"], np.quantile(6 / sizes, 0.9), rtol=1e-3)
+        rates["relative_quantile_90"], np.quantile(6 / sizes, 0.9), rtol=1e-3
+    )
 
 
 def test_a_jump_counts_the_more_the_smaller_the_radius():
@@ -120,24 +133,30 @@ def test_a_jump_counts_the_more_the_smaller_the_radius():
         return far_out(tf.reduce_sum(tf.abs(_flat(images) - 0.5), -1))
 
     images = np.full((6, 4, 4, 1), 0.5, np.float32)
-    near, far = (float(diagnostics.gradient_lipschitz(
-        kinked, images, ZEROS, 0, radius=radius)["mean"]) for radius in (0.01, 0.1))
+    near, far = (
+        float(diagnostics.gradient_lipschitz(kinked, images, ZEROS, 0, radius=radius)["mean"])
+        for radius in (0.01, 0.1)
+    )
     assert near == pytest.approx(10 * far, rel=1e-3)
 
 
 def test_examples_without_gradient_are_left_out_of_the_relative_form_and_counted():
-    rates = diagnostics.gradient_lipschitz(
-        lambda images: linear(images) * 0.0, IMAGES, LABELS, 0)
+    rates = diagnostics.gradient_lipschitz(lambda images: linear(images) * 0.0, IMAGES, LABELS, 0)
     assert float(rates["zero_share"]) == 1 and float(rates["mean"]) == 0
     assert np.isnan(rates["relative_mean"]) and np.isnan(rates["relative_quantile_90"])
 
 
-@pytest.mark.parametrize("call", [
-    lambda: diagnostics.sign_flip_rate(linear, IMAGES, LABELS, 0, epsilon=0.1, num_steps=1),
-    lambda: diagnostics.gradient_lipschitz(linear, IMAGES, LABELS, 0, radius=0.0),
-    lambda: diagnostics.gradient_lipschitz(linear, IMAGES, LABELS, 0, directions=0),
-    lambda: diagnostics.sign_flip_rate(
-        lambda x: tf.zeros([6, 2]), IMAGES, LABELS, 0, epsilon=0.1)])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: diagnostics.sign_flip_rate(linear, IMAGES, LABELS, 0, epsilon=0.1, num_steps=1),
+        lambda: diagnostics.gradient_lipschitz(linear, IMAGES, LABELS, 0, radius=0.0),
+        lambda: diagnostics.gradient_lipschitz(linear, IMAGES, LABELS, 0, directions=0),
+        lambda: diagnostics.sign_flip_rate(
+            lambda x: tf.zeros([6, 2]), IMAGES, LABELS, 0, epsilon=0.1
+        ),
+    ],
+)
 def test_what_cannot_be_measured_is_refused(call):
     with pytest.raises(ValueError, match="give|not differentiable"):
         call()
@@ -148,7 +167,8 @@ def test_all_of_it_is_a_flat_dict_of_floats_of_which_studies_show_each():
     assert all(isinstance(value, float) for value in measured.values())
     assert set(measured) == set(numbers.DIAGNOSTICS)
     assert measured["attack_loss_gap"] == pytest.approx(
-        measured["attack_loss_20"] - measured["attack_loss_1"], abs=1e-6)
+        measured["attack_loss_20"] - measured["attack_loss_1"], abs=1e-6
+    )
     assert measured["sign_flip_rate"] == 0
 
 
@@ -156,10 +176,17 @@ def test_the_loss_scale_keeps_small_gradients_and_is_taken_out_again():
     def half(images):  # so sure of class 0 that float16 rounds the loss's gradient to zero
         return tf.cast(tf.cast(linear(images), tf.float16), tf.float32) + tf.constant([22.0, 0.0])
 
-    found = [diagnostics.measure(linear, IMAGES, LABELS, seed=0, epsilon=0.1, loss_scale=scale)
-             for scale in (1.0, 128.0)]
+    found = [
+        diagnostics.measure(linear, IMAGES, LABELS, seed=0, epsilon=0.1, loss_scale=scale)
+        for scale in (1.0, 128.0)
+    ]
     assert found[0] == pytest.approx(found[1], rel=1e-6, nan_ok=True)
-    zeros = [float(diagnostics.sign_flip_rate(
-        half, IMAGES, ZEROS, 0, epsilon=0.1, num_steps=2, loss_scale=scale)["zero_share"])
-        for scale in (1.0, 2.0**24)]
+    zeros = [
+        float(
+            diagnostics.sign_flip_rate(
+                half, IMAGES, ZEROS, 0, epsilon=0.1, num_steps=2, loss_scale=scale
+            )["zero_share"]
+        )
+        for scale in (1.0, 2.0**24)
+    ]
     assert zeros == [1.0, 0.0]

@@ -8,8 +8,8 @@ import os
 import numpy as np
 import pytest
 import tensorflow as tf
-
 import tiny
+
 from sat_tf import attacks
 from sat_tf.errors import NotTrustworthy, UserError
 from sat_tf.evaluation import Evaluator, Result, evaluate
@@ -41,8 +41,10 @@ def padded_batches(greys=GREYS, labels=LABELS, batch_size=4):
 
 def named(*names, form="none"):
     # Steps that cross the ball, so that every start ends in the same corner.
-    return {name: attacks.create(name, epsilon=EPSILON, step_size=2 * EPSILON, compiled=form)
-            for name in names}
+    return {
+        name: attacks.create(name, epsilon=EPSILON, step_size=2 * EPSILON, compiled=form)
+        for name in names
+    }
 
 
 def counting(logits_fn):
@@ -72,8 +74,9 @@ def test_clean_is_counted_first_whether_asked_for_or_not():
 
 
 def test_an_example_wrong_when_clean_is_not_robust_even_if_the_attack_mends_it():
-    mend = lambda logits_fn, images, labels, seed: tf.zeros_like(images) + tf.cast(
-        tf.reshape(labels, [-1, 1, 1, 1]), tf.float32)
+    mend = lambda logits_fn, images, labels, seed: (
+        tf.zeros_like(images) + tf.cast(tf.reshape(labels, [-1, 1, 1, 1]), tf.float32)
+    )
     assert evaluate(threshold, padded_batches(), {"mend": mend}, seed=0).correct["mend"] == CLEAN
 
 
@@ -88,8 +91,9 @@ def test_two_replicas_count_as_one(mirrored, form):
 def test_traces_grow_neither_with_batches_nor_with_steps(mirrored):
     for batch_size, steps in ((2, 1), (2, 30), (10, 30)):
         logits_fn = counting(threshold)
-        evaluate(logits_fn, padded_batches(batch_size=batch_size),
-                 named(f"pgd-{steps}", "fgsm"), seed=0)
+        evaluate(
+            logits_fn, padded_batches(batch_size=batch_size), named(f"pgd-{steps}", "fgsm"), seed=0
+        )
         assert logits_fn.calls == 1 + 2 + 2  # clean; attack and result of each attack
     logits_fn = counting(threshold)
     evaluate(logits_fn, padded_batches(batch_size=2), named("pgd-5"), seed=0, strategy=mirrored)
@@ -127,8 +131,13 @@ def seeds_seen(batch_size, strategy=None, seed=3):
         tf.py_function(lambda s: seen.extend(map(tuple, s.numpy().tolist())), [seed], [])
         return images
 
-    evaluate(threshold, padded_batches(batch_size=batch_size), {"record": record}, seed=seed,
-             strategy=strategy)
+    evaluate(
+        threshold,
+        padded_batches(batch_size=batch_size),
+        {"record": record},
+        seed=seed,
+        strategy=strategy,
+    )
     return seen
 
 
@@ -141,10 +150,20 @@ def test_every_example_has_its_own_seed_whatever_its_batch_and_replica(mirrored)
 
 def test_progress_is_told_and_may_interrupt():
     told = []
-    evaluate(threshold, padded_batches(), named("fgsm"), seed=0,
-             on_batch=lambda *progress: told.append(progress))
-    assert told == [("clean", 4, None), ("clean", 8, None), ("clean", 10, None),
-                    ("fgsm", 4, CLEAN), ("fgsm", 8, CLEAN)]
+    evaluate(
+        threshold,
+        padded_batches(),
+        named("fgsm"),
+        seed=0,
+        on_batch=lambda *progress: told.append(progress),
+    )
+    assert told == [
+        ("clean", 4, None),
+        ("clean", 8, None),
+        ("clean", 10, None),
+        ("fgsm", 4, CLEAN),
+        ("fgsm", 8, CLEAN),
+    ]
 
     def stop(name, done, total):
         if (name, done) == ("fgsm", 4):
@@ -166,20 +185,29 @@ def test_logits_that_are_not_finite_are_refused(bad):
 
 def test_logits_that_only_an_attack_makes_non_finite_are_refused_too():
     def fragile(images):
-        return threshold(images) + tf.reduce_mean(tf.where(
-            (images > 0.52) & (images < 0.53), np.inf, 0.0), [1, 2, 3])[:, None]
+        return (
+            threshold(images)
+            + tf.reduce_mean(tf.where((images > 0.52) & (images < 0.53), np.inf, 0.0), [1, 2, 3])[
+                :, None
+            ]
+        )
 
     for name in ("fgsm", "pgd-1x2"):
-        attack = {"fgsm": attacks.create("fgsm", epsilon=0.075),
-                  "pgd-1x2": functools.partial(attacks.pgd, epsilon=0.075, num_steps=1,
-                                               restarts=2, random_start=False)}[name]
+        attack = {
+            "fgsm": attacks.create("fgsm", epsilon=0.075),
+            "pgd-1x2": functools.partial(
+                attacks.pgd, epsilon=0.075, num_steps=1, restarts=2, random_start=False
+            ),
+        }[name]
         with pytest.raises(ValueError, match=rf"logits of 1 of 10 .* \({name}\)"):
             evaluate(fragile, padded_batches(), {name: attack}, seed=0)
 
 
 def test_no_examples_are_refused():
-    for data in (padded_batches().take(0), padded_batches().map(
-            lambda images, labels, mask: (images, labels, mask & False))):
+    for data in (
+        padded_batches().take(0),
+        padded_batches().map(lambda images, labels, mask: (images, labels, mask & False)),
+    ):
         with pytest.raises(ValueError, match="no examples"):
             evaluate(threshold, data, named("fgsm"), seed=0)
 
@@ -193,16 +221,24 @@ def test_only_clean_is_no_attack():
 
 def test_batch_statistics_are_left_alone_and_half_precision_counts_the_same():
     tf.keras.utils.set_random_seed(0)
-    net = tf.keras.Sequential([tf.keras.layers.Conv2D(4, 1, input_shape=(2, 2, 3)),
-                               tf.keras.layers.BatchNormalization(),
-                               tf.keras.layers.GlobalAveragePooling2D(),
-                               tf.keras.layers.Dense(2)])
+    net = tf.keras.Sequential(
+        [
+            tf.keras.layers.Conv2D(4, 1, input_shape=(2, 2, 3)),
+            tf.keras.layers.BatchNormalization(),
+            tf.keras.layers.GlobalAveragePooling2D(),
+            tf.keras.layers.Dense(2),
+        ]
+    )
     before = [v.numpy().copy() for v in net.variables]
     plain = evaluate(lambda x: net(x, training=False), padded_batches(), named("pgd-2"), seed=0)
     for old, variable in zip(before, net.variables):
         np.testing.assert_array_equal(old, variable.numpy())
-    half = evaluate(lambda x: tf.cast(net(x, training=False), tf.float16), padded_batches(),
-                    named("pgd-2"), seed=0)
+    half = evaluate(
+        lambda x: tf.cast(net(x, training=False), tf.float16),
+        padded_batches(),
+        named("pgd-2"),
+        seed=0,
+    )
     assert half == plain
 
 
@@ -210,7 +246,9 @@ def test_batch_statistics_are_left_alone_and_half_precision_counts_the_same():
 
 tf.keras.utils.set_random_seed(0)
 CURVED = tiny.network(name="curved")
-CENTRE = tf.reduce_mean(CURVED(tiny.examples(40)[0], training=False), 0)  # every class is somebody's
+CENTRE = tf.reduce_mean(
+    CURVED(tiny.examples(40)[0], training=False), 0
+)  # every class is somebody's
 
 
 def curved(images):
@@ -220,8 +258,10 @@ def curved(images):
 def several(robust_if="any_iterate"):
     """Attacks of several runs, by which some examples are broken early and some late."""
     create = functools.partial(attacks.create, epsilon=0.04, step_size=0.008, robust_if=robust_if)
-    return {"pgd-5": create("pgd-5"),
-            "both": attacks.Ensemble({"pgd-5": create("pgd-5"), "pgd-12x3": create("pgd-12x3")})}
+    return {
+        "pgd-5": create("pgd-5"),
+        "both": attacks.Ensemble({"pgd-5": create("pgd-5"), "pgd-12x3": create("pgd-12x3")}),
+    }
 
 
 def colour_batches(batch_size=8, count=40):
@@ -233,8 +273,10 @@ def colour_batches(batch_size=8, count=40):
 
 
 def per_example(result):
-    return {name: (outcome.broken.tolist(), outcome.predicted.tolist())
-            for name, outcome in result.outcomes.items()}
+    return {
+        name: (outcome.broken.tolist(), outcome.predicted.tolist())
+        for name, outcome in result.outcomes.items()
+    }
 
 
 @pytest.mark.parametrize("robust_if", ["final", "any_iterate", "best_loss"])
@@ -245,21 +287,26 @@ def test_dropping_what_is_broken_gives_the_numbers_of_the_plain_loop(mirrored, r
     assert 0 < some["both"] < some["clean"] < 32  # there is something to tell apart
     for strategy, batch_size in ((None, 32), (mirrored, 12)):
         dropped = Evaluator(curved, named, seed=1, strategy=strategy)(
-            colour_batches(batch_size, 32))
+            colour_batches(batch_size, 32)
+        )
         assert dropped == plain
         assert [o.broken.tolist() for o in dropped.outcomes.values()] == [
-            o.broken.tolist() for o in plain.outcomes.values()]
+            o.broken.tolist() for o in plain.outcomes.values()
+        ]
 
 
 def test_later_stages_attack_only_what_is_left_and_shared_stages_run_once():
     calls = []
     result = Evaluator(curved, several(), seed=1)(
-        colour_batches(), on_batch=lambda name, done, total: calls.append(name))
+        colour_batches(), on_batch=lambda name, done, total: calls.append(name)
+    )
     assert sorted(set(calls)) == ["clean", "pgd-12x3", "pgd-5"]
     both, first = result.outcomes["both"], result.outcomes["pgd-5"]
     assert both.stages["pgd-5"].broken.tolist() == first.broken.tolist()
-    assert both.stages["pgd-12x3"].attacked.tolist() == (
-        ~result.outcomes["clean"].broken & ~first.broken).tolist()
+    assert (
+        both.stages["pgd-12x3"].attacked.tolist()
+        == (~result.outcomes["clean"].broken & ~first.broken).tolist()
+    )
     assert both.broken.sum() == sum(stage.broken.sum() for stage in both.stages.values())
     survives = np.all([result.survives(name) for name in result.correct], 0)
     assert result.worst_case_accuracy == survives.mean() <= min(result.robust_accuracy.values())
@@ -310,8 +357,9 @@ def test_an_evaluation_cut_anywhere_goes_on_to_the_same_numbers(tmp_path):
         np.testing.assert_array_equal(result.adversarial[name], images)
     assert starts["count"] > 12
     told = []
-    again = evaluator(colour_batches(), on_batch=lambda *p: told.append(p),
-                      state=StateFile(path, "same"))
+    again = evaluator(
+        colour_batches(), on_batch=lambda *p: told.append(p), state=StateFile(path, "same")
+    )
     assert not told and per_example(again) == per_example(whole)  # all was known
 
 
@@ -327,8 +375,11 @@ def test_the_state_of_another_evaluation_is_not_used(tmp_path):
 
 def test_a_state_that_cannot_be_read_is_the_users_to_mend(tmp_path):
     (tmp_path / "state.npz").mkdir()
-    state = StateFile(str(tmp_path / "state.npz"), "one", writing=functools.partial(
-        RunFolder(str(tmp_path)).writing, "evaluation_state"))
+    state = StateFile(
+        str(tmp_path / "state.npz"),
+        "one",
+        writing=functools.partial(RunFolder(str(tmp_path)).writing, "evaluation_state"),
+    )
     with pytest.raises(UserError, match="--model_dir=.*: cannot write evaluation_state: Is a dir"):
         state.load()
 
@@ -350,14 +401,19 @@ def test_results_outside_the_ball_are_refused():
     beyond = attacks.create("pgd-2", epsilon=0.02)
     beyond = dataclasses.replace(beyond, threat=attacks.ThreatModel(epsilon=0.01))
     with pytest.raises(NotTrustworthy, match="outside ball: 2[0-9] of 2[0-9] "):
-        evaluate(curved, colour_batches(32, 32).map(
-            lambda images, labels, mask: (images, labels, mask)),
-            {"pgd-2": beyond}, seed=0)
+        evaluate(
+            curved,
+            colour_batches(32, 32).map(lambda images, labels, mask: (images, labels, mask)),
+            {"pgd-2": beyond},
+            seed=0,
+        )
 
 
 def test_two_attacks_of_one_name_and_images_of_another_scale_are_refused():
-    named = {"both": attacks.Ensemble({"pgd-2": attacks.create("pgd-2", epsilon=0.1)}),
-             "pgd-2": attacks.create("pgd-2", epsilon=0.2)}
+    named = {
+        "both": attacks.Ensemble({"pgd-2": attacks.create("pgd-2", epsilon=0.1)}),
+        "pgd-2": attacks.create("pgd-2", epsilon=0.2),
+    }
     with pytest.raises(ValueError, match="two different attacks are called 'pgd-2'"):
         Evaluator(curved, named, seed=0)
     scaled = colour_batches(8, 8).map(lambda images, labels, mask: (255 * images, labels, mask))

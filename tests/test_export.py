@@ -123,8 +123,12 @@ def elsewhere(exported, inputs, tmp_path_factory):
     (folder / "other.png").write_bytes(encoded(inputs["other"][0], "PNG"))
     (folder / "other.jpg").write_bytes(encoded(inputs["other"][0], "JPEG"))
     run = subprocess.run(
-        [sys.executable, "-I", "-c", OTHER_PROGRAM, exported], cwd=folder, capture_output=True,
-        text=True, timeout=120)
+        [sys.executable, "-I", "-c", OTHER_PROGRAM, exported],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert run.returncode == 0, run.stderr
     results = dict(np.load(folder / "results.npz"))
     results["jpeg"] = (folder / "other.jpg").read_bytes()
@@ -133,8 +137,7 @@ def elsewhere(exported, inputs, tmp_path_factory):
 
 def check(results, prefix, logits):
     np.testing.assert_allclose(results[prefix + "logits"], logits, rtol=1e-5)
-    np.testing.assert_allclose(
-        results[prefix + "probabilities"], tf.nn.softmax(logits), rtol=1e-4)
+    np.testing.assert_allclose(results[prefix + "probabilities"], tf.nn.softmax(logits), rtol=1e-4)
     classes = results[prefix + "classes"]
     assert classes.dtype == np.int64
     np.testing.assert_array_equal(classes, np.argmax(logits, -1))
@@ -171,17 +174,30 @@ def test_class_names_are_an_asset(exported, elsewhere):
 
 def test_signatures_are_named_and_typed_as_promised(exported):
     signatures = tf.saved_model.load(str(exported)).signatures
-    described = {name: (function.structured_input_signature[1], function.structured_outputs)
-                 for name, function in signatures.items()}
-    predictions = {"logits": (tf.float32, [None, CLASSES]), "classes": (tf.int64, [None]),
-                   "probabilities": (tf.float32, [None, CLASSES])}
+    described = {
+        name: (function.structured_input_signature[1], function.structured_outputs)
+        for name, function in signatures.items()
+    }
+    predictions = {
+        "logits": (tf.float32, [None, CLASSES]),
+        "classes": (tf.int64, [None]),
+        "probabilities": (tf.float32, [None, CLASSES]),
+    }
     promised = {
         "serving_default": ({"images": (tf.uint8, [None, None, None, 3])}, predictions),
         "image_bytes": ({"image_bytes": (tf.string, [None])}, predictions),
-        "logits": ({"images": (tf.float32, [None, SIZE, SIZE, 3])},
-                   {"logits": (tf.float32, [None, CLASSES])})}
-    plain = {name: tuple({key: (spec.dtype, spec.shape.as_list()) for key, spec in part.items()}
-                         for part in parts) for name, parts in described.items()}
+        "logits": (
+            {"images": (tf.float32, [None, SIZE, SIZE, 3])},
+            {"logits": (tf.float32, [None, CLASSES])},
+        ),
+    }
+    plain = {
+        name: tuple(
+            {key: (spec.dtype, spec.shape.as_list()) for key, spec in part.items()}
+            for part in parts
+        )
+        for name, parts in described.items()
+    }
     assert plain == promised
 
 
@@ -216,8 +232,9 @@ def test_models_of_a_strategy_are_exported(model, kind, tmp_path, request):
     export(distributed, tmp_path / "m", image_size=SIZE)
     images = np.float32(pixels(3, SIZE, SIZE, 3) / 255)
     loaded = tf.saved_model.load(str(tmp_path / "m"))
-    for found, wanted in zip(logits_and_gradient(loaded.logits, images),
-                             logits_and_gradient(model, images)):
+    for found, wanted in zip(
+        logits_and_gradient(loaded.logits, images), logits_and_gradient(model, images)
+    ):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-7)
 
 
@@ -231,8 +248,11 @@ def test_the_object_graph_holds_variables_and_functions_but_no_layers(model, exp
 
 
 def everything_in(folder):
-    return {str(file.relative_to(folder)): file.read_bytes()
-            for file in folder.rglob("*") if file.is_file()}
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
 
 
 def fail_in_the_middle_of_saving(module, path, **options):

@@ -32,7 +32,10 @@ def test_the_gradients_of_losses_are_those_of_their_formulas():
     probabilities = tf.nn.softmax(logits).numpy()
     np.testing.assert_allclose(
         gradients["cross-entropy"].reshape(6, 12),
-        (probabilities - np.eye(4)[LABELS]) @ WEIGHTS.T, rtol=1e-3, atol=1e-5)
+        (probabilities - np.eye(4)[LABELS]) @ WEIGHTS.T,
+        rtol=1e-3,
+        atol=1e-5,
+    )
 
     def dlr(logits):
         true = logits[np.arange(6), LABELS]
@@ -41,30 +44,38 @@ def test_the_gradients_of_losses_are_those_of_their_formulas():
         return (other - true) / (first - third)
 
     step = 1e-6 * np.eye(4)
-    slopes = np.stack([(dlr(logits.astype(np.float64) + move) - dlr(logits - move)) / 2e-6
-                       for move in step], -1)
+    slopes = np.stack(
+        [(dlr(logits.astype(np.float64) + move) - dlr(logits - move)) / 2e-6 for move in step], -1
+    )
     slopes /= np.abs(slopes).max(-1, keepdims=True)
-    np.testing.assert_allclose(gradients["DLR"].reshape(6, 12), slopes @ WEIGHTS.T,
-                               rtol=1e-3, atol=1e-4)
-    assert set(loss_gradients(Network(lambda images: linear(images)[:, :2]), IMAGES,
-                              LABELS % 2)) == {"cross-entropy"}
+    np.testing.assert_allclose(
+        gradients["DLR"].reshape(6, 12), slopes @ WEIGHTS.T, rtol=1e-3, atol=1e-4
+    )
+    assert set(
+        loss_gradients(Network(lambda images: linear(images)[:, :2]), IMAGES, LABELS % 2)
+    ) == {"cross-entropy"}
 
 
-@pytest.mark.parametrize("dtype, exponent", [
-    (tf.float32, -23), (tf.float16, -10), (tf.bfloat16, -7), (tf.float64, -23)])
+@pytest.mark.parametrize(
+    "dtype, exponent", [(tf.float32, -23), (tf.float16, -10), (tf.bfloat16, -7), (tf.float64, -23)]
+)
 @pytest.mark.parametrize("inner", [False, True])
 def test_the_precision_is_that_of_the_coarsest_type_in_the_graph(dtype, exponent, inner):
     cast = lambda images: tf.cast(linear(images), dtype)
     function = tf.function(cast) if inner else cast
-    assert Network(function).arithmetic(IMAGES).rounding == 2.0 ** exponent
+    assert Network(function).arithmetic(IMAGES).rounding == 2.0**exponent
 
 
 def test_each_direction_has_at_least_16_examples_and_agrees_on_a_linear_function():
     comparisons = contradictions(Network(linear), IMAGES, seed=0)
     assert [comparison.direction for comparison in comparisons] == [
-        "the gradient's sign", "random signs", "a single value"]
-    assert all(comparison.wrong == 0 and 16 <= comparison.decided <= 18
-               for comparison in comparisons)
+        "the gradient's sign",
+        "random signs",
+        "a single value",
+    ]
+    assert all(
+        comparison.wrong == 0 and 16 <= comparison.decided <= 18 for comparison in comparisons
+    )
 
 
 @pytest.mark.parametrize("share, wrong", [(0.0, False), (0.2, False), (0.4, True), (1.5, True)])
@@ -79,16 +90,22 @@ def test_a_gradient_may_be_wrong_by_less_than_a_third(share, wrong):
 
 def test_a_function_that_jumps_at_every_step_cannot_be_judged():
     jumps = lambda images: tf.stop_gradient(1e5 * linear(images) % 1) + 0 * linear(images)
-    assert all(comparison.decided < LEAST_DECIDED
-               for comparison in contradictions(Network(jumps), IMAGES, seed=0))
+    assert all(
+        comparison.decided < LEAST_DECIDED
+        for comparison in contradictions(Network(jumps), IMAGES, seed=0)
+    )
 
 
 def test_no_step_leaves_the_pixel_range():
     extremes = tf.Variable([np.inf, -np.inf])
 
     def noisy(images):  # so that no step decides
-        extremes.assign([tf.minimum(extremes[0], tf.reduce_min(images)),
-                         tf.maximum(extremes[1], tf.reduce_max(images))])
+        extremes.assign(
+            [
+                tf.minimum(extremes[0], tf.reduce_min(images)),
+                tf.maximum(extremes[1], tf.reduce_max(images)),
+            ]
+        )
         return linear(images) + tf.random.normal([4], stddev=100.0)
 
     contradictions(Network(noisy), np.round(IMAGES), seed=0)

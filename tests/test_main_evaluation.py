@@ -8,11 +8,27 @@ import written
 import main
 from sat_tf.interruption import Interrupted
 
-TRAINED = ("--train_examples=128", "--batch_size=32", "--eval_examples=40", "--eval_batch_size=16",
-           "--strategy=one_device", "--epsilon=0.05", "--num_steps=1", "--clean_epochs=0")
-ASKED = ("--mode=eval", "--eval_attacks=clean,pgd-2,autoattack", "--robust_if=any_iterate",
-         "--autoattack_version=apgd-ce-5,square-20", "--self_checks=basic", "--save_adversarial=12",
-         "--curves=epsilon,restarts", "--curve_attack=pgd-2", "--curve_epsilons=0,3/10")
+TRAINED = (
+    "--train_examples=128",
+    "--batch_size=32",
+    "--eval_examples=40",
+    "--eval_batch_size=16",
+    "--strategy=one_device",
+    "--epsilon=0.05",
+    "--num_steps=1",
+    "--clean_epochs=0",
+)
+ASKED = (
+    "--mode=eval",
+    "--eval_attacks=clean,pgd-2,autoattack",
+    "--robust_if=any_iterate",
+    "--autoattack_version=apgd-ce-5,square-20",
+    "--self_checks=basic",
+    "--save_adversarial=12",
+    "--curves=epsilon,restarts",
+    "--curve_attack=pgd-2",
+    "--curve_epsilons=0,3/10",
+)
 
 
 def run(*arguments):
@@ -45,7 +61,10 @@ def test_everything_that_an_evaluation_leaves(evaluated):
 
     points = [line.split(",") for line in (evaluated / "curves.csv").read_text().splitlines()[1:]]
     assert [(kind, float(x)) for kind, _, x, *_ in points] == [
-        ("epsilon", 0), ("epsilon", 0.3), *(("restarts", count) for count in (1, 2, 3, 5, 10))]
+        ("epsilon", 0),
+        ("epsilon", 0.3),
+        *(("restarts", count) for count in (1, 2, 3, 5, 10)),
+    ]
     heights = [float(point[3]) for point in points]
     assert heights[0] == found["clean_accuracy"] > heights[1]
     assert heights[2:] == sorted(heights[2:], reverse=True)

@@ -15,8 +15,15 @@ import main
 from sat_tf import data
 
 ROOT = pathlib.Path(__file__).parents[1]
-SHORT = ("--image_size=32", "--batch_size=4", "--num_steps=1", "--eval_attacks=clean,pgd-2",
-         "--eval_batch_size=4", "--strategy=one_device", "--warmup_epochs=0")
+SHORT = (
+    "--image_size=32",
+    "--batch_size=4",
+    "--num_steps=1",
+    "--eval_attacks=clean,pgd-2",
+    "--eval_batch_size=4",
+    "--strategy=one_device",
+    "--warmup_epochs=0",
+)
 
 
 def run(*arguments):
@@ -31,13 +38,18 @@ def _check_results_against_the_export(folder, dataset):
     exported = tf.saved_model.load(str(folder / "saved_model"))
     answer = exported.signatures["image_bytes"](image_bytes=tf.stack(files))
     assert results["examples"] == source.eval.size
-    assert results["clean_accuracy"] == np.mean(answer["classes"].numpy() == tf.stack(labels).numpy())
+    assert results["clean_accuracy"] == np.mean(
+        answer["classes"].numpy() == tf.stack(labels).numpy()
+    )
 
 
 def _weights(folder):
     reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(str(folder / "checkpoints")))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()
-            if name.startswith("classifier/") and "SLOT" not in name}
+    return {
+        name: reader.get_tensor(name)
+        for name in reader.get_variable_to_shape_map()
+        if name.startswith("classifier/") and "SLOT" not in name
+    }
 
 
 @pytest.mark.slow
@@ -45,13 +57,32 @@ def test_the_imagenet_recipe_from_jpegs_to_an_export(tmp_path):
     """ResNet-50 at 224 pixels on shards in the release's layout: two steps, evaluation, export."""
     small_data.write_imagenet(tmp_path / "data", train=16, validation=6, size=(260, 300))
     dataset, folder = f"tfrecord:{tmp_path / 'data'}", tmp_path / "run"
-    assert run(f"--flagfile={ROOT}/flags/recipes/imagenet-resnet50-swish.flags",
-               f"--dataset={dataset}", f"--model_dir={folder}", "--train_steps=1", "--batch_size=8",
-               "--mode=train", "--strategy=one_device") == 0
+    assert (
+        run(
+            f"--flagfile={ROOT}/flags/recipes/imagenet-resnet50-swish.flags",
+            f"--dataset={dataset}",
+            f"--model_dir={folder}",
+            "--train_steps=1",
+            "--batch_size=8",
+            "--mode=train",
+            "--strategy=one_device",
+        )
+        == 0
+    )
     before = _weights(folder)
-    assert run(f"--flagfile={ROOT}/flags/recipes/imagenet-resnet50-swish.flags",
-               f"--dataset={dataset}", f"--model_dir={folder}", "--train_steps=2", "--batch_size=8",
-               "--eval_attacks=clean,pgd-2", "--eval_batch_size=4", "--strategy=one_device") == 0
+    assert (
+        run(
+            f"--flagfile={ROOT}/flags/recipes/imagenet-resnet50-swish.flags",
+            f"--dataset={dataset}",
+            f"--model_dir={folder}",
+            "--train_steps=2",
+            "--batch_size=8",
+            "--eval_attacks=clean,pgd-2",
+            "--eval_batch_size=4",
+            "--strategy=one_device",
+        )
+        == 0
+    )
     config = json.loads((folder / "config.json").read_text())
     assert config["model"]["image_size"] == 224 and config["model"]["num_classes"] == 1000
     assert config["attack"]["epsilon"] == pytest.approx(4 / 255)
@@ -59,7 +90,8 @@ def test_the_imagenet_recipe_from_jpegs_to_an_export(tmp_path):
     kernels = [name for name in before if "/kernel/" in name]
     # Branches start at zero, so that at first many kernels change by their decay alone.
     assert len(kernels) == 54 and not any(
-        np.array_equal(before[name], after[name]) for name in kernels)
+        np.array_equal(before[name], after[name]) for name in kernels
+    )
     assert all(np.isfinite(after[name]).all() for name in kernels)
     _check_results_against_the_export(folder, dataset)
 
@@ -69,8 +101,16 @@ def test_the_imagenet_recipe_from_jpegs_to_an_export(tmp_path):
 def test_a_folder_of_images(tmp_path, augment):
     small_data.write_folder(tmp_path / "pets", train=6, val=3)
     dataset, folder = f"folder:{tmp_path}/pets", tmp_path / "run"
-    assert run(*SHORT, f"--dataset={dataset}", f"--model_dir={folder}", "--epochs=2",
-               f"--augment={augment}") == 0
+    assert (
+        run(
+            *SHORT,
+            f"--dataset={dataset}",
+            f"--model_dir={folder}",
+            "--epochs=2",
+            f"--augment={augment}",
+        )
+        == 0
+    )
     assert (folder / "saved_model/assets/class_names.txt").read_text().split() == ["cat", "dog"]
     _check_results_against_the_export(folder, dataset)
 
@@ -88,8 +128,14 @@ def test_a_tfds_set(tmp_path):
 def test_a_bad_image_stops_training_keeps_the_state_and_may_be_left_out(tmp_path, capfd):
     small_data.write_folder(tmp_path / "pets", train=6, val=2)
     (tmp_path / "pets/train/cat/2.jpeg").write_bytes(b"broken")
-    command = (*SHORT, f"--dataset=folder:{tmp_path}/pets", f"--model_dir={tmp_path}/run",
-               "--mode=train", "--train_steps=6", "--seed=2")
+    command = (
+        *SHORT,
+        f"--dataset=folder:{tmp_path}/pets",
+        f"--model_dir={tmp_path}/run",
+        "--mode=train",
+        "--train_steps=6",
+        "--seed=2",
+    )
     assert run(*command) == 2
     error = capfd.readouterr().err
     line = next(line for line in error.splitlines() if line.startswith("error:"))
@@ -105,18 +151,32 @@ def test_a_bad_image_stops_training_keeps_the_state_and_may_be_left_out(tmp_path
 def test_a_run_is_exported_and_applied_far_from_its_data(tmp_path):
     small_data.write_folder(tmp_path / "pets", train=4, val=2)
     folder = tmp_path / "run"
-    assert run(*SHORT, f"--dataset=folder:{tmp_path}/pets", f"--model_dir={folder}",
-               "--train_steps=1", "--mode=train") == 0
+    assert (
+        run(
+            *SHORT,
+            f"--dataset=folder:{tmp_path}/pets",
+            f"--model_dir={folder}",
+            "--train_steps=1",
+            "--mode=train",
+        )
+        == 0
+    )
     (tmp_path / "pets").rename(tmp_path / "moved")
     assert run("--mode=export", f"--model_dir={folder}") == 0
     assert (folder / "saved_model/assets/class_names.txt").read_text().split() == ["cat", "dog"]
-    assert run("--mode=predict", f"--model_dir={folder}",
-               f"--images={tmp_path}/moved/val/*/*") == 0
+    assert run("--mode=predict", f"--model_dir={folder}", f"--images={tmp_path}/moved/val/*/*") == 0
     small_data.write_folder(tmp_path / "larger", train=1, val=5)
     small_data.write_folder(tmp_path / "smaller", train=1, val=1)
     for place, examples in (("moved", 4), ("larger", 10), ("smaller", 2)):
-        assert run("--mode=eval", f"--model_dir={folder}", "--eval_attacks=clean",
-                   f"--dataset=folder:{tmp_path}/{place}") == 0
+        assert (
+            run(
+                "--mode=eval",
+                f"--model_dir={folder}",
+                "--eval_attacks=clean",
+                f"--dataset=folder:{tmp_path}/{place}",
+            )
+            == 0
+        )
         assert written.results(folder)["examples"] == examples
 
 
@@ -124,10 +184,23 @@ def test_two_replicas_read_records(tmp_path):
     """In a process of its own: devices are made after the records were counted."""
     small_data.write_imagenet(tmp_path / "data", train=8, validation=3)
     done = subprocess.run(
-        [sys.executable, "main.py", *SHORT[:-2], f"--dataset=tfrecord:{tmp_path}/data",
-         "--virtual_cpus=2", "--strategy=mirrored", "--train_steps=2", "--warmup_epochs=0",
-         "--model=resnet20", f"--model_dir={tmp_path}/run"],
-        cwd=ROOT, capture_output=True, text=True, timeout=300)
+        [
+            sys.executable,
+            "main.py",
+            *SHORT[:-2],
+            f"--dataset=tfrecord:{tmp_path}/data",
+            "--virtual_cpus=2",
+            "--strategy=mirrored",
+            "--train_steps=2",
+            "--warmup_epochs=0",
+            "--model=resnet20",
+            f"--model_dir={tmp_path}/run",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     assert written.results(tmp_path / "run")["examples"] == 3
 
@@ -135,15 +208,21 @@ def test_two_replicas_read_records(tmp_path):
 def test_an_unreadable_image_is_not_evaluated(tmp_path):
     small_data.write_folder(tmp_path / "pets", train=4, val=3)
     (tmp_path / "pets/val/dog/0.jpeg").write_bytes(b"")
-    command = (*SHORT, f"--dataset=folder:{tmp_path}/pets", f"--model_dir={tmp_path}/run",
-               "--train_steps=1")
+    command = (
+        *SHORT,
+        f"--dataset=folder:{tmp_path}/pets",
+        f"--model_dir={tmp_path}/run",
+        "--train_steps=1",
+    )
     assert run(*command) == 2
     assert run(*command, "--max_bad_records=1") == 0
     assert written.results(tmp_path / "run")["examples"] == 5
 
 
 ERRORS = {
-    ("--dataset=cifar10",): "not prepared under --data_dir={empty}; give --download, or run: python",
+    (
+        "--dataset=cifar10",
+    ): "not prepared under --data_dir={empty}; give --download, or run: python",
     ("--dataset=imagenet2012", "--model=resnet50"): "downloads/manual",
     ("--dataset=tfrecord:{empty}",): "-00000-of-0",
     ("--dataset=folder:{empty}",): "no folder {empty}/",
@@ -159,8 +238,10 @@ def test_missing_data_is_one_line_before_anything_is_built(arguments, mode, tmp_
     if mode == "eval":
         given.append(f"--init_checkpoint={_small_checkpoint(tmp_path)}")
     before = sorted(tmp_path.rglob("*"))
-    assert run(*given, f"--data_dir={tmp_path}/empty", f"--model_dir={tmp_path}/new",
-               f"--mode={mode}") == 2
+    assert (
+        run(*given, f"--data_dir={tmp_path}/empty", f"--model_dir={tmp_path}/new", f"--mode={mode}")
+        == 2
+    )
     error = capsys.readouterr().err
     assert error.startswith("error: --dataset=") and error.count("\n") == 1
     assert ERRORS[arguments].format(empty=tmp_path / "empty") in error

@@ -13,9 +13,17 @@ from sat_tf.run_folder import RunFolder
 from sat_tf.training import checkpoints
 
 # Without an attack, whose graphs would take most of the time.
-SHORT = ("--train_examples=32", "--batch_size=16", "--method=standard", "--eval_examples=8",
-         "--eval_batch_size=8", "--eval_attacks=clean", "--strategy=one_device",
-         "--activation=sparta", "--train_steps=2")
+SHORT = (
+    "--train_examples=32",
+    "--batch_size=16",
+    "--method=standard",
+    "--eval_examples=8",
+    "--eval_batch_size=8",
+    "--eval_attacks=clean",
+    "--strategy=one_device",
+    "--activation=sparta",
+    "--train_steps=2",
+)
 
 
 def run(*arguments):
@@ -26,8 +34,17 @@ def run(*arguments):
 def learnt(tmp_path_factory):
     """The folder of a run that has learnt its activations."""
     folder = tmp_path_factory.mktemp("runs") / "learnt"
-    assert run(*SHORT, f"--model_dir={folder}", "--mode=train", "--learning_rate=1",
-               "--schedule=constant", "--sparta_kernel_size=1") == 0
+    assert (
+        run(
+            *SHORT,
+            f"--model_dir={folder}",
+            "--mode=train",
+            "--learning_rate=1",
+            "--schedule=constant",
+            "--sparta_kernel_size=1",
+        )
+        == 0
+    )
     return folder
 
 
@@ -44,11 +61,19 @@ def test_a_deeper_network_keeps_the_activations_of_another(learnt, tmp_path, cap
     assert any(np.any(taps != 1) for taps, _ in source.values())
     copy, folder = tmp_path / "copy", tmp_path / "run"
     shutil.copytree(learnt, copy)
-    command = (*SHORT, "--mode=train", "--model=resnet32", f"--sparta_from={copy}",
-               "--freeze_activation", "--ema_decay=0.9", f"--model_dir={folder}")
+    command = (
+        *SHORT,
+        "--mode=train",
+        "--model=resnet32",
+        f"--sparta_from={copy}",
+        "--freeze_activation",
+        "--ema_decay=0.9",
+        f"--model_dir={folder}",
+    )
     assert run(*command) == 0
-    assert (f"took 31 activations from {checkpoints.find(str(copy))}, 12 of them from the last"
-            ) in capsys.readouterr().out
+    assert (
+        f"took 31 activations from {checkpoints.find(str(copy))}, 12 of them from the last"
+    ) in capsys.readouterr().out
     assert json.loads((folder / "config.json").read_text())["model"]["sparta_kernel_size"] == 1
     shutil.rmtree(copy)
     assert run(*command, "--train_steps=4") == 0  # goes on without the source
@@ -62,22 +87,43 @@ def test_a_deeper_network_keeps_the_activations_of_another(learnt, tmp_path, cap
 
 def test_frozen_smoothrelu_of_a_checkpoint_stays(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
-    command = (*SHORT, "--mode=train", "--activation=smoothrelu", "--learning_rate=1",
-               "--schedule=constant")
+    command = (
+        *SHORT,
+        "--mode=train",
+        "--activation=smoothrelu",
+        "--learning_rate=1",
+        "--schedule=constant",
+    )
     assert run(*command, f"--model_dir={first}") == 0
-    assert run(*command, f"--init_checkpoint={first}", "--freeze_activation",
-               f"--model_dir={second}") == 0
+    assert (
+        run(*command, f"--init_checkpoint={first}", "--freeze_activation", f"--model_dir={second}")
+        == 0
+    )
     before, after = _activations(first), _activations(second)
     assert any(kept[0] != 20 for kept in before.values())
     assert before == after
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (("--sparta_kernel_size=3",), "leave it out"),
-    (("--activation=swish",), "give --activation=sparta")])
-def test_what_does_not_fit_is_one_line_and_leaves_nothing(arguments, message, learnt, tmp_path, capsys):
-    assert run(*SHORT, "--mode=train", f"--sparta_from={learnt}", f"--model_dir={tmp_path}/run",
-               *arguments) == 2
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("--sparta_kernel_size=3",), "leave it out"),
+        (("--activation=swish",), "give --activation=sparta"),
+    ],
+)
+def test_what_does_not_fit_is_one_line_and_leaves_nothing(
+    arguments, message, learnt, tmp_path, capsys
+):
+    assert (
+        run(
+            *SHORT,
+            "--mode=train",
+            f"--sparta_from={learnt}",
+            f"--model_dir={tmp_path}/run",
+            *arguments,
+        )
+        == 2
+    )
     error = capsys.readouterr().err
     assert error.startswith("error: --sparta_from=") and error.count("\n") == 1 and message in error
     assert not (tmp_path / "run").exists()

@@ -37,8 +37,14 @@ def resolve(*arguments):
 
 
 def measurement(*arguments):
-    return Measurement(resolve(*arguments), tf.distribute.get_strategy(), source(), masked,
-                       compiled="none", loss_scale=1.0)
+    return Measurement(
+        resolve(*arguments),
+        tf.distribute.get_strategy(),
+        source(),
+        masked,
+        compiled="none",
+        loss_scale=1.0,
+    )
 
 
 def test_without_replacement_every_attack_is_measured_once():
@@ -47,19 +53,34 @@ def test_without_replacement_every_attack_is_measured_once():
 
 
 def test_every_attack_is_measured_under_each_derivative_on_the_same_network():
-    measured = measurement("--eval_attacks=clean,fgsm,pgd-3x2", "--activation=relu",
-                           "--attack_gradient=parametric_softplus", "--update_gradient=swish")
+    measured = measurement(
+        "--eval_attacks=clean,fgsm,pgd-3x2",
+        "--activation=relu",
+        "--attack_gradient=parametric_softplus",
+        "--update_gradient=swish",
+    )
     correct = measured.accuracies().correct
-    assert list(correct) == ["clean", "fgsm", "pgd-3x2", "fgsm:parametric_softplus",
-                             "pgd-3x2:parametric_softplus", "fgsm:swish", "pgd-3x2:swish"]
+    assert list(correct) == [
+        "clean",
+        "fgsm",
+        "pgd-3x2",
+        "fgsm:parametric_softplus",
+        "pgd-3x2:parametric_softplus",
+        "fgsm:swish",
+        "pgd-3x2:swish",
+    ]
     assert correct["clean"] == correct["fgsm"] == 8
     assert correct["fgsm:parametric_softplus"] == correct["pgd-3x2:parametric_softplus"] == 3
     assert correct["pgd-3x2:swish"] == 3
 
 
 def test_a_derivative_that_both_use_is_measured_once_and_the_gallery_is_of_the_last():
-    measured = measurement("--eval_attacks=fgsm", "--activation=relu",
-                           "--attack_gradient=sigmoid", "--update_gradient=sigmoid")
+    measured = measurement(
+        "--eval_attacks=fgsm",
+        "--activation=relu",
+        "--attack_gradient=sigmoid",
+        "--update_gradient=sigmoid",
+    )
     assert list(measured.accuracies().correct) == ["clean", "fgsm", "fgsm:sigmoid"]
     images, adversarial, *_ = exhibits(measured.accuracies())
     assert (images != adversarial).any()  # of the last attack
@@ -69,11 +90,21 @@ def test_attacks_made_on_another_network_are_carried_over():
     smooth = activations.differentiated_as("parametric_softplus", masked)
     measured = Measurement(
         resolve("--eval_attacks=fgsm,autoattack", "--autoattack_version=pgd-2,square-5"),
-        tf.distribute.get_strategy(), source(), masked, compiled="none", loss_scale=1.0,
-        surrogate=smooth)
+        tf.distribute.get_strategy(),
+        source(),
+        masked,
+        compiled="none",
+        loss_scale=1.0,
+        surrogate=smooth,
+    )
     result = measured.accuracies()
-    assert list(result.correct) == ["clean", "fgsm", "autoattack", "fgsm:transfer",
-                                    "autoattack:transfer"]
+    assert list(result.correct) == [
+        "clean",
+        "fgsm",
+        "autoattack",
+        "fgsm:transfer",
+        "autoattack:transfer",
+    ]
     assert result.correct["fgsm"] == 8 and result.correct["fgsm:transfer"] == 3
     assert "pgd-2:transfer" in result.outcomes["autoattack:transfer"].stages
     assert "transfer_beats_white_box" in [finding.name for finding in measured.review(result)]
@@ -81,12 +112,22 @@ def test_attacks_made_on_another_network_are_carried_over():
 
 def test_examples_held_out_are_measured_under_each_derivative_too():
     """In steps of their own: --eval_step_size is not theirs, and at 0 would leave all 8 correct."""
-    config = resolve("--activation=relu", "--update_gradient=parametric_softplus",
-                     "--eval_step_size=0",
-                     "--train_examples=16", "--validation_examples=8", "--batch_size=8")
+    config = resolve(
+        "--activation=relu",
+        "--update_gradient=parametric_softplus",
+        "--eval_step_size=0",
+        "--train_examples=16",
+        "--validation_examples=8",
+        "--batch_size=8",
+    )
     grey = Examples(np.full([16, 8, 8, 3], 119, np.uint8), np.zeros(16, np.int32))
     measured = TrainingMeasurement(
-        config, tf.distribute.get_strategy(), data.Source(data.describe("digits"), grey, grey),
-        masked, training_batches=None, compiled="none", loss_scale=1.0)
-    assert measured.held_out().correct == {
-        "clean": 8, "pgd-10": 8, "pgd-10:parametric_softplus": 0}
+        config,
+        tf.distribute.get_strategy(),
+        data.Source(data.describe("digits"), grey, grey),
+        masked,
+        training_batches=None,
+        compiled="none",
+        loss_scale=1.0,
+    )
+    assert measured.held_out().correct == {"clean": 8, "pgd-10": 8, "pgd-10:parametric_softplus": 0}

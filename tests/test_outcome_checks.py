@@ -23,8 +23,14 @@ def standing(count):
 
 
 def found(survives, *, losses=None, transferred=None, correct=CORRECT, step_size=STEP):
-    findings = review(survives, correct, threat=THREAT, step_size=step_size, losses=losses,
-                      transferred=transferred)
+    findings = review(
+        survives,
+        correct,
+        threat=THREAT,
+        step_size=step_size,
+        losses=losses,
+        transferred=transferred,
+    )
     assert all(finding.name in CHECKS and "\n" not in finding.text for finding in findings)
     return {finding.name: finding.text for finding in findings}
 
@@ -32,10 +38,21 @@ def found(survives, *, losses=None, transferred=None, correct=CORRECT, step_size
 def test_attacks_that_get_better_with_effort_are_not_reported():
     levels = {"fgsm": 1.0, "pgd-10": 2.0, "pgd-50": 2.1, "pgd-50x9": 2.2}
     losses = {name: np.linspace(0, level, COUNT) for name, level in levels.items()}
-    assert found(
-        {"fgsm": standing(600), "pgd-10": standing(500), "pgd-50": standing(490),
-         "apgd-ce": standing(480), "apgd-t": standing(470), "square": standing(550)},
-        losses=losses, transferred={"other": standing(700)}) == {}
+    assert (
+        found(
+            {
+                "fgsm": standing(600),
+                "pgd-10": standing(500),
+                "pgd-50": standing(490),
+                "apgd-ce": standing(480),
+                "apgd-t": standing(470),
+                "square": standing(550),
+            },
+            losses=losses,
+            transferred={"other": standing(700)},
+        )
+        == {}
+    )
     assert found({}) == found({"square": standing(5)}) == {}
 
 
@@ -88,7 +105,8 @@ def test_steps_that_cannot_cross_the_ball_may_end_at_a_lower_loss_but_not_break_
     assert set(found(survives, losses=losses, step_size=0.01)) == both
     assert set(found(survives, losses=losses, step_size=0.0099)) == {"single_step_beats_many"}
     assert set(found(survives, losses=losses, step_size=None)) == {  # epsilon / 20 each
-        "single_step_beats_many"}
+        "single_step_beats_many"
+    }
     # What is longer by the same rule gets further.
     losses = {"pgd-5": np.full(COUNT, 2.0), "pgd-20": np.full(COUNT, 1.0)}
     assert set(found({}, losses=losses, step_size=None)) == {"more_steps_do_not_help"}
@@ -121,8 +139,9 @@ def test_transfer_that_beats_white_box_attacks():
     survives = {"pgd-20": standing(500), "apgd-ce": ~standing(480), "square": standing(1)}
     # Together the gradient attacks leave 500 - 480 = 20.
     assert found({"pgd-20": survives["pgd-20"]}, transferred={"other": standing(490)}) == {}
-    text = found({"pgd-20": survives["pgd-20"]}, transferred={
-        "third": standing(480), "other": standing(450)})["transfer_beats_white_box"]
+    text = found(
+        {"pgd-20": survives["pgd-20"]}, transferred={"third": standing(480), "other": standing(450)}
+    )["transfer_beats_white_box"]
     assert "images of other leave 450" in text and "pgd-20 together 500" in text
     survives.pop("square")
     assert "transfer_beats_white_box" not in found(survives, transferred={"other": standing(450)})
@@ -159,37 +178,55 @@ def _search_squares(logits_fn, *, queries=100):
         window = slice(None), slice(row, row + side), slice(column, column + side)
         new = best.copy()
         new[window] = np.clip(
-            IMAGES[window] + EPSILON * random.choice([-1, 1], (len(IMAGES), 1, 1, 3)), 0, 1)
+            IMAGES[window] + EPSILON * random.choice([-1, 1], (len(IMAGES), 1, 1, 3)), 0, 1
+        )
         margins = _margins(logits_fn, new)
-        best, least = np.where((margins < least)[:, None, None, None], new, best), np.minimum(
-            margins, least)
+        best, least = (
+            np.where((margins < least)[:, None, None, None], new, best),
+            np.minimum(margins, least),
+        )
     return least > 0
 
 
 def _outcomes(logits_fn, other):
     def attack(logits_fn, steps, **settings):
-        return tf.function(lambda images, labels: pgd(
-            logits_fn, images, labels, 0, epsilon=EPSILON, num_steps=steps, **settings),
-            autograph=False)(IMAGES, LABELS)
+        return tf.function(
+            lambda images, labels: pgd(
+                logits_fn, images, labels, 0, epsilon=EPSILON, num_steps=steps, **settings
+            ),
+            autograph=False,
+        )(IMAGES, LABELS)
 
-    images = {"fgsm": attack(logits_fn, 1, step_size=EPSILON, random_start=False),
-              "pgd-20": attack(logits_fn, 20, step_size=STEP)}
+    images = {
+        "fgsm": attack(logits_fn, 1, step_size=EPSILON, random_start=False),
+        "pgd-20": attack(logits_fn, 20, step_size=STEP),
+    }
     survives = {name: _margins(logits_fn, adversarial) > 0 for name, adversarial in images.items()}
     survives["square"] = _search_squares(logits_fn)
-    losses = {name: tf.keras.losses.sparse_categorical_crossentropy(
-        LABELS, logits_fn(adversarial), from_logits=True).numpy()
-        for name, adversarial in images.items()}
+    losses = {
+        name: tf.keras.losses.sparse_categorical_crossentropy(
+            LABELS, logits_fn(adversarial), from_logits=True
+        ).numpy()
+        for name, adversarial in images.items()
+    }
     transferred = {"the other network": _margins(logits_fn, attack(other, 20, step_size=STEP)) > 0}
-    return found(survives, losses=losses, transferred=transferred,
-                 correct=_margins(logits_fn, IMAGES) > 0)
+    return found(
+        survives, losses=losses, transferred=transferred, correct=_margins(logits_fn, IMAGES) > 0
+    )
 
 
 def test_a_network_that_masks_its_gradients_is_found_by_all_four():
     logits_fn = tiny.trained("swish")
-    assert set(_outcomes(lambda images: logits_fn(images) + 0.5 * tf.sin(100 * logits_fn(images)),
-                         logits_fn)) == {
-        "square_beats_white_box", "single_step_beats_many", "more_steps_do_not_help",
-        "transfer_beats_white_box"}
+    assert set(
+        _outcomes(
+            lambda images: logits_fn(images) + 0.5 * tf.sin(100 * logits_fn(images)), logits_fn
+        )
+    ) == {
+        "square_beats_white_box",
+        "single_step_beats_many",
+        "more_steps_do_not_help",
+        "transfer_beats_white_box",
+    }
 
 
 def test_on_a_network_that_does_not_nothing_is_found():
@@ -198,5 +235,10 @@ def test_on_a_network_that_does_not_nothing_is_found():
 
 def test_all_of_them_are_functions_by_the_names_of_their_checks():
     names = set(CHECKS) & set(vars(outcome_checks))
-    assert names == {"square_beats_white_box", "single_step_beats_many", "more_steps_do_not_help",
-                     "transfer_beats_white_box", "robust_at_any_epsilon"}
+    assert names == {
+        "square_beats_white_box",
+        "single_step_beats_many",
+        "more_steps_do_not_help",
+        "transfer_beats_white_box",
+        "robust_at_any_epsilon",
+    }

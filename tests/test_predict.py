@@ -51,7 +51,8 @@ def test_every_match_gets_a_row_in_sorted_order(photos, tmp_path):
         ["file", "class", "probability"],
         [str(photos / "a, of course.jpg"), "dark", "0.750000"],
         [str(photos / "b.png"), "bright", "0.750000"],
-        [str(photos / "deep" / "er" / "c[1].png"), "middling", "0.750000"]]
+        [str(photos / "deep" / "er" / "c[1].png"), "middling", "0.750000"],
+    ]
     assert os.listdir(output.parent) == ["out.csv"]
 
 
@@ -76,8 +77,15 @@ def test_images_get_the_evaluation_crop(tmp_path):
         seen.append(images.numpy())
         return tf.ones([2, 3]) / 3
 
-    predict_files(keep, str(tmp_path / "a.png"), image_size=8, crop_padding=2, class_names=(),
-                  batch_size=2, output=str(tmp_path / "out.csv"))
+    predict_files(
+        keep,
+        str(tmp_path / "a.png"),
+        image_size=8,
+        crop_padding=2,
+        class_names=(),
+        batch_size=2,
+        output=str(tmp_path / "out.csv"),
+    )
     np.testing.assert_array_equal(seen[0][0], preprocessing.evaluation_crop(pixels, 8, 2))
     assert rows_of(tmp_path / "out.csv")[1][1:] == ["0", "0.333333"]
 
@@ -86,7 +94,7 @@ def test_images_get_the_evaluation_crop(tmp_path):
 def test_a_broken_image_is_named_and_nothing_is_written(photos, tmp_path, contents):
     if contents == "half":
         whole = (photos / "a, of course.jpg").read_bytes()
-        contents = whole[:len(whole) // 2]
+        contents = whole[: len(whole) // 2]
     (photos / "z.jpg").write_bytes(contents)
     (tmp_path / "out.csv").write_text("earlier")
     with pytest.raises(ValueError, match=r"^--images=.*z\.jpg: not a whole .*; repair") as error:

@@ -20,13 +20,26 @@ def names(logits_fn, *, images=IMAGES, labels=LABELS, threat=THREAT, **settings)
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("activation, policy, norm", [
-    ("relu", "float32", "linf"), ("swish", "float32", "l2"), ("mish", "float32", "linf"),
-    ("swish", "mixed_float16", "linf"), ("relu", "mixed_bfloat16", "linf")])
+@pytest.mark.parametrize(
+    "activation, policy, norm",
+    [
+        ("relu", "float32", "linf"),
+        ("swish", "float32", "l2"),
+        ("mish", "float32", "linf"),
+        ("swish", "mixed_float16", "linf"),
+        ("relu", "mixed_bfloat16", "linf"),
+    ],
+)
 def test_nothing_is_found_on_a_sound_network(activation, policy, norm):
     logits_fn = tiny.trained(activation, policy)
-    assert names(logits_fn, threat=ThreatModel(norm, epsilon=RADIUS[norm]),
-                 loss_scale=128.0 if policy == "mixed_float16" else 1.0) == []
+    assert (
+        names(
+            logits_fn,
+            threat=ThreatModel(norm, epsilon=RADIUS[norm]),
+            loss_scale=128.0 if policy == "mixed_float16" else 1.0,
+        )
+        == []
+    )
 
 
 def test_nothing_is_found_on_an_untrained_network():
@@ -39,12 +52,18 @@ def test_a_radius_may_be_0():
     assert names(tiny.trained(), threat=ThreatModel(epsilon=0.0)) == []
 
 
-@pytest.mark.parametrize("norm, build", [
-    ("linf", lambda f: lambda images: f(IMAGES) + 0 * f(images)),  # ignores its images
-    ("linf", lambda f: lambda images: tf.tanh(30 * f(images))),  # saturated
-    ("l2", lambda f: lambda images: tf.tanh(30 * f(images))),
-    ("linf", lambda f: lambda images: f(2 * tf.stop_gradient(images) - images)),  # the wrong way
-])
+@pytest.mark.parametrize(
+    "norm, build",
+    [
+        ("linf", lambda f: lambda images: f(IMAGES) + 0 * f(images)),  # ignores its images
+        ("linf", lambda f: lambda images: tf.tanh(30 * f(images))),  # saturated
+        ("l2", lambda f: lambda images: tf.tanh(30 * f(images))),
+        (
+            "linf",
+            lambda f: lambda images: f(2 * tf.stop_gradient(images) - images),
+        ),  # the wrong way
+    ],
+)
 def test_a_model_robust_at_any_epsilon_is_found(norm, build):
     threat = ThreatModel(norm, epsilon=RADIUS[norm] / 10)
     [finding] = probe(build(tiny.trained()), IMAGES, LABELS, 0, threat=threat)

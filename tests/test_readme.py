@@ -13,23 +13,38 @@ from sat_tf import data, export, models, training
 ROOT = pathlib.Path(__file__).parents[1]
 README, METHODS = ((ROOT / page).read_text() for page in ("README.md", "docs/methods.md"))
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-COMMANDS = [line.split("#")[0].strip() for page in (README, METHODS)
-            for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
-            for line in block.splitlines()]
-ON_DISK = ("--dataset=tfrecord:", "--dataset=folder:", "--init_checkpoint=",
-           "--sparta_from=")  # not here
+COMMANDS = [
+    line.split("#")[0].strip()
+    for page in (README, METHODS)
+    for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    for line in block.splitlines()
+]
+ON_DISK = (
+    "--dataset=tfrecord:",
+    "--dataset=folder:",
+    "--init_checkpoint=",
+    "--sparta_from=",
+)  # not here
 
 
 @pytest.mark.smoke
 def test_the_code_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     source = data.load("digits")
-    images, labels = next(iter(data.training_batches(
-        source, batch_size=32, image_size=8, augment="none", seed=0)))
-    export.export(models.create("resnet20", num_classes=10, image_size=8),
-                  "runs/resnet20-swish-digits-pgd/saved_model", image_size=8)
-    names = dict(images=images, labels=labels, uint8_images=source.eval.images[:2],
-                 png_or_jpeg_files=tf.stack([tf.io.encode_png(source.eval.images[0])]))
+    images, labels = next(
+        iter(data.training_batches(source, batch_size=32, image_size=8, augment="none", seed=0))
+    )
+    export.export(
+        models.create("resnet20", num_classes=10, image_size=8),
+        "runs/resnet20-swish-digits-pgd/saved_model",
+        image_size=8,
+    )
+    names = dict(
+        images=images,
+        labels=labels,
+        uint8_images=source.eval.images[:2],
+        png_or_jpeg_files=tf.stack([tf.io.encode_png(source.eval.images[0])]),
+    )
     for block in PYTHON:
         exec(compile(block, "README.md", "exec"), names)
     assert len(PYTHON) == 4
@@ -65,7 +80,8 @@ def test_the_page_of_methods_lists_each_with_its_passes():
     rows = dict(re.findall(r"^\|[^|]*\| `--method=(\w+)` \| ([^|]+) \|", METHODS, re.MULTILINE))
     assert {name: row.passes(7) for name, row in training.METHODS.items()} == {
         name: 7 * ("K + " in passes) + float(passes.replace("K + ", ""))
-        for name, passes in rows.items()}
+        for name, passes in rows.items()
+    }
 
 
 def test_every_method_has_a_command():
@@ -84,8 +100,9 @@ def test_the_page_of_methods_names_flags_and_their_defaults():
             assert str(flags[name].default).lower() in (stated, f"{stated}.0"), name
 
 
-@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in (
-    ROOT / "docs").glob("*.md"))])
+@pytest.mark.parametrize(
+    "page", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+)
 def test_links_between_files_lead_somewhere(page):
     """Files, and headings of pages, by GitHub's rule for their names."""
     text = re.sub(r"```.*?```", "", (ROOT / page).read_text(), flags=re.DOTALL)
@@ -95,5 +112,6 @@ def test_links_between_files_lead_somewhere(page):
         assert linked.exists(), target
         if heading:
             titles = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE)
-            assert heading in [re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
-                               for title in titles], target
+            assert heading in [
+                re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in titles
+            ], target

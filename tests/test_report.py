@@ -10,9 +10,9 @@ import re
 
 import numpy as np
 import pytest
+import report_samples as samples
 import tensorflow as tf
 
-import report_samples as samples
 from sat_tf import curves, report, report_numbers
 
 pytestmark = pytest.mark.smoke
@@ -68,29 +68,43 @@ def test_every_number_is_there(everything):
     page = Page(everything)
     assert "resnet20 with swish" in page.text
     assert "data set digits · method trades · step 360" in page.text
-    for text in ("98.89 %", "81.67 %", "81.94 %", "360 examples", "Linf epsilon 0.2 (51/255)",
-                 "judged at the attack's last iterate", "right clean and after 4 attacks"):
+    for text in (
+        "98.89 %",
+        "81.67 %",
+        "81.94 %",
+        "360 examples",
+        "Linf epsilon 0.2 (51/255)",
+        "judged at the attack's last iterate",
+        "right clean and after 4 attacks",
+    ):
         assert text in page.text, text
-    for row in (["clean", "98.89 %", "–", "–", "–"],
-                ["fgsm", "88.61 %", "356", "37", "0.4"],
-                ["pgd-20", "85.00 %", "356", "50", "3.2"],
-                ["autoattack", "81.94 %", "356", "61", "80.1"],
-                ["apgd-ce", "83.61 %", "356", "55", "11.2"],
-                ["apgd-t", "81.94 %", "301", "6", "41.5"],
-                ["square", "81.94 %", "295", "0", "7.8"],
-                ["pgd-20:parametric_softplus", "86.11 %", "–", "–", "–"],
-                ["pgd-20", "0.0627451", "78.75 %", "98.75 %"],           # of the curves
-                ["pgd", "100", "80.10 %", "98.75 %"],
-                ["num_steps", "3"], ["random_start", "true"], ["seed", "7"],
-                ["init_checkpoint", "none"], ["tensorflow", "2.15.1"], ["git commit", "0123abcd"]):
+    for row in (
+        ["clean", "98.89 %", "–", "–", "–"],
+        ["fgsm", "88.61 %", "356", "37", "0.4"],
+        ["pgd-20", "85.00 %", "356", "50", "3.2"],
+        ["autoattack", "81.94 %", "356", "61", "80.1"],
+        ["apgd-ce", "83.61 %", "356", "55", "11.2"],
+        ["apgd-t", "81.94 %", "301", "6", "41.5"],
+        ["square", "81.94 %", "295", "0", "7.8"],
+        ["pgd-20:parametric_softplus", "86.11 %", "–", "–", "–"],
+        ["pgd-20", "0.0627451", "78.75 %", "98.75 %"],  # of the curves
+        ["pgd", "100", "80.10 %", "98.75 %"],
+        ["num_steps", "3"],
+        ["random_start", "true"],
+        ["seed", "7"],
+        ["init_checkpoint", "none"],
+        ["tensorflow", "2.15.1"],
+        ["git commit", "0123abcd"],
+    ):
         assert row in page.rows, row
 
 
 def test_warnings_come_before_the_tables_and_say_where_they_are_explained():
     page = page_of(results=samples.results())
     assert page.headings()[0] == "warnings"
-    assert ("37 gradients are exactly zero. Explained in docs/evaluation.md, section "
-            "zero_gradients") in page.text
+    assert (
+        "37 gradients are exactly zero. Explained in docs/evaluation.md, section zero_gradients"
+    ) in page.text
     checked = page_of(results=samples.results(warnings=[]))
     assert "warnings" not in checked.headings() and "found nothing to warn of" in checked.text
     assert "found nothing to warn of" not in page_of(results=samples.old_results()).text
@@ -99,10 +113,11 @@ def test_warnings_come_before_the_tables_and_say_where_they_are_explained():
 def test_names_of_users_are_text_and_not_markup(everything):
     assert "<script" not in everything and everything.count("&lt;script&gt;alert(") == 2
     config = {**samples.config(), "model": {"name": samples.HOSTILE}}
-    curve = {**samples.curves()[-1], "attack": 'x" onerror="alert(1)'}       # goes to an alt text
+    curve = {**samples.curves()[-1], "attack": 'x" onerror="alert(1)'}  # goes to an alt text
     page = page_of(config=config, curves=[curve], results=samples.old_results())
     assert samples.HOSTILE in page.text and any(
-        curve["attack"] in attributes.get("alt", "") for _, attributes in page.tags)
+        curve["attack"] in attributes.get("alt", "") for _, attributes in page.tags
+    )
     for tag, attributes in page.tags:
         assert tag != "script" and not any(name.startswith("on") for name in attributes)
 
@@ -112,26 +127,35 @@ def test_nothing_is_loaded_from_anywhere(everything):
     for tag, attributes in Page(everything).tags:
         for name in ("src", "srcset", "href", "action", "data"):
             assert attributes.get(name, "data:").startswith("data:"), (tag, name)
-    assert any(attributes.get("content", "").startswith("default-src 'none'")
-               for tag, attributes in Page(everything).tags if tag == "meta")
+    assert any(
+        attributes.get("content", "").startswith("default-src 'none'")
+        for tag, attributes in Page(everything).tags
+        if tag == "meta"
+    )
 
 
 def test_what_there_is_nothing_of_has_no_section(everything):
     assert Page(everything).headings() == [
-        "warnings", "attacks", "curves", "examples", "training", "configuration", "versions"]
+        "warnings",
+        "attacks",
+        "curves",
+        "examples",
+        "training",
+        "configuration",
+        "versions",
+    ]
     assert page_of(results=samples.old_results()).headings() == ["attacks", "configuration"]
     only_clean = {**samples.old_results(), "robust_accuracy": {}}
     assert ["clean", "97.50 %"] in page_of(results=only_clean).rows
     one_epoch = page_of(results=samples.old_results(), metrics=samples.metrics()[:1])
-    assert "training" not in one_epoch.headings()                            # a point is no curve
+    assert "training" not in one_epoch.headings()  # a point is no curve
 
 
 def test_earlier_results_and_a_saved_model():
     page = page_of(results=samples.old_results())
     assert "Robustness evaluation" in page.text and "runs/mine/checkpoints/at-20" in page.text
-    assert ("Robust accuracy 72.50 % pgd-20 40 examples · Linf epsilon 0.03137 (8/255)"
-            in page.text)
-    assert ["pgd-20", "72.50 %"] in page.rows                                # no columns of costs
+    assert "Robust accuracy 72.50 % pgd-20 40 examples · Linf epsilon 0.03137 (8/255)" in page.text
+    assert ["pgd-20", "72.50 %"] in page.rows  # no columns of costs
     several = {**samples.old_results(), "robust_accuracy": {"fgsm": 0.75, "pgd-20": 0.7}}
     assert "70.00 % pgd-20, the lowest" in page_of(results=several).text
     in_l2 = page_of(results={**samples.old_results(), "norm": "l2", "epsilon": 0.5}).text
@@ -152,8 +176,11 @@ def test_two_checkpoints_with_costs_have_a_table_each_and_warnings_name_theirs()
     best, last = samples.results(checkpoint="b", step=1), samples.results(checkpoint="l", step=2)
     best["warnings"].append({"name": "of_one", "text": "only here"})
     page = page_of(results={**last, "checkpoints": {"best": best, "last": last}})
-    captions = [attributes["aria-label"] for tag, attributes in page.tags
-                if attributes.get("aria-label", "").startswith("Attacks")]
+    captions = [
+        attributes["aria-label"]
+        for tag, attributes in page.tags
+        if attributes.get("aria-label", "").startswith("Attacks")
+    ]
     assert captions == ["Attacks, last checkpoint", "Attacks, best checkpoint"]
     assert page.text.count("37 gradients are exactly zero.") == 1
     assert "zero_gradients (last, best)" in page.text and "of_one (best)" in page.text
@@ -163,7 +190,7 @@ def test_two_checkpoints_with_costs_have_a_table_each_and_warnings_name_theirs()
 def test_a_stage_has_an_accuracy_only_where_it_attacks_what_is_left():
     results = samples.results()
     results["attacks"]["autoattack"]["stages"]["fab-t"]["attacked"] = 300
-    table, = report_numbers.attack_tables(results)
+    (table,) = report_numbers.attack_tables(results)
     accuracies = {row["name"]: row["accuracy"] for row in table["rows"] if row["is_stage"]}
     assert accuracies == {"apgd-ce": 301 / 360, "apgd-t": 295 / 360, "fab-t": None, "square": None}
 
@@ -171,7 +198,7 @@ def test_a_stage_has_an_accuracy_only_where_it_attacks_what_is_left():
 def test_pictures_are_whole_described_and_in_both_schemes(everything):
     page = Page(everything)
     pictures = [attributes for tag, attributes in page.tags if tag == "img"]
-    assert len(pictures) == 6                                                # 3 curves, 1 grid, 2
+    assert len(pictures) == 6  # 3 curves, 1 grid, 2
     assert all(len(picture["alt"]) > 40 for picture in pictures)
     assert "pgd-20: 98.75 % at epsilon 0, 35.00 % at 0.2;" in pictures[0]["alt"]
     assert pictures[4]["alt"] == "Line chart. loss: 2.5 at epoch 1, 0.625 at 4."
@@ -189,11 +216,16 @@ def test_training_curves_are_those_of_the_rows():
     loss, accuracy = report.training_panels(samples.metrics())
     assert loss.lines[0].x == (1, 2, 3, 4) and loss.lines[0].y[-1] == 0.625
     assert {line.name: line.y[1] for line in accuracy.lines} == {
-        "training, clean": 2 / 5, "training, attacked": 2 / 8, "held out, clean": 2 / 6,
-        "held out, pgd-10": 2 / 9}
+        "training, clean": 2 / 5,
+        "training, attacked": 2 / 8,
+        "held out, clean": 2 / 6,
+        "held out, pgd-10": 2 / 9,
+    }
     again = [{**samples.old_results(), "kind": "eval", "epoch": epoch} for epoch in range(3)]
     assert [line.name for line in report.training_panels(again)[0].lines] == [
-        "evaluation, clean", "evaluation, pgd-20"]
+        "evaluation, clean",
+        "evaluation, pgd-20",
+    ]
     assert report.training_panels(again[:2]) == []
 
 
@@ -210,7 +242,8 @@ def test_a_folder_has_all_that_a_page_needs(tmp_path):
     assert bare == {"config": None, "results": arguments["results"], "metrics": [], "curves": []}
     (tmp_path / "config.json").write_text(json.dumps(arguments["config"]))
     (tmp_path / "metrics.jsonl").write_text(
-        "".join(json.dumps(row) + "\n" for row in arguments["metrics"]) + '{"kind": "tr')
+        "".join(json.dumps(row) + "\n" for row in arguments["metrics"]) + '{"kind": "tr'
+    )
     curves.write_csv(tmp_path / "curves.csv", arguments["curves"])
     read = report.read_folder(tmp_path)
     assert {**read, "exhibits": arguments["exhibits"], "notes": ()} == arguments

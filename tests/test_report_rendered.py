@@ -5,17 +5,25 @@ import shutil
 
 import numpy as np
 import pytest
+import report_samples as samples
 from PIL import Image
 
-import report_samples as samples
 from sat_tf import report
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
-               None)
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason="no Chromium or Chrome on the path; `apt-get install chromium` has one")
-ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync", "--no-first-run")
+    BROWSER is None, reason="no Chromium or Chrome on the path; `apt-get install chromium` has one"
+)
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
 PHONE, SMALL_PHONE, DESK = (390, 844), (360, 640), (1280, 900)
 
 # Everything that is read: each text with its element, its lines' box and the colours around it.
@@ -67,8 +75,10 @@ def opened(tmp_path_factory):
     complaints = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=ARGUMENTS)
-        pages = {is_phone: _open(browser, file.as_uri(), complaints, is_mobile=is_phone)
-                 for is_phone in (True, False)}
+        pages = {
+            is_phone: _open(browser, file.as_uri(), complaints, is_mobile=is_phone)
+            for is_phone in (True, False)
+        }
 
         def show(size, scheme="light"):
             page = pages[size != DESK]
@@ -88,15 +98,22 @@ def _open(browser, address, complaints, **options):
     page = browser.new_context(offline=True, **options).new_page()
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: complaints.append(request.url)
-            if not request.url.startswith(("data:", address)) else None)
+    page.on(
+        "request",
+        lambda request: (
+            complaints.append(request.url)
+            if not request.url.startswith(("data:", address))
+            else None
+        ),
+    )
     page.goto(address)
     return page
 
 
 def set_details(page, is_open):
-    page.evaluate("open => document.querySelectorAll('details').forEach(one => one.open = open)",
-                  is_open)
+    page.evaluate(
+        "open => document.querySelectorAll('details').forEach(one => one.open = open)", is_open
+    )
 
 
 def pixels(target):
@@ -111,7 +128,7 @@ def number_of_colours(picture):
 def test_the_page_fits_the_width_and_only_tables_scroll(opened, size):
     page = opened[0](size)
     set_details(page, is_open=True)
-    assert page.evaluate("innerWidth") == size[0]                # it is the device's, by the meta
+    assert page.evaluate("innerWidth") == size[0]  # it is the device's, by the meta
     assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
     outside = page.evaluate("""[...document.querySelectorAll('body *')].filter(one =>
         one.getBoundingClientRect().right > innerWidth + 1 && !one.closest('.scroll'))
@@ -120,7 +137,7 @@ def test_the_page_fits_the_width_and_only_tables_scroll(opened, size):
     boxes = page.evaluate("""[...document.querySelectorAll('.scroll')].filter(
         box => box.scrollWidth > box.clientWidth + 1).map(
         box => [getComputedStyle(box).overflowX, box.tabIndex])""")
-    assert all(box == ["auto", 0] for box in boxes)              # reached by touch and by keyboard
+    assert all(box == ["auto", 0] for box in boxes)  # reached by touch and by keyboard
     assert bool(boxes) == (size != DESK)
 
 
@@ -139,10 +156,19 @@ def test_every_text_can_be_read(opened, size, scheme):
 @pytest.mark.parametrize("size", [PHONE, DESK])
 def test_the_headlines_are_on_the_first_screen(opened, size):
     page = opened[0](size)
-    first = {one["text"] for one in page.evaluate(TEXTS)
-             if one["bottom"] <= size[1] and one["right"] <= size[0]}
-    assert {"98.89 %", "81.67 %", "81.94 %", "Worst case", "Clean accuracy",
-            "Warnings: these numbers may be too high"} <= first
+    first = {
+        one["text"]
+        for one in page.evaluate(TEXTS)
+        if one["bottom"] <= size[1] and one["right"] <= size[0]
+    }
+    assert {
+        "98.89 %",
+        "81.67 %",
+        "81.94 %",
+        "Worst case",
+        "Clean accuracy",
+        "Warnings: these numbers may be too high",
+    } <= first
     assert any("Linf epsilon 0.2 (51/255)" in text for text in first)
 
 
@@ -155,7 +181,7 @@ def test_pictures_are_drawn_in_the_scheme(opened, scheme, ground):
     for chart in page.query_selector_all("figure img"):
         picture = pixels(chart)
         assert number_of_colours(picture) > 50
-        assert (picture == ground).all(-1).mean() > 0.5         # the rest are lines and letters
+        assert (picture == ground).all(-1).mean() > 0.5  # the rest are lines and letters
         assert (picture != ground).any(-1).mean() > 0.02
     line = np.int16((9, 105, 218) if scheme == "light" else (88, 166, 255))
     curve = pixels(page.query_selector("figure img"))
@@ -175,6 +201,7 @@ def test_nothing_was_asked_for_and_nothing_complained_of(opened):
     show, complaints = opened
     for size in (PHONE, DESK):
         loaded = show(size).evaluate(
-            "performance.getEntriesByType('resource').map(one => one.name)")
+            "performance.getEntriesByType('resource').map(one => one.name)"
+        )
         assert [name for name in loaded if not name.startswith("data:")] == []
     assert complaints == []

@@ -78,7 +78,8 @@ def test_a_full_disk_becomes_a_line_that_names_the_folder(folder):
             _full()
     assert str(refusal.value) == (
         f"--model_dir={folder.path}: cannot write metrics.jsonl: No space left on device; free "
-        "some space there or give another folder")
+        "some space there or give another folder"
+    )
 
 
 def test_clearing_takes_the_runs_own_files_only(folder):

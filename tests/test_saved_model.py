@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-
 import tiny
+
 from sat_tf import attacks, errors, evaluation, export, saved_model
 
 IMAGES, LABELS = tiny.examples(8)
@@ -25,7 +25,9 @@ class Module(tf.Module):
 
     def __init__(self, function, *specs, weights=None):
         super().__init__()
-        self.weights = weights or tf.Variable(np.random.RandomState(0).randn(3, 4), dtype=tf.float32)
+        self.weights = weights or tf.Variable(
+            np.random.RandomState(0).randn(3, 4), dtype=tf.float32
+        )
         arguments = [tf.TensorSpec(shape, dtype) for shape, dtype in specs or [(FREE, tf.float32)]]
         self.call = tf.function(lambda *images: function(self, *images), input_signature=arguments)
 
@@ -36,8 +38,12 @@ def colours(module, images):
 
 def save(path, module, *, custom_gradients=True, **signatures):
     signatures = signatures or {"serving_default": module.call}
-    tf.saved_model.save(module, str(path), signatures=signatures, options=tf.saved_model.SaveOptions(
-        experimental_custom_gradients=custom_gradients))
+    tf.saved_model.save(
+        module,
+        str(path),
+        signatures=signatures,
+        options=tf.saved_model.SaveOptions(experimental_custom_gradients=custom_gradients),
+    )
     return path
 
 
@@ -63,14 +69,15 @@ def logits_and_gradient(logits_fn, images=IMAGES):
     with tf.GradientTape() as tape:
         tape.watch(images)
         logits = logits_fn(images)
-        loss = tf.reduce_sum(attacks.cross_entropy(logits, LABELS[:len(images)]))
+        loss = tf.reduce_sum(attacks.cross_entropy(logits, LABELS[: len(images)]))
     return logits.numpy(), tape.gradient(loss, images).numpy()
 
 
 def check_same(logits_fn, wanted_fn, images=IMAGES, **tolerance):
     tolerance = {"rtol": 1e-4, "atol": 1e-6, **tolerance}
-    for found, wanted in zip(logits_and_gradient(logits_fn, images),
-                             logits_and_gradient(wanted_fn, images)):
+    for found, wanted in zip(
+        logits_and_gradient(logits_fn, images), logits_and_gradient(wanted_fn, images)
+    ):
         assert np.any(wanted)
         np.testing.assert_allclose(found, wanted, **tolerance)
 
@@ -80,9 +87,18 @@ WRITERS = {
     "save": (functools.partial(tf.keras.Model.save, save_format="tf"), "serving_default"),
     "export": (tf.keras.Model.export, "serving_default"),
     "no signature": (functools.partial(tf.saved_model.save, signatures={}), "__call__"),
-    "one signature": (lambda model, path: tf.saved_model.save(model, path, signatures={
-        "classify": tf.function(lambda x: {"scores": model(x)}).get_concrete_function(
-            tf.TensorSpec([None, 8, 8, 3], name="x"))}), "classify"),
+    "one signature": (
+        lambda model, path: tf.saved_model.save(
+            model,
+            path,
+            signatures={
+                "classify": tf.function(lambda x: {"scores": model(x)}).get_concrete_function(
+                    tf.TensorSpec([None, 8, 8, 3], name="x")
+                )
+            },
+        ),
+        "classify",
+    ),
     "ours": (functools.partial(export.export, image_size=8), "logits"),
 }
 
@@ -98,14 +114,24 @@ def test_models_of_keras_have_their_logits_and_gradient(writer, tmp_path):
     check_same(saved.logits_fn, lambda images: model(images, training=False))
     assert (saved.function, saved.num_classes, saved.differentiable) == (function, 4, True)
     assert (saved.image_size, saved.channels, saved.batch_size) == (8, 3, None)
-    assert saved.path == str(tmp_path / "m") and f" {function} of float32 [N, 8, 8, 3]" in saved.summary
+    assert (
+        saved.path == str(tmp_path / "m")
+        and f" {function} of float32 [N, 8, 8, 3]" in saved.summary
+    )
 
 
 def test_images_are_mapped_to_the_range_and_gradients_come_back(tmp_path):
     model = network()
-    for name, to_unit in (("0,1", lambda x: x), ("0,255", lambda x: x / 255), ("-1,1", lambda x: (x + 1) / 2)):
-        taken = Module(lambda module, images, to_unit=to_unit: model(to_unit(images)),
-                       ([None, 8, 8, 3], tf.float32), weights=model.variables)
+    for name, to_unit in (
+        ("0,1", lambda x: x),
+        ("0,255", lambda x: x / 255),
+        ("-1,1", lambda x: (x + 1) / 2),
+    ):
+        taken = Module(
+            lambda module, images, to_unit=to_unit: model(to_unit(images)),
+            ([None, 8, 8, 3], tf.float32),
+            weights=model.variables,
+        )
         save(tmp_path / name, taken)
         check_same(saved_model.load(tmp_path / name, input_range=name).logits_fn, model)
     wrong = saved_model.load(tmp_path / "0,255").logits_fn(IMAGES)
@@ -126,24 +152,32 @@ def test_the_size_to_try_a_function_with_may_be_named(tmp_path):
         return colours(module, tf.reshape(images, [-1, 12, 12, 3]))
 
     path = save(tmp_path / "m", Module(only_12))
-    with pytest.raises(errors.UserError, match="--saved_model=.* fails on images of .2, 32, 32, 3"
-                       ".*give the --image_size"):
+    with pytest.raises(
+        errors.UserError,
+        match="--saved_model=.* fails on images of .2, 32, 32, 3.*give the --image_size",
+    ):
         saved_model.load(path)
     assert saved_model.load(path, image_size=12).num_classes == 4
 
 
-OUTPUTS = {
-    ("logits", "scores"): "logits",
-    ("scores", "classes", "features", "mean"): "scores",
-}
+OUTPUTS = {("logits", "scores"): "logits", ("scores", "classes", "features", "mean"): "scores"}
 
 
 @pytest.mark.parametrize("names", OUTPUTS)
 def test_the_logits_are_found_among_several_outputs(names, tmp_path):
-    module = Module(lambda module, images: {name: value for name, value in {
-        "logits": colours(module, images), "scores": colours(module, images) - 3,
-        "features": images, "mean": tf.reduce_mean(images, [1, 2, 3]),
-        "classes": tf.argmax(colours(module, images), -1)}.items() if name in names})
+    module = Module(
+        lambda module, images: {
+            name: value
+            for name, value in {
+                "logits": colours(module, images),
+                "scores": colours(module, images) - 3,
+                "features": images,
+                "mean": tf.reduce_mean(images, [1, 2, 3]),
+                "classes": tf.argmax(colours(module, images), -1),
+            }.items()
+            if name in names
+        }
+    )
     saved = saved_model.load(save(tmp_path / "m", module))
     shift = 0 if OUTPUTS[names] == "logits" else 3
     check_same(lambda images: saved.logits_fn(images) + shift, functools.partial(colours, module))
@@ -200,13 +234,17 @@ def test_a_fixed_batch_is_filled_up_or_cut_into(tmp_path):
     for count in (1, 4, 5, 8):
         check_same(saved.logits_fn, functools.partial(colours, module), IMAGES[:count])
     unknown = tf.function(saved.logits_fn, input_signature=[tf.TensorSpec(FREE)], autograph=False)
-    with pytest.raises(errors.UserError, match="^--saved_model=.*saved for batches of 4, and this one"):
+    with pytest.raises(
+        errors.UserError, match="^--saved_model=.*saved for batches of 4, and this one"
+    ):
         unknown(IMAGES)
 
 
 def test_other_channels_and_sizes_are_the_librarys_to_use(tmp_path):
-    module = Module(lambda module, images: tf.reduce_mean(images, [1, 2]) @ module.weights[:1],
-                    ([None, 28, 28, 1], tf.float32))
+    module = Module(
+        lambda module, images: tf.reduce_mean(images, [1, 2]) @ module.weights[:1],
+        ([None, 28, 28, 1], tf.float32),
+    )
     saved = saved_model.load(save(tmp_path / "m", module))
     assert (saved.image_size, saved.channels) == (28, 1)
     images = np.random.RandomState(1).rand(5, 28, 28, 1).astype(np.float32)
@@ -222,8 +260,14 @@ def test_two_replicas_are_one_device(kind, mirrored, one_device, tmp_path):
     elif kind == "keras":
         tf.saved_model.save(model, str(tmp_path / "m"))
     else:
-        save(tmp_path / "m", Module(lambda module, images: model(images), (
-            [4, 8, 8, 3], tf.float32), weights=model.variables))
+        save(
+            tmp_path / "m",
+            Module(
+                lambda module, images: model(images),
+                ([4, 8, 8, 3], tf.float32),
+                weights=model.variables,
+            ),
+        )
     results = []
     for strategy, batch in ((one_device, 4), (mirrored, 8)):
         with strategy.scope():
@@ -241,9 +285,15 @@ def _counts(logits_fn, strategy, batch):
     """Returns what evaluation counts in 16 images, by an attack without a random start."""
     images, labels = tiny.examples(16)
     batches = tf.data.Dataset.from_tensor_slices((images, labels, np.arange(16) < 14)).batch(
-        batch, drop_remainder=True)
-    return evaluation.evaluate(logits_fn, batches, {"fgsm": attacks.create("fgsm", epsilon=0.05)},
-                               seed=0, strategy=strategy)
+        batch, drop_remainder=True
+    )
+    return evaluation.evaluate(
+        logits_fn,
+        batches,
+        {"fgsm": attacks.create("fgsm", epsilon=0.05)},
+        seed=0,
+        strategy=strategy,
+    )
 
 
 def several(module, images):
@@ -255,17 +305,33 @@ def flat(module, images):
 
 
 REFUSED = {
-    "uint8": (lambda: Module(colours, (FREE, tf.uint8)), "serving_default takes uint8 .N, any, any, "
-              "3., through which there is no gradient; export a function of floating-point images"),
+    "uint8": (
+        lambda: Module(colours, (FREE, tf.uint8)),
+        "serving_default takes uint8 .N, any, any, "
+        "3., through which there is no gradient; export a function of floating-point images",
+    ),
     "rank": (lambda: Module(flat, ([None, 3], tf.float32)), "takes float32 .N, 3., not images"),
-    "inputs": (lambda: Module(lambda module, images, rate: colours(module, images) * rate, (
-        FREE, tf.float32), ([], tf.float32)), "has 2 inputs"),
-    "outputs": (lambda: Module(several), "several outputs may be the logits of signature "
-                r"serving_default \(first float32 .*, second float32 .2, 4.*export a function with one"),
-    "none": (lambda: Module(lambda module, images: tf.reduce_sum(images, [1, 2, 3])),
-             "no output can be the logits"),
-    "one class": (lambda: Module(lambda module, images: colours(module, images)[:, :1]),
-                  "no output can be the logits"),
+    "inputs": (
+        lambda: Module(
+            lambda module, images, rate: colours(module, images) * rate,
+            (FREE, tf.float32),
+            ([], tf.float32),
+        ),
+        "has 2 inputs",
+    ),
+    "outputs": (
+        lambda: Module(several),
+        "several outputs may be the logits of signature "
+        r"serving_default \(first float32 .*, second float32 .2, 4.*export a function with one",
+    ),
+    "none": (
+        lambda: Module(lambda module, images: tf.reduce_sum(images, [1, 2, 3])),
+        "no output can be the logits",
+    ),
+    "one class": (
+        lambda: Module(lambda module, images: colours(module, images)[:, :1]),
+        "no output can be the logits",
+    ),
 }
 
 
@@ -273,7 +339,9 @@ REFUSED = {
 def test_functions_that_classify_no_images_are_refused(kind, tmp_path):
     make, message = REFUSED[kind]
     save(tmp_path / "m", make())
-    with pytest.raises(errors.UserError, match=f"^--saved_model={tmp_path}/m: .*{message}") as refusal:
+    with pytest.raises(
+        errors.UserError, match=f"^--saved_model={tmp_path}/m: .*{message}"
+    ) as refusal:
         saved_model.load(tmp_path / "m")
     assert "\n" not in str(refusal.value)
 
@@ -283,11 +351,17 @@ def test_signatures_are_chosen_by_name(tmp_path):
     other = Module(lambda unused, images: -colours(module, images))
     other.weights = module.weights
     path = save(tmp_path / "m", other, plain=module.call, negated=other.call)
-    with pytest.raises(errors.UserError, match="several signatures and none is the default; give "
-                       "--saved_model_signature with one of: negated, plain"):
+    with pytest.raises(
+        errors.UserError,
+        match="several signatures and none is the default; give "
+        "--saved_model_signature with one of: negated, plain",
+    ):
         saved_model.load(path)
-    with pytest.raises(errors.UserError, match="^--saved_model_signature=logits: not in the "
-                       "SavedModel; give one of: negated, plain$"):
+    with pytest.raises(
+        errors.UserError,
+        match="^--saved_model_signature=logits: not in the "
+        "SavedModel; give one of: negated, plain$",
+    ):
         saved_model.load(path, signature="logits")
     found = saved_model.load(path, signature="negated")
     check_same(found.logits_fn, lambda images: -colours(module, images))
@@ -314,19 +388,28 @@ def places(tmp_path):
 
 
 NOT_SAVED_MODELS = {
-    "missing": "no such folder", "empty": "has no saved_model.pb", "model.pb": "a file; give",
+    "missing": "no such folder",
+    "empty": "has no saved_model.pb",
+    "model.pb": "a file; give",
     "run": "a run that was not exported; give --model_dir instead, or export it: --mode=export",
-    "versions": "not a SavedModel; give --saved_model=.*/versions/2", "damaged": "cannot be loaded",
-    "garbled": "cannot be loaded", "model.h5": "a Keras file.*model.export", "model.keras": "a Keras file",
+    "versions": "not a SavedModel; give --saved_model=.*/versions/2",
+    "damaged": "cannot be loaded",
+    "garbled": "cannot be loaded",
+    "model.h5": "a Keras file.*model.export",
+    "model.keras": "a Keras file",
 }
 
 
 def test_what_is_no_savedmodel_is_refused_with_a_remedy(places):
     for name, message in NOT_SAVED_MODELS.items():
-        with pytest.raises(errors.UserError, match=f"^--saved_model={places}/{name}: .*{message}") as refusal:
+        with pytest.raises(
+            errors.UserError, match=f"^--saved_model={places}/{name}: .*{message}"
+        ) as refusal:
             saved_model.load(places / name)
         assert "\n" not in str(refusal.value)
-    with pytest.raises(errors.UserError, match="^--input_range=0,2: unknown range '0,2'; known: 0,1, 0,255"):
+    with pytest.raises(
+        errors.UserError, match="^--input_range=0,2: unknown range '0,2'; known: 0,1, 0,255"
+    ):
         saved_model.load(places / "versions/2", input_range="0,2")
 
 

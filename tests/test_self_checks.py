@@ -35,11 +35,22 @@ def refusal(logits_fn, **settings):
 
 # Sound networks
 
+
 @pytest.mark.smoke
-@pytest.mark.parametrize("activation, policy", [
-    ("relu", "float32"), ("swish", "float32"), ("mish", "float32"),
-    ("relu", "mixed_float16"), ("mish", "mixed_float16"), ("swish", "float16"),
-    ("relu", "mixed_bfloat16"), ("swish", "mixed_bfloat16"), ("mish", "bfloat16")])
+@pytest.mark.parametrize(
+    "activation, policy",
+    [
+        ("relu", "float32"),
+        ("swish", "float32"),
+        ("mish", "float32"),
+        ("relu", "mixed_float16"),
+        ("mish", "mixed_float16"),
+        ("swish", "float16"),
+        ("relu", "mixed_bfloat16"),
+        ("swish", "mixed_bfloat16"),
+        ("mish", "bfloat16"),
+    ],
+)
 def test_nothing_is_found_on_a_sound_network(activation, policy):
     logits_fn = tiny.trained(activation, policy)
     accuracy = np.mean(np.argmax(logits_fn(IMAGES), -1) == LABELS)
@@ -94,6 +105,7 @@ def test_only_two_graphs_are_traced():
 
 # Networks that answer in an unfit way
 
+
 @pytest.mark.smoke
 def test_a_randomised_model_is_found():
     logits_fn = tiny.trained()
@@ -107,7 +119,8 @@ def test_probabilities_are_found():
     assert names(lambda images: tf.nn.softmax(logits_fn(images))) == ["probabilities_as_logits"]
     half = tiny.trained(policy="mixed_bfloat16")
     assert "probabilities_as_logits" in names(
-        lambda images: tf.nn.softmax(tf.cast(half(images), tf.bfloat16)))
+        lambda images: tf.nn.softmax(tf.cast(half(images), tf.bfloat16))
+    )
     assert names(lambda images: tf.sigmoid(logits_fn(images))) == []  # their sum is not 1
 
 
@@ -155,6 +168,7 @@ def test_logits_that_are_not_finite_are_refused(value):
 
 # Networks whose numbers would mean nothing
 
+
 @pytest.mark.smoke
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
 def test_a_prediction_that_depends_on_its_neighbours_is_refused(policy):
@@ -195,12 +209,17 @@ MADE_UP = {
     "4 bits": lambda f: quantised(f, 15),
     "6 bits": lambda f: quantised(f, 63),
     "half stopped": lambda f: lambda images: 0.5 * f(images) + tf.stop_gradient(0.5 * f(images)),
-    "other channel stopped": lambda f: lambda images: (
-        f(images * [1.0, 1.0, 0.0]) + tf.stop_gradient(f(images * [0.0, 0.0, 1.0]))),
+    "other channel stopped": lambda f: (
+        lambda images: f(images * [1.0, 1.0, 0.0]) + tf.stop_gradient(f(images * [0.0, 0.0, 1.0]))
+    ),
     "opposite": lambda f: lambda images: f(2 * tf.stop_gradient(images) - images),
     "twice": lambda f: lambda images: f(2 * images - tf.stop_gradient(images)),
-    "noise": lambda f: lambda images: f(tf.stop_gradient(images)) + 0.1 * (
-        scrambled(images)[:, :4, 0] - tf.stop_gradient(scrambled(images)[:, :4, 0])),
+    "noise": lambda f: (
+        lambda images: (
+            f(tf.stop_gradient(images))
+            + 0.1 * (scrambled(images)[:, :4, 0] - tf.stop_gradient(scrambled(images)[:, :4, 0]))
+        )
+    ),
     "median filter": lambda f: lambda images: f(median_filter(images)),
 }
 
@@ -216,13 +235,16 @@ def test_a_gradient_that_differences_contradict_is_refused(name):
 def test_coarse_arithmetic_does_not_hide_a_wrong_gradient(policy):
     logits_fn = tiny.trained("swish", policy)
     assert refusal(MADE_UP["opposite"](lambda images: 5 * logits_fn(images))).check == (
-        "gradient_mismatch")
+        "gradient_mismatch"
+    )
 
 
 def test_a_randomised_model_is_not_asked_for_its_gradient():
     logits_fn = tiny.trained()
-    assert names(lambda images: logits_fn(
-        2 * tf.stop_gradient(images) - images + tf.random.normal(tf.shape(images), stddev=0.01))
+    assert names(
+        lambda images: logits_fn(
+            2 * tf.stop_gradient(images) - images + tf.random.normal(tf.shape(images), stddev=0.01)
+        )
     ) == ["randomised_model"]
 
 
@@ -256,11 +278,16 @@ def test_without_a_gradient_only_black_box_attacks_are_left():
         examine(rounded, IMAGES, LABELS)
     assert names(rounded, differentiable=False) == []
     with pytest.raises(NotTrustworthy, match="batch dependence"):  # what else is checked, still is
-        examine(lambda images: rounded(images) - tf.reduce_mean(images), IMAGES, LABELS,
-                differentiable=False)
+        examine(
+            lambda images: rounded(images) - tf.reduce_mean(images),
+            IMAGES,
+            LABELS,
+            differentiable=False,
+        )
 
 
 # Images outside the ball
+
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)])
@@ -271,8 +298,9 @@ def test_what_attacks_return_is_inside(norm, bounds):
     threat = ThreatModel(norm, epsilon=(high - low) * radius, bounds=bounds)
     weights = tf.random.stateless_normal([3, 4], [0, 1])
     linear = lambda images: tf.reduce_mean(images, [1, 2]) @ weights
-    adversarial = pgd(linear, images, LABELS, 0, epsilon=threat.epsilon, num_steps=3, norm=norm,
-                      bounds=bounds)
+    adversarial = pgd(
+        linear, images, LABELS, 0, epsilon=threat.epsilon, num_steps=3, norm=norm, bounds=bounds
+    )
     check_inside(threat, images, adversarial)
     check_inside(threat, images, images)
 
@@ -281,8 +309,9 @@ def test_what_attacks_return_is_inside(norm, bounds):
 def test_images_outside_the_ball_are_refused_with_how_many_and_by_how_much(norm):
     threat = ThreatModel(norm, epsilon=0.05)
     adversarial = IMAGES.copy()
-    adversarial[[3, 7], 0, 0, 0] = np.where(IMAGES[[3, 7], 0, 0, 0] > 0.5, -0.0501, 0.0501) + (
-        IMAGES[[3, 7], 0, 0, 0])
+    adversarial[[3, 7], 0, 0, 0] = (
+        np.where(IMAGES[[3, 7], 0, 0, 0] > 0.5, -0.0501, 0.0501) + (IMAGES[[3, 7], 0, 0, 0])
+    )
     message = "outside ball: 2 of 32 .*epsilon=0.05 .*at most 0.0501"
     with pytest.raises(NotTrustworthy, match=message):
         check_inside(threat, IMAGES, adversarial)
@@ -312,6 +341,7 @@ def test_rounding_to_half_precision_is_more_than_rounding():
 
 # The page
 
+
 def test_the_page_explains_every_check_under_its_name():
     assert set(re.findall(r"^### `(\w+)`$", PAGE, re.MULTILINE)) == set(CHECKS)
     for section in PAGE.split("\n### ")[1:]:
@@ -322,4 +352,7 @@ def test_the_page_and_the_code_name_the_same_refusals():
     rows = dict(re.findall(r"^\| `(\w+)` \|[^|]*\| (warning|refusal) \|", PAGE, re.MULTILINE))
     assert set(rows) == set(CHECKS)
     assert {name for name, kind in rows.items() if kind == "refusal"} == {
-        "batch_dependence", "gradient_mismatch", "outside_ball"}
+        "batch_dependence",
+        "gradient_mismatch",
+        "outside_ball",
+    }

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-
 import tiny
+
 from sat_tf import activations, export, sparta
 from sat_tf.training import AdversarialModel, create, optimization
 
@@ -17,8 +17,14 @@ def _twin(x, taps, bias, gain=1.0):
     size = taps.shape[0]
     half, (height, width) = size // 2, x.shape[1:3]
     padded = np.pad(x, ((0, 0), (half, half), (half, half), (0, 0)))
-    evidence = sum(padded[:, i:i + height, j:j + width] * taps[i, j, :, 0]
-                   for i in range(size) for j in range(size)) + bias
+    evidence = (
+        sum(
+            padded[:, i : i + height, j : j + width] * taps[i, j, :, 0]
+            for i in range(size)
+            for j in range(size)
+        )
+        + bias
+    )
     return gain * x / (1 + np.exp(-evidence))
 
 
@@ -35,9 +41,17 @@ def _layer(x, seed=1, **options):
     return layer
 
 
-@pytest.mark.parametrize("options", [
-    {}, {"shared": True}, {"kernel_size": 1}, {"kernel_size": 5, "gain": 2.0},
-    {"kernel_size": 7, "shared": True, "gain": 0.5}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"shared": True},
+        {"kernel_size": 1},
+        {"kernel_size": 5, "gain": 2.0},
+        {"kernel_size": 7, "shared": True, "gain": 0.5},
+    ],
+    ids=str,
+)
 def test_value_equals_the_twin(options):
     x = _features()
     layer = _layer(x, **options)
@@ -65,15 +79,20 @@ def test_gradients_equal_the_twins_differences(shared):
                 moved = [value.copy() for value in values]
                 moved[i][index] += step
                 sides.append(np.sum(_twin(*moved) ** 2))
-            assert gradient[index] == pytest.approx((sides[0] - sides[1]) / 2e-6, rel=1e-4, abs=1e-4)
+            assert gradient[index] == pytest.approx(
+                (sides[0] - sides[1]) / 2e-6, rel=1e-4, abs=1e-4
+            )
 
 
-@pytest.mark.parametrize("options", [
-    {}, {"kernel_size": 5}, {"shared": True}, {"gain": 2.0, "shared": True}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"kernel_size": 5}, {"shared": True}, {"gain": 2.0, "shared": True}], ids=str
+)
 def test_it_starts_as_swish(options):
     x = tf.constant(_features())
     value = activations.create("sparta", **options)()(x)
-    np.testing.assert_allclose(value, options.get("gain", 1.0) * tf.nn.silu(x), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(
+        value, options.get("gain", 1.0) * tf.nn.silu(x), rtol=1e-6, atol=1e-7
+    )
 
 
 def test_neighbours_decide_but_other_channels_and_images_do_not():
@@ -136,14 +155,22 @@ def test_compiled_equals_graph():
 
 @pytest.mark.parametrize("shape", [[4], [2, 8], [2, 8, 3], [2, 4, 4, None]])
 def test_what_is_no_feature_map_is_refused(shape):
-    with pytest.raises(ValueError, match=r"site: sparta needs feature maps \[batch, height") as refusal:
+    with pytest.raises(
+        ValueError, match=r"site: sparta needs feature maps \[batch, height"
+    ) as refusal:
         sparta.Sparta(name="site").build(tf.TensorShape(shape))
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("options, message", [
-    ({"kernel_size": 2}, "kernel_size is 2: give an odd number"), ({"kernel_size": -1}, "odd"),
-    ({"gain": 0.0}, "gain is 0.0: give a number above 0"), ({"gain": float("nan")}, "gain is nan")])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"kernel_size": 2}, "kernel_size is 2: give an odd number"),
+        ({"kernel_size": -1}, "odd"),
+        ({"gain": 0.0}, "gain is 0.0: give a number above 0"),
+        ({"gain": float("nan")}, "gain is nan"),
+    ],
+)
 def test_bad_options_are_refused_before_a_layer_is_made(options, message):
     with pytest.raises(ValueError, match=message):
         activations.create("sparta", **options)
@@ -197,8 +224,9 @@ def test_two_replicas_learn_what_one_does(mirrored, one_device):
     for strategy in (one_device, mirrored):
         tf.keras.utils.set_random_seed(3)
         with strategy.scope():
-            model = AdversarialModel(_network(), create(
-                "pgd", epsilon=0.03, num_steps=1, random_start=False))
+            model = AdversarialModel(
+                _network(), create("pgd", epsilon=0.03, num_steps=1, random_start=False)
+            )
             model.compile(tf.keras.optimizers.SGD(0.5))
         model.fit(images, labels, batch_size=16, epochs=2, shuffle=False, verbose=0)
         learnt.append([weight.numpy() for weight in model.classifier.get_layer("site").weights])

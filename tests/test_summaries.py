@@ -24,8 +24,10 @@ def read(folder):
 @pytest.fixture
 def writers(tmp_path):
     folder = tmp_path / "tensorboard"
-    with summaries.create_writer(folder, "train") as train, \
-            summaries.create_writer(folder, "eval") as evaluation:
+    with (
+        summaries.create_writer(folder, "train") as train,
+        summaries.create_writer(folder, "eval") as evaluation,
+    ):
         yield train, evaluation
 
 
@@ -40,13 +42,15 @@ def test_scalars_go_to_their_part_under_their_path_and_step(writers, tmp_path):
     train, evaluation = writers
     summaries.write_scalars(train, {"train/loss": 0.5, "train/learning_rate": np.float32(0.1)}, 7)
     summaries.write_scalars(
-        train, {"train/loss": tf.constant(0.25)}, tf.Variable(9, dtype=tf.int64))
+        train, {"train/loss": tf.constant(0.25)}, tf.Variable(9, dtype=tf.int64)
+    )
     summaries.write_scalars(evaluation, {"eval/robust_accuracy/pgd-10": 0.4}, 9)
     found = read(tmp_path / "tensorboard" / "train")
     assert found["train/loss"] == [(7, 0.5), (9, 0.25)]
     assert found["train/learning_rate"] == [(7, np.float32(0.1))]
     assert read(tmp_path / "tensorboard" / "eval") == {
-        "eval/robust_accuracy/pgd-10": [(9, np.float32(0.4))]}
+        "eval/robust_accuracy/pgd-10": [(9, np.float32(0.4))]
+    }
 
 
 def test_an_unusable_folder_is_an_error_at_once(tmp_path):
@@ -58,10 +62,10 @@ def test_an_unusable_folder_is_an_error_at_once(tmp_path):
 def test_config_is_a_code_block(writers, tmp_path):
     config = json.dumps({"model": {"name": "resnet20"}, "seed": 0}, indent=2)
     summaries.write_config(writers[0], config)
-    (step, text), = read(tmp_path / "tensorboard" / "train")["config"]
+    ((step, text),) = read(tmp_path / "tensorboard" / "train")["config"]
     text = text.item().decode()
     assert step == 0 and text.startswith("```json\n") and text.endswith("\n```")
-    assert text[len("```json\n"):-len("\n```")] == config
+    assert text[len("```json\n") : -len("\n```")] == config
 
 
 def test_grid_is_one_picture_of_at_most_eight_rows(writers, tmp_path):
@@ -69,12 +73,14 @@ def test_grid_is_one_picture_of_at_most_eight_rows(writers, tmp_path):
     classes = np.arange(9)
     arguments = (clean, adversarial, classes, classes[::-1], classes, tuple("abcdefghi"))
     summaries.write_grid(writers[1], *map(tf.constant, arguments[:-1]), arguments[-1], step=3)
-    (step, values), = read(tmp_path / "tensorboard" / "eval")["adversarial_examples"]
-    assert step == 3 and len(values) == 3                          # width, height, one PNG
+    ((step, values),) = read(tmp_path / "tensorboard" / "eval")["adversarial_examples"]
+    assert step == 3 and len(values) == 3  # width, height, one PNG
     picture = tf.io.decode_png(values[2]).numpy()
     np.testing.assert_array_equal(picture, summaries.render_grid(*arguments))
-    assert picture.shape[0] == summaries.render_grid(
-        *(column[:8] for column in arguments[:-1]), arguments[-1]).shape[0]
+    assert (
+        picture.shape[0]
+        == summaries.render_grid(*(column[:8] for column in arguments[:-1]), arguments[-1]).shape[0]
+    )
 
 
 def colours_of(picture):
@@ -85,10 +91,10 @@ def test_every_pixel_is_shown_sharply_and_differences_are_magnified():
     clean = np.zeros([1, 2, 2, 3], np.float32)
     clean[0, 0, 0], clean[0, 1, 1] = (200 / 255, 0, 0), (0, 0, 100 / 255)
     adversarial = clean.copy()
-    adversarial[0, 0, 1] = (0, 0.1, 0)                             # magnified by int(0.5 / 0.1) = 5
+    adversarial[0, 0, 1] = (0, 0.1, 0)  # magnified by int(0.5 / 0.1) = 5
     colours = colours_of(summaries.render_grid(clean, adversarial, [1], [0], [1], ()))
     wanted = [(200, 0, 0), (0, 0, 100), (0, 25, 0), (GREY, GREY, GREY), (GREY, 255, GREY)]
-    for colour in wanted:                                          # to one level, for the rounding
+    for colour in wanted:  # to one level, for the rounding
         assert any(np.abs(np.subtract(colour, other)).max() <= 1 for other in colours), colour
 
 
@@ -106,7 +112,8 @@ def test_right_and_wrong_predictions_are_told_apart():
     clean, adversarial = examples(1)
     right, wrong, mixed = (
         colours_of(summaries.render_grid(clean, adversarial, [before], [after], [2], ()))
-        for before, after in ((2, 2), (1, 1), (2, 1)))
+        for before, after in ((2, 2), (1, 1), (2, 1))
+    )
     green, red = (26, 127, 55), (198, 40, 40)
     assert green in right and red not in right
     assert red in wrong and green not in wrong
@@ -118,4 +125,4 @@ def test_long_and_missing_class_names():
     names = ("a name that is far too long to be written under a picture", "b")
     picture = summaries.render_grid(clean, adversarial, [0, 1, 2], [2, 1, 0], [0, 1, 2], names)
     assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
-    assert (picture[:, :3] == 255).all() and (picture[:, -3:] == 255).all()   # nothing cut off
+    assert (picture[:, :3] == 255).all() and (picture[:, -3:] == 255).all()  # nothing cut off

@@ -6,8 +6,8 @@ import golden_values
 import numpy as np
 import pytest
 import tensorflow as tf
-
 import tf1_files
+
 from sat_tf import errors, models, tf1_checkpoint, tf1_import, weights
 from sat_tf.training import checkpoints
 
@@ -74,8 +74,7 @@ def test_npz(network, tmp_path, form, write):
     model, values = network
     _reset(model)
     write(tmp_path / "model.npz", **{form.format(name): v for name, v in values.items()})
-    weights.load_classifier(
-        model, checkpoints.find(str(tmp_path / "model.npz")), channels="rgb")
+    weights.load_classifier(model, checkpoints.find(str(tmp_path / "model.npz")), channels="rgb")
     _check_loaded(model, values)
 
 
@@ -91,8 +90,10 @@ def _refused(model, path):
     return message
 
 
-@pytest.mark.parametrize("file, size", [
-    (".index", 0), (".index", 20), (".index", 500), (DATA, 0), (DATA, 100), (DATA, -4)])
+@pytest.mark.parametrize(
+    "file, size",
+    [(".index", 0), (".index", 20), (".index", 500), (DATA, 0), (DATA, 100), (DATA, -4)],
+)
 def test_truncated_checkpoints_are_refused(network, tmp_path, file, size):
     model, values = network
     prefix = tf1_files.save(tmp_path / "model.ckpt", values)
@@ -117,8 +118,10 @@ def test_a_missing_shard_is_refused(network, tmp_path):
     _refused(model, prefix)
 
 
-@pytest.mark.parametrize("content", [
-    b"", b"PK\x03\x04 and no more", b"\x80\x04K\x01.", b"text", b"cos\nsystem\n(S'true'\ntR."])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK\x03\x04 and no more", b"\x80\x04K\x01.", b"text", b"cos\nsystem\n(S'true'\ntR."],
+)
 @pytest.mark.parametrize("name", ["model.npz", "model"])
 def test_files_of_something_else_are_refused(network, tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
@@ -161,8 +164,12 @@ def _recognised(shapes):
 
 def test_scopes_of_efficientnets():
     shapes = tf1_files.golden_shapes("efficientnet-b0_r64")
-    for scope, model in (("efficientnet-bL1", "efficientnet-l1"), ("student", None),
-                         ("tower0/efficientnet-b3", "efficientnet-b3"), ("resnet51", None)):
+    for scope, model in (
+        ("efficientnet-bL1", "efficientnet-l1"),
+        ("student", None),
+        ("tower0/efficientnet-b3", "efficientnet-b3"),
+        ("resnet51", None),
+    ):
         moved = {name.replace("efficientnet-b0", scope): s for name, s in shapes.items()}
         recognised = _recognised({**moved, "global_step": ()})
         assert (recognised.scope, recognised.model) == (scope, model)
@@ -171,8 +178,10 @@ def test_scopes_of_efficientnets():
 def test_a_scope_of_another_name_loads():
     """The names below it and the shapes decide what fits."""
     description, _ = golden_values.load("efficientnet-b0_r64")
-    values = {name.replace("efficientnet-b0", "student"): value
-              for name, value in golden_values.variables(description).items()}
+    values = {
+        name.replace("efficientnet-b0", "student"): value
+        for name, value in golden_values.variables(description).items()
+    }
     model = models.create("efficientnet-b0", image_size=16)
     tf1_import.fill(model, tf1_files.in_memory(values))
     np.testing.assert_array_equal(model.get_layer("linear").bias, values["student/head/dense/bias"])
@@ -184,7 +193,11 @@ def test_resnets_that_are_no_row():
     deeper = {**shapes, "group2/block6/conv1/W": (1, 1, 1024, 256)}
     basic = {name: s for name, s in shapes.items() if "conv3" not in name}
     assert [_recognised(s).model for s in (shapes, wider, deeper, basic)] == [
-        "resnet50", None, None, None]
+        "resnet50",
+        None,
+        None,
+        None,
+    ]
 
 
 def test_what_lacks_a_variable_is_recognised():
@@ -197,9 +210,16 @@ def test_what_lacks_a_variable_is_recognised():
     assert _recognised(shapes).model == "efficientnet-b0"
 
 
-@pytest.mark.parametrize("shapes", [
-    {}, {"global_step": ()}, {"conv0/W": (3, 3, 3, 8), "fc/W": (8, 10)},
-    {"vgg/conv1/kernel": (3, 3, 3, 64)}, {"stem/conv2d/kernel": (3, 3, 3, 32)}])
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {},
+        {"global_step": ()},
+        {"conv0/W": (3, 3, 3, 8), "fc/W": (8, 10)},
+        {"vgg/conv1/kernel": (3, 3, 3, 64)},
+        {"stem/conv2d/kernel": (3, 3, 3, 32)},
+    ],
+)
 def test_other_names_are_not_recognised(shapes):
     assert _recognised(shapes) is None
     with pytest.raises(errors.UserError, match="not a checkpoint of the original release"):
@@ -207,14 +227,27 @@ def test_other_names_are_not_recognised(shapes):
 
 
 def test_bookkeeping_is_told_from_the_network():
-    kept = {"conv0/W": (7, 7, 3, 64), "group0/block0/conv1/W": (1, 1, 64, 64), "linear/b": (10,),
-            "group0/block0/conv1/bn/mean/EMA": (64,), "conv0/alpha": (), "fc2/W": (64, 5),
-            "EMA_head/W": (4, 4)}
-    left_out = {"global_step": (), "learning_rate": (), "beta1_power": (), "loss_scale": (),
-                "conv0/W/Momentum": (7, 7, 3, 64), "linear/b/RMSProp_1": (10,),
-                "group0/block0/conv1/bn/mean/EMA/local_step": (),
-                "conv0/bn/conv0/bn/mean/EMA/biased": (64,), "EMA/train-error": (),
-                "tower1/EMA/confusion": (10, 10)}
+    kept = {
+        "conv0/W": (7, 7, 3, 64),
+        "group0/block0/conv1/W": (1, 1, 64, 64),
+        "linear/b": (10,),
+        "group0/block0/conv1/bn/mean/EMA": (64,),
+        "conv0/alpha": (),
+        "fc2/W": (64, 5),
+        "EMA_head/W": (4, 4),
+    }
+    left_out = {
+        "global_step": (),
+        "learning_rate": (),
+        "beta1_power": (),
+        "loss_scale": (),
+        "conv0/W/Momentum": (7, 7, 3, 64),
+        "linear/b/RMSProp_1": (10,),
+        "group0/block0/conv1/bn/mean/EMA/local_step": (),
+        "conv0/bn/conv0/bn/mean/EMA/biased": (64,),
+        "EMA/train-error": (),
+        "tower1/EMA/confusion": (10, 10),
+    }
     checkpoint = tf1_files.of_shapes({**kept, **left_out})
     network = tf1_checkpoint.recognise(checkpoint)
     assert tf1_checkpoint.network_shapes(checkpoint, network) == kept

@@ -14,8 +14,15 @@ from sat_tf.interruption import Interrupted
 from sat_tf.training import callbacks
 from sat_tf.training_measurement import TrainingMeasurement
 
-SHORT = ("--train_examples=72", "--batch_size=16", "--num_steps=1", "--eval_examples=20",
-         "--eval_batch_size=16", "--eval_attacks=clean,fgsm", "--clean_epochs=0")
+SHORT = (
+    "--train_examples=72",
+    "--batch_size=16",
+    "--num_steps=1",
+    "--eval_examples=20",
+    "--eval_batch_size=16",
+    "--eval_attacks=clean,fgsm",
+    "--clean_epochs=0",
+)
 STEPS = 4  # an epoch's, of what is left when 8 examples are held out, or with 72 of them
 
 
@@ -23,11 +30,16 @@ def _network(config, seed):
     del config, seed
     inputs = tf.keras.Input((8, 8, 3))
     features = tf.keras.layers.Conv2D(
-        8, 3, strides=2, kernel_initializer=tf.keras.initializers.GlorotUniform(1))(inputs)
+        8, 3, strides=2, kernel_initializer=tf.keras.initializers.GlorotUniform(1)
+    )(inputs)
     features = tf.keras.layers.BatchNormalization(synchronized=True)(features)
     features = tf.keras.layers.Flatten()(tf.keras.layers.Activation("swish")(features))
-    return tf.keras.Model(inputs, tf.keras.layers.Dense(
-        10, kernel_initializer=tf.keras.initializers.GlorotUniform(2))(features))
+    return tf.keras.Model(
+        inputs,
+        tf.keras.layers.Dense(10, kernel_initializer=tf.keras.initializers.GlorotUniform(2))(
+            features
+        ),
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +54,11 @@ def run(folder, *arguments):
 def state(prefix):
     """Returns {name: value} of a checkpoint, but for what counts saves."""
     reader = tf.train.load_checkpoint(str(prefix))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()
-            if "CHECKPOINTABLE" not in name and "save_counter" not in name}
+    return {
+        name: reader.get_tensor(name)
+        for name in reader.get_variable_to_shape_map()
+        if "CHECKPOINTABLE" not in name and "save_counter" not in name
+    }
 
 
 def newest(folder):
@@ -75,8 +90,13 @@ def held_out(monkeypatch, *robust):
     The other is that of the exact derivative, which is always high.
     """
     left = list(robust)
-    monkeypatch.setattr(TrainingMeasurement, "held_out", lambda self, on_batch: evaluation.Result(
-        10, {"clean": 10, "pgd-10": 9, "pgd-10:softplus": left.pop(0)}))
+    monkeypatch.setattr(
+        TrainingMeasurement,
+        "held_out",
+        lambda self, on_batch: evaluation.Result(
+            10, {"clean": 10, "pgd-10": 9, "pgd-10:softplus": left.pop(0)}
+        ),
+    )
 
 
 def first_batch(monkeypatch, *accuracies):
@@ -93,18 +113,24 @@ def test_a_collapse_is_undone_bit_for_bit_and_ends_the_run(tmp_path, monkeypatch
     assert run(tmp_path, *command) == 0
     text, folder = capsys.readouterr().out, tmp_path / "checkpoints"
     assert "stopped at step 12 by --catastrophic_drop" in text
-    remedy = (f"--init_checkpoint={folder}/checkpoint-stopped-at-step-12", "--model_dir=NEW",
-              "--catastrophic_drop=0")
+    remedy = (
+        f"--init_checkpoint={folder}/checkpoint-stopped-at-step-12",
+        "--model_dir=NEW",
+        "--catastrophic_drop=0",
+    )
     assert f"to train on from there: {' '.join(remedy)}\n" in text
     assert sorted(path.name for path in folder.glob("*.index")) == [
-        "checkpoint-at-step-12.index", "checkpoint-stopped-at-step-12.index"]
+        "checkpoint-at-step-12.index",
+        "checkpoint-stopped-at-step-12.index",
+    ]
     before, after = state(folder / "checkpoint-at-step-12"), state(newest(tmp_path))
     assert_same(before, after, but=["collapsed_to"])
     assert after["watch/collapsed_to/.ATTRIBUTES/VARIABLE_VALUE"] == 0.5
     assert before["step/.ATTRIBUTES/VARIABLE_VALUE"] == 12
-    assert [(row["step"], row["first_batch_robust_accuracy"]) for row in written.rows(tmp_path, "train")
-            ] == [(4, 0.1), (8, 0.9), (12, 0.75)]
-    stopped, = written.rows(tmp_path, "stopped")
+    assert [
+        (row["step"], row["first_batch_robust_accuracy"]) for row in written.rows(tmp_path, "train")
+    ] == [(4, 0.1), (8, 0.9), (12, 0.75)]
+    (stopped,) = written.rows(tmp_path, "stopped")
     assert stopped["step"] == 12 and "from 75.0 % to 50.0 %" in stopped["reason"]
     assert written.results(tmp_path)["step"] == 12
     assert written.results(tmp_path)["stopped"] == {key: stopped[key] for key in ("by", "reason")}
@@ -136,36 +162,68 @@ def test_the_best_is_used_and_both_are_reported(tmp_path, monkeypatch, capsys):
     assert both["best"]["checkpoint"] == str(tmp_path / "checkpoints/best/checkpoint-at-step-8")
     assert both["best"]["clean_accuracy"] != both["last"]["clean_accuracy"]
     judged = written.rows(tmp_path, "validation")
-    assert [(row["step"], row["robust_accuracy"]["pgd-10:softplus"], row["best_step"])
-            for row in judged] == [(4, 0.3, 4), (8, 0.5, 8), (12, 0.5, 8), (16, 0.2, 8), (20, 0.1, 8)]
+    assert [
+        (row["step"], row["robust_accuracy"]["pgd-10:softplus"], row["best_step"]) for row in judged
+    ] == [(4, 0.3, 4), (8, 0.5, 8), (12, 0.5, 8), (16, 0.2, 8), (20, 0.1, 8)]
     assert {row["robust_accuracy"]["pgd-10"] for row in judged} == {0.9}
-    tags = {value.tag for file in glob.glob(f"{tmp_path}/tensorboard/validation/*")
-            for event in tf.compat.v1.train.summary_iterator(file) for value in event.summary.value}
-    assert tags == {"validation/clean_accuracy", "validation/robust_accuracy/pgd_10",
-                    "validation/robust_accuracy/pgd_10/softplus"}
+    tags = {
+        value.tag
+        for file in glob.glob(f"{tmp_path}/tensorboard/validation/*")
+        for event in tf.compat.v1.train.summary_iterator(file)
+        for value in event.summary.value
+    }
+    assert tags == {
+        "validation/clean_accuracy",
+        "validation/robust_accuracy/pgd_10",
+        "validation/robust_accuracy/pgd_10/softplus",
+    }
 
     def exported_accuracy():
         exported = tf.saved_model.load(str(tmp_path / "saved_model"))
         examples = data.load("digits").eval
-        classes = exported.signatures["serving_default"](
-            images=tf.constant(examples.images[:20]))["classes"].numpy()
+        classes = exported.signatures["serving_default"](images=tf.constant(examples.images[:20]))[
+            "classes"
+        ].numpy()
         return np.mean(classes == examples.labels[:20])
 
     assert exported_accuracy() == both["best"]["clean_accuracy"]
-    assert main.main(["main.py", "--mode=export", f"--model_dir={tmp_path}",
-                      "--eval_checkpoint=last"]) == 0
+    assert (
+        main.main(["main.py", "--mode=export", f"--model_dir={tmp_path}", "--eval_checkpoint=last"])
+        == 0
+    )
     assert exported_accuracy() == both["last"]["clean_accuracy"]
-    assert main.main(["main.py", "--mode=eval", f"--model_dir={tmp_path}",
-                      "--eval_checkpoint=last"]) == 0
-    assert written.results(tmp_path)["step"] == 20 and written.results(tmp_path)["checkpoints"] == both
+    assert (
+        main.main(["main.py", "--mode=eval", f"--model_dir={tmp_path}", "--eval_checkpoint=last"])
+        == 0
+    )
+    assert (
+        written.results(tmp_path)["step"] == 20 and written.results(tmp_path)["checkpoints"] == both
+    )
     assert written.results(tmp_path)["stopped"]["by"] == "patience"
     other = tmp_path / "other"
-    assert main.main(["main.py", "--mode=eval", f"--model_dir={other}",
-                      f"--init_checkpoint={tmp_path}/checkpoints/best"]) == 0
+    assert (
+        main.main(
+            [
+                "main.py",
+                "--mode=eval",
+                f"--model_dir={other}",
+                f"--init_checkpoint={tmp_path}/checkpoints/best",
+            ]
+        )
+        == 0
+    )
     assert {**written.results(other), "stopped": None} == {**both["best"], "stopped": None}
     capsys.readouterr()
-    assert run(tmp_path / "new", "--mode=train", "--train_steps=1", "--learning_rate=0",
-               f"--init_checkpoint={tmp_path}") == 0
+    assert (
+        run(
+            tmp_path / "new",
+            "--mode=train",
+            "--train_steps=1",
+            "--learning_rate=0",
+            f"--init_checkpoint={tmp_path}",
+        )
+        == 0
+    )
     best = tmp_path / "checkpoints/best/checkpoint-at-step-8"
     assert f"began with the weights of {best}\n" in capsys.readouterr().out
     kernel = "classifier/layer_with_weights-0/kernel/.ATTRIBUTES/VARIABLE_VALUE"
@@ -194,9 +252,16 @@ class _Killed(Exception):
 def test_a_run_cut_anywhere_decides_as_a_whole_one(tmp_path, monkeypatch, capsys):
     """On two replicas, with what is really measured."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    command = ("--validation_examples=8", "--epochs=4", "--catastrophic_drop=0.9", "--ema_decay=0.9",
-               "--strategy=mirrored", "--validation_attack=pgd-2", "--learning_rate=0.3",
-               "--epsilon=8/255")
+    command = (
+        "--validation_examples=8",
+        "--epochs=4",
+        "--catastrophic_drop=0.9",
+        "--ema_decay=0.9",
+        "--strategy=mirrored",
+        "--validation_attack=pgd-2",
+        "--learning_rate=0.3",
+        "--epsilon=8/255",
+    )
     assert run(whole, *command, "--mode=train") == 0
 
     interrupt_at(monkeypatch, 2, 12)  # in the first epoch, and as the third ends
@@ -207,7 +272,9 @@ def test_a_run_cut_anywhere_decides_as_a_whole_one(tmp_path, monkeypatch, capsys
     for _ in range(2):  # the end is where it was cut, and is judged once
         assert run(ended, *command, "--mode=train", "--train_steps=2") == 0
     assert newest(ended).endswith("checkpoint-at-step-2")
-    assert [(row["step"], row["best_step"]) for row in written.rows(ended, "validation")] == [(2, 2)]
+    assert [(row["step"], row["best_step"]) for row in written.rows(ended, "validation")] == [
+        (2, 2)
+    ]
     with monkeypatch.context() as patched:  # after the best is kept, before the state that says so
         patched.setattr(callbacks.SaveState, "on_epoch_end", _kill)
         with pytest.raises(_Killed):
@@ -222,8 +289,10 @@ def test_a_run_cut_anywhere_decides_as_a_whole_one(tmp_path, monkeypatch, capsys
 
     assert_same(state(newest(whole)), state(newest(cut)))
     judged = ("step", "clean_accuracy", "robust_accuracy", "best_step", "examples")
-    expected, found = ([[row[key] for key in judged] for row in written.rows(folder, "validation")]
-                       for folder in (whole, cut))
+    expected, found = (
+        [[row[key] for key in judged] for row in written.rows(folder, "validation")]
+        for folder in (whole, cut)
+    )
     assert expected == found and [row[0] for row in found] == [4, 8, 12, 16]
     assert found[-1][-1] == 8 and len({row[2]["pgd-2"] for row in found}) > 1
     best = f"checkpoints/best/checkpoint-at-step-{found[-1][3]}"
@@ -254,17 +323,34 @@ def test_the_first_batch_and_the_held_out_are_counted_as_they_are(monkeypatch, t
         measured["first"] = self._measurement.first_batch(), _accuracy(self._model, images, labels)
         result = self._measurement.held_out()
         images, labels, mask = data.validation_batches(
-            self._measurement._source, batch_size=16, image_size=8, seed=0, held_out=8,
-            num_examples=72).get_single_element()
+            self._measurement._source,
+            batch_size=16,
+            image_size=8,
+            seed=0,
+            held_out=8,
+            num_examples=72,
+        ).get_single_element()
         with self._model.evaluated_weights():
-            measured["held out"] = self._measurement.held_out().robust_accuracy["pgd-10"], _accuracy(
-                self._model, images[mask], labels[mask])
+            measured["held out"] = (
+                self._measurement.held_out().robust_accuracy["pgd-10"],
+                _accuracy(self._model, images[mask], labels[mask]),
+            )
         assert result.examples == 8
         validate(self, epoch, logs)
 
     monkeypatch.setattr(epoch_end.EpochEnd, "validate", compare)
-    assert run(tmp_path, "--validation_examples=8", "--epochs=1", "--mode=train", "--epsilon=0",
-               "--ema_decay=0.9", "--augment=basic") == 0
+    assert (
+        run(
+            tmp_path,
+            "--validation_examples=8",
+            "--epochs=1",
+            "--mode=train",
+            "--epsilon=0",
+            "--ema_decay=0.9",
+            "--augment=basic",
+        )
+        == 0
+    )
     for found, expected in measured.values():
         assert found == pytest.approx(expected)
 

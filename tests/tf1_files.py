@@ -5,39 +5,54 @@ The expected names here are written down a second time, from the release's layer
 
 import functools
 
+import golden_values
 import numpy as np
 import pytest
 import tensorflow as tf
 
-import golden_values
 from sat_tf import errors, models, tf1_checkpoint, tf1_import
 
 _WITH_EXPANSION = {
-    "expand_conv": "conv2d", "expand_bn": "tpu_batch_normalization",
+    "expand_conv": "conv2d",
+    "expand_bn": "tpu_batch_normalization",
     "expand_activation": "smoothrelu",
-    "depthwise_conv": "depthwise_conv2d", "depthwise_bn": "tpu_batch_normalization_1",
+    "depthwise_conv": "depthwise_conv2d",
+    "depthwise_bn": "tpu_batch_normalization_1",
     "depthwise_activation": "smoothrelu_1",
-    "se_reduce": "se/conv2d", "se_activation": "se/smoothrelu", "se_expand": "se/conv2d_1",
-    "project_conv": "conv2d_1", "project_bn": "tpu_batch_normalization_2"}
+    "se_reduce": "se/conv2d",
+    "se_activation": "se/smoothrelu",
+    "se_expand": "se/conv2d_1",
+    "project_conv": "conv2d_1",
+    "project_bn": "tpu_batch_normalization_2",
+}
 _WITHOUT_EXPANSION = {
-    "depthwise_conv": "depthwise_conv2d", "depthwise_bn": "tpu_batch_normalization",
+    "depthwise_conv": "depthwise_conv2d",
+    "depthwise_bn": "tpu_batch_normalization",
     "depthwise_activation": "smoothrelu",
-    "se_reduce": "se/conv2d", "se_activation": "se/smoothrelu", "se_expand": "se/conv2d_1",
-    "project_conv": "conv2d", "project_bn": "tpu_batch_normalization_1"}
+    "se_reduce": "se/conv2d",
+    "se_activation": "se/smoothrelu",
+    "se_expand": "se/conv2d_1",
+    "project_conv": "conv2d",
+    "project_bn": "tpu_batch_normalization_1",
+}
 
 
 def save(prefix, values, *, older_format=False):
     """Writes {name: array} as a TensorFlow 1 Saver does; returns the prefix."""
     saver_def = tf.compat.v1.train.SaverDef
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        holders = {tf.compat.v1.placeholder(array.dtype, array.shape): (name, array)
-                   for name, array in values.items()}
+        holders = {
+            tf.compat.v1.placeholder(array.dtype, array.shape): (name, array)
+            for name, array in values.items()
+        }
         saved = [tf.compat.v1.Variable(holder, name=name) for holder, (name, _) in holders.items()]
-        session.run([variable.initializer for variable in saved],
-                    {holder: array for holder, (_, array) in holders.items()})
+        session.run(
+            [variable.initializer for variable in saved],
+            {holder: array for holder, (_, array) in holders.items()},
+        )
         return tf.compat.v1.train.Saver(
-            saved, write_version=saver_def.V1 if older_format else saver_def.V2).save(
-                session, str(prefix), write_meta_graph=False)
+            saved, write_version=saver_def.V1 if older_format else saver_def.V2
+        ).save(session, str(prefix), write_meta_graph=False)
 
 
 def in_memory(values, path="PATH"):
@@ -48,8 +63,10 @@ def in_memory(values, path="PATH"):
 
 def of_shapes(shapes, path="PATH"):
     """Returns an open checkpoint of which nothing may be read."""
+
     def load(name):
         raise AssertionError(f"{name} was read")
+
     return tf1_checkpoint.Checkpoint(path, dict(shapes), load)
 
 
@@ -60,8 +77,10 @@ def golden_shapes(case):
 
 def drawn(names_and_shapes):
     """Returns {name: values seeded by the full name}."""
-    return {name: golden_values.draw(name, shape).astype(np.float32)
-            for name, shape in names_and_shapes.items()}
+    return {
+        name: golden_values.draw(name, shape).astype(np.float32)
+        for name, shape in names_and_shapes.items()
+    }
 
 
 @functools.lru_cache(maxsize=8)
@@ -95,29 +114,48 @@ def expected_resnet_names(blocks, *, smoothrelu=False):
             layer, scope = f"group{group}_block{block}", f"group{group}/block{block}"
             parts = ["conv1", "conv2", "conv3"] + ["convshortcut"] * (block == 0)
             scopes.update({f"{layer}_{part}": f"{scope}/{part}" for part in parts})
-            sites.update({layer: scope, f"{layer}_conv1": f"{scope}/conv1",
-                          f"{layer}_conv2": f"{scope}/conv2"})
+            sites.update(
+                {
+                    layer: scope,
+                    f"{layer}_conv1": f"{scope}/conv1",
+                    f"{layer}_conv2": f"{scope}/conv2",
+                }
+            )
     for layer, scope in scopes.items():
         names[layer, "kernel"] = f"{scope}/W"
-        for weight, leaf in (("gamma", "gamma"), ("beta", "beta"), ("moving_mean", "mean/EMA"),
-                             ("moving_variance", "variance/EMA")):
+        for weight, leaf in (
+            ("gamma", "gamma"),
+            ("beta", "beta"),
+            ("moving_mean", "mean/EMA"),
+            ("moving_variance", "variance/EMA"),
+        ):
             names[f"{layer}_bn", weight] = f"{scope}/bn/{leaf}"
     if smoothrelu:
-        names.update({(f"{layer}_activation", "raw_alpha"): f"{scope}/smoothrelu_beta"
-                      for layer, scope in sites.items()})
+        names.update(
+            {
+                (f"{layer}_activation", "raw_alpha"): f"{scope}/smoothrelu_beta"
+                for layer, scope in sites.items()
+            }
+        )
     return names
 
 
 def expected_efficientnet_names(scope, *, first_stage, blocks, smoothrelu=False):
     """Returns {(layer, weight): name}; the first `first_stage` of the blocks have no expansion."""
     names = {("linear", leaf): f"{scope}/head/dense/{leaf}" for leaf in ("kernel", "bias")}
-    tables = {part: {f"{part}_conv": f"{part}/conv2d",
-                     f"{part}_bn": f"{part}/tpu_batch_normalization",
-                     f"{part}_activation": f"{part}/smoothrelu"} for part in ("stem", "head")}
+    tables = {
+        part: {
+            f"{part}_conv": f"{part}/conv2d",
+            f"{part}_bn": f"{part}/tpu_batch_normalization",
+            f"{part}_activation": f"{part}/smoothrelu",
+        }
+        for part in ("stem", "head")
+    }
     for index in range(blocks):
         parts = _WITHOUT_EXPANSION if index < first_stage else _WITH_EXPANSION
-        tables[index] = {f"blocks_{index}_{part}": f"blocks_{index}/{name}"
-                         for part, name in parts.items()}
+        tables[index] = {
+            f"blocks_{index}_{part}": f"blocks_{index}/{name}" for part, name in parts.items()
+        }
     for layer, name in (item for table in tables.values() for item in table.items()):
         if layer.endswith("_activation"):
             leaves = {"raw_alpha": "smoothrelu_beta"} if smoothrelu else {}
@@ -127,6 +165,5 @@ def expected_efficientnet_names(scope, *, first_stage, blocks, smoothrelu=False)
             leaves = {"depthwise_kernel": "depthwise_kernel"}
         else:
             leaves = {"kernel": "kernel", **({"bias": "bias"} if "_se_" in layer else {})}
-        names.update({(layer, weight): f"{scope}/{name}/{leaf}"
-                      for weight, leaf in leaves.items()})
+        names.update({(layer, weight): f"{scope}/{name}/{leaf}" for weight, leaf in leaves.items()})
     return names

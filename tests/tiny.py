@@ -13,13 +13,15 @@ SIZE = 8
 
 
 def network(*, batch_norm=True, name="tiny", synchronized=False, activation=None):
-    """A convolutional classifier, float32 [N, 8, 8, 3] -> logits [N, 4]; Keras' swish if no other."""
+    """A convolutional classifier, float32 [N, 8, 8, 3] -> logits [N, 4]; Keras' swish if no
+    other."""
     activation = activation or functools.partial(tf.keras.layers.Activation, "swish")
     inputs = tf.keras.Input((SIZE, SIZE, 3))
     features = tf.keras.layers.Conv2D(8, 3, strides=2, padding="same")(inputs)
     if batch_norm:
-        features = tf.keras.layers.BatchNormalization(
-            momentum=0.9, synchronized=synchronized)(features)
+        features = tf.keras.layers.BatchNormalization(momentum=0.9, synchronized=synchronized)(
+            features
+        )
     features = activation()(features)
     features = tf.keras.layers.GlobalAveragePooling2D()(features)
     return tf.keras.Model(inputs, tf.keras.layers.Dense(CLASSES)(features), name=name)
@@ -51,11 +53,13 @@ def examples(count=32, seed=0):
     return np.clip(images, 0, 1), labels
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _trained_weights(activation):
     network_ = network(activation=activations.create(activation))
-    network_.compile(tf.keras.optimizers.Adam(0.01),
-                     tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    network_.compile(
+        tf.keras.optimizers.Adam(0.01),
+        tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
     network_.fit(*examples(256), epochs=15, batch_size=32, verbose=0)
     return network_.get_weights()
 

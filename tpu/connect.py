@@ -1,7 +1,7 @@
 """Resolves, connects to and initialises a TPU system.
 
-    resolver = connect("local")          # on a TPU VM
-    strategy = tf.distribute.TPUStrategy(resolver)
+resolver = connect("local")          # on a TPU VM
+strategy = tf.distribute.TPUStrategy(resolver)
 """
 
 import tensorflow as tf
@@ -27,5 +27,6 @@ def connect(name: str) -> tf.distribute.cluster_resolver.TPUClusterResolver:
         reason = " ".join(str(error).split())[:160]
         raise ValueError(
             f"--tpu={name}: no TPU there ({type(error).__name__}: {reason}); run on a TPU VM with "
-            "--tpu=local, or check the name, the zone and the credentials") from error
+            "--tpu=local, or check the name, the zone and the credentials"
+        ) from error
     return resolver

@@ -9,6 +9,6 @@ an attack returns is judged here, by the same network, whatever the attack says 
 are misclassified as they are count as broken by both.
 
 `agreement` counts and writes tables, `setting` says what both sides are to do, `ours` does it, and
-so do `foolbox_attacks`, `art_attacks` and `torch_attacks`; where one of these differs by design, its
-docstring says how.
+so do `foolbox_attacks`, `art_attacks` and `torch_attacks`; where one of these differs by design,
+its docstring says how.
 """

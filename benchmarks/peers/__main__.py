@@ -1,7 +1,7 @@
 """Compares our attacks with those of another library, and writes what came of it.
 
-In benchmarks/results/peers.json, rows of the same attack and radius are replaced; the others are left,
-but for those of the same library on another model.
+In benchmarks/results/peers.json, rows of the same attack and radius are replaced; the others are
+left, but for those of the same library on another model.
 """
 
 import argparse
@@ -12,10 +12,9 @@ import platform
 import sys
 
 import numpy as np
-
-import sat_tf  # noqa: F401  (before TensorFlow)
 import tensorflow as tf
 
+import sat_tf  # noqa: F401  (chooses Keras 2)
 from benchmarks.peers import agreement, ours
 from benchmarks.peers.setting import L2_EPSILON, LINF_EPSILON, settings
 from sat_tf import data, saved_model
@@ -47,24 +46,29 @@ def peer_module(name):
 
 def compared(peer, logits_fn, images, labels, wanted):
     """Yields the rows of Settings that the peer has too; arguments as for `agreement.judged`."""
-    wanted = [setting for setting in wanted
-              if peer.offers(setting) or _stages(peer, setting)]
+    wanted = [setting for setting in wanted if peer.offers(setting) or _stages(peer, setting)]
     mine = ours.run(logits_fn, images, labels, wanted)
     pairs = {}
     for setting in wanted:
         if peer.offers(setting):
-            found = peer.run(logits_fn, agreement.repeated(images, setting),
-                             agreement.repeated(labels, setting), setting)
+            found = peer.run(
+                logits_fn,
+                agreement.repeated(images, setting),
+                agreement.repeated(labels, setting),
+                setting,
+            )
             theirs = agreement.judged(logits_fn, images, labels, found, setting)
             pairs[setting.algorithm] = mine[setting], theirs
             yield agreement.compare(setting, mine[setting], theirs)
         else:
             yield from agreement.after_each(
-                setting, {stage: pairs[stage] for stage in _stages(peer, setting)})
+                setting, {stage: pairs[stage] for stage in _stages(peer, setting)}
+            )
 
 
 def _stages(peer, setting):
-    """Returns AutoAttack's stages for AutoAttack, where the peer has each of them but no ensemble."""
+    """Returns AutoAttack's stages for AutoAttack, where the peer has each of them but no
+    ensemble."""
     has_all = setting.algorithm == "autoattack" and set(STANDARD) <= set(peer.ATTACKS)
     return STANDARD if has_all else ()
 
@@ -72,14 +76,33 @@ def _stages(peer, setting):
 def _parsed():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("peers", nargs="+", choices=PEERS, metavar="peer", help=", ".join(PEERS))
-    parser.add_argument("--saved_model", default="runs/resnet20-swish-digits-pgd/saved_model",
-                        help="a classifier of the digits. Default: that of `python main.py`")
-    parser.add_argument("--epsilon", type=float, nargs="*", default=[LINF_EPSILON],
-                        help=f"L-infinity radii in [0, 1] pixel units. Default: {LINF_EPSILON}")
-    parser.add_argument("--l2_epsilon", type=float, nargs="*", default=[L2_EPSILON],
-                        help=f"L2 radii. Default: {L2_EPSILON}")
-    parser.add_argument("--attacks", nargs="+", choices=_ALGORITHMS, default=_ALGORITHMS,
-                        metavar="attack", help=f"some of {', '.join(_ALGORITHMS)}. Default: all")
+    parser.add_argument(
+        "--saved_model",
+        default="runs/resnet20-swish-digits-pgd/saved_model",
+        help="a classifier of the digits. Default: that of `python main.py`",
+    )
+    parser.add_argument(
+        "--epsilon",
+        type=float,
+        nargs="*",
+        default=[LINF_EPSILON],
+        help=f"L-infinity radii in [0, 1] pixel units. Default: {LINF_EPSILON}",
+    )
+    parser.add_argument(
+        "--l2_epsilon",
+        type=float,
+        nargs="*",
+        default=[L2_EPSILON],
+        help=f"L2 radii. Default: {L2_EPSILON}",
+    )
+    parser.add_argument(
+        "--attacks",
+        nargs="+",
+        choices=_ALGORITHMS,
+        default=_ALGORITHMS,
+        metavar="attack",
+        help=f"some of {', '.join(_ALGORITHMS)}. Default: all",
+    )
     parser.add_argument("--output", type=pathlib.Path, default=RESULTS, help="the JSON file")
     return parser.parse_args()
 
@@ -94,20 +117,35 @@ def main():
     test = data.load("digits").eval
     images, labels = np.float32(test.images / 255), test.labels
     radii = [("linf", epsilon) for epsilon in arguments.epsilon] + [
-        ("l2", epsilon) for epsilon in arguments.l2_epsilon]
+        ("l2", epsilon) for epsilon in arguments.l2_epsilon
+    ]
     for peer in peers:
         rows = []
         for norm, epsilon in radii:
-            wanted = [setting for setting in settings(norm, epsilon)
-                      if setting.algorithm in arguments.attacks]
+            wanted = [
+                setting
+                for setting in settings(norm, epsilon)
+                if setting.algorithm in arguments.attacks
+            ]
             for row in compared(peer, saved.logits_fn, images, labels, wanted):
                 print(json.dumps(row), file=sys.stderr, flush=True)
                 rows.append(row)
-        _write(arguments.output, peer.NAME, {
-            "versions": {peer.NAME: peer.VERSION, "tensorflow": tf.__version__,
-                         "numpy": np.__version__, "python": platform.python_version()},
-            "saved_model": arguments.saved_model, "fingerprint": saved.fingerprint,
-            "images": "digits, test part"}, rows)
+        _write(
+            arguments.output,
+            peer.NAME,
+            {
+                "versions": {
+                    peer.NAME: peer.VERSION,
+                    "tensorflow": tf.__version__,
+                    "numpy": np.__version__,
+                    "python": platform.python_version(),
+                },
+                "saved_model": arguments.saved_model,
+                "fingerprint": saved.fingerprint,
+                "images": "digits, test part",
+            },
+            rows,
+        )
         print(f"{peer.NAME} {peer.VERSION}\n\n{agreement.markdown(rows)}\n", flush=True)
 
 

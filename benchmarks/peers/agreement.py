@@ -1,8 +1,8 @@
 """Two attacks compared image by image.
 
-    ours, theirs = (judged(logits_fn, images, labels, found, setting) for found in (a, b))
-    row = compare(setting, ours, theirs)
-    print(markdown([row]))
+ours, theirs = (judged(logits_fn, images, labels, found, setting) for found in (a, b))
+row = compare(setting, ours, theirs)
+print(markdown([row]))
 """
 
 import dataclasses
@@ -24,6 +24,7 @@ class Side:
       excess: how far the worst result is outside the ball or the range of [0, 1], relative to the
         radius (or the range, where that is larger).  Rounding is below ROUNDING.
     """
+
     broken: np.ndarray
     excess: float
 
@@ -61,10 +62,14 @@ def judged(logits_fn, images, labels, adversarial, setting) -> Side:
     threat = attacks.ThreatModel(setting.norm, epsilon=setting.epsilon)
     images, labels = repeated(images, setting), repeated(labels, setting)
     images, adversarial = (tf.constant(value, tf.float32) for value in (images, adversarial))
-    broken = (attacks.judge(logits_fn, images, labels).broken
-              | attacks.judge(logits_fn, adversarial, labels).broken)
-    return Side(broken.numpy().reshape(setting.starts, -1),
-                float(np.max(_excess(threat, images.numpy(), adversarial.numpy()))))
+    broken = (
+        attacks.judge(logits_fn, images, labels).broken
+        | attacks.judge(logits_fn, adversarial, labels).broken
+    )
+    return Side(
+        broken.numpy().reshape(setting.starts, -1),
+        float(np.max(_excess(threat, images.numpy(), adversarial.numpy()))),
+    )
 
 
 def _excess(threat, images, adversarial):
@@ -81,15 +86,21 @@ def compare(setting, ours, theirs, name=None):
     Of several starts one is compared with one, and the numbers of images are sums over them.
     """
     return {
-        "attack": name or setting.name, "norm": setting.norm, "epsilon": setting.epsilon,
-        "examples": ours.broken.shape[1], "starts": len(ours.broken),
+        "attack": name or setting.name,
+        "norm": setting.norm,
+        "epsilon": setting.epsilon,
+        "examples": ours.broken.shape[1],
+        "starts": len(ours.broken),
         "robust_accuracy": {"ours": ours.robust_accuracy, "theirs": theirs.robust_accuracy},
-        "broken_by": {"both": int((ours.broken & theirs.broken).sum()),
-                      "only_ours": int((ours.broken & ~theirs.broken).sum()),
-                      "only_theirs": int((~ours.broken & theirs.broken).sum()),
-                      "neither": int((~ours.broken & ~theirs.broken).sum())},
+        "broken_by": {
+            "both": int((ours.broken & theirs.broken).sum()),
+            "only_ours": int((ours.broken & ~theirs.broken).sum()),
+            "only_theirs": int((~ours.broken & theirs.broken).sum()),
+            "neither": int((~ours.broken & ~theirs.broken).sum()),
+        },
         "disagreement_of_starts": {"ours": ours.disagreement, "theirs": theirs.disagreement},
-        "excess": {"ours": ours.excess, "theirs": theirs.excess}}
+        "excess": {"ours": ours.excess, "theirs": theirs.excess},
+    }
 
 
 def after_each(setting, pairs):
@@ -113,12 +124,20 @@ def _added(before, side):
 
 def markdown(rows) -> str:
     """Returns rows as a table in Markdown, accuracies in per cent."""
-    lines = ["| attack | norm | epsilon | ours (%) | theirs (%) | both | only ours | only theirs | "
-             "neither |", "|" + "---|" * 9]
+    lines = [
+        "| attack | norm | epsilon | ours (%) | theirs (%) | both | only ours | only theirs | "
+        "neither |",
+        "|" + "---|" * 9,
+    ]
     for row in rows:
         accuracies = (f"{100 * row['robust_accuracy'][side]:.1f}" for side in ("ours", "theirs"))
         starts = f", {row['starts']} starts" if row["starts"] > 1 else ""
-        cells = [row["attack"] + starts, row["norm"], f"{row['epsilon']:g}", *accuracies,
-                 *map(str, row["broken_by"].values())]
+        cells = [
+            row["attack"] + starts,
+            row["norm"],
+            f"{row['epsilon']:g}",
+            *accuracies,
+            *map(str, row["broken_by"].values()),
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -35,38 +35,74 @@ def _ball(setting):
 
 def _fgsm(classifier, setting, size):
     return evasion.FastGradientMethod(
-        classifier, **_ball(setting), eps_step=setting.epsilon, batch_size=size)
+        classifier, **_ball(setting), eps_step=setting.epsilon, batch_size=size
+    )
 
 
 def _pgd(classifier, setting, size):
     return evasion.ProjectedGradientDescent(
-        classifier, **_ball(setting), eps_step=setting.step_size, max_iter=setting.num_steps,
-        num_random_init=int(setting.random_start), batch_size=size, verbose=False)
+        classifier,
+        **_ball(setting),
+        eps_step=setting.step_size,
+        max_iter=setting.num_steps,
+        num_random_init=int(setting.random_start),
+        batch_size=size,
+        verbose=False,
+    )
 
 
 def _apgd(loss):
     return lambda classifier, setting, size: evasion.AutoProjectedGradientDescent(
-        classifier, **_ball(setting), eps_step=2 * setting.epsilon, max_iter=100,
-        nb_random_init=1, batch_size=size, loss_type=loss, verbose=False)
+        classifier,
+        **_ball(setting),
+        eps_step=2 * setting.epsilon,
+        max_iter=100,
+        nb_random_init=1,
+        batch_size=size,
+        loss_type=loss,
+        verbose=False,
+    )
 
 
 def _autoattack(classifier, setting, size):
     return evasion.AutoAttack(
-        classifier, **_ball(setting), eps_step=2 * setting.epsilon, batch_size=size, attacks=[
+        classifier,
+        **_ball(setting),
+        eps_step=2 * setting.epsilon,
+        batch_size=size,
+        attacks=[
             *(ATTACKS[name](classifier, setting, size) for name in ("apgd-ce", "apgd-dlr")),
-            evasion.DeepFool(classifier, max_iter=100, epsilon=1e-3, nb_grads=10, batch_size=size,
-                             verbose=False),
-            evasion.SquareAttack(classifier, **_ball(setting), max_iter=5000, p_init=0.8,
-                                 nb_restarts=1, batch_size=size, verbose=False)])
+            evasion.DeepFool(
+                classifier, max_iter=100, epsilon=1e-3, nb_grads=10, batch_size=size, verbose=False
+            ),
+            evasion.SquareAttack(
+                classifier,
+                **_ball(setting),
+                max_iter=5000,
+                p_init=0.8,
+                nb_restarts=1,
+                batch_size=size,
+                verbose=False,
+            ),
+        ],
+    )
 
 
-ATTACKS = {"fgsm": _fgsm, "pgd": _pgd, "apgd-ce": _apgd("cross_entropy"),
-           "apgd-dlr": _apgd("difference_logits_ratio"), "autoattack": _autoattack}
+ATTACKS = {
+    "fgsm": _fgsm,
+    "pgd": _pgd,
+    "apgd-ce": _apgd("cross_entropy"),
+    "apgd-dlr": _apgd("difference_logits_ratio"),
+    "autoattack": _autoattack,
+}
 
 
 def offers(setting) -> bool:
     """Returns whether there is such an attack for the digits."""
-    return setting.algorithm in ATTACKS and (setting.algorithm, setting.norm) != ("autoattack", "l2")
+    return setting.algorithm in ATTACKS and (setting.algorithm, setting.norm) != (
+        "autoattack",
+        "l2",
+    )
 
 
 def run(logits_fn, images, labels, setting):
@@ -76,9 +112,12 @@ def run(logits_fn, images, labels, setting):
     """
     classes = int(logits_fn(tf.constant(images[:1])).shape[-1])
     classifier = TensorFlowV2Classifier(
-        model=tf.function(lambda images, training=False: logits_fn(images)), nb_classes=classes,
-        input_shape=images.shape[1:], clip_values=(0.0, 1.0),
-        loss_object=tf.keras.losses.CategoricalCrossentropy(from_logits=True))
+        model=tf.function(lambda images, training=False: logits_fn(images)),
+        nb_classes=classes,
+        input_shape=images.shape[1:],
+        clip_values=(0.0, 1.0),
+        loss_object=tf.keras.losses.CategoricalCrossentropy(from_logits=True),
+    )
     np.random.seed(0)
     # Its DLR makes a matrix of a batch by itself, and a loop of Python over a batch.
     attack = ATTACKS[setting.algorithm](classifier, setting, min(len(images), 120))

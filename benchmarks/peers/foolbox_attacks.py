@@ -13,15 +13,18 @@ NAME, VERSION = "foolbox", foolbox.__version__
 
 
 def _fgsm(setting):
-    kind = {"linf": foolbox.attacks.LinfFastGradientAttack,
-            "l2": foolbox.attacks.L2FastGradientAttack}[setting.norm]
+    kind = {
+        "linf": foolbox.attacks.LinfFastGradientAttack,
+        "l2": foolbox.attacks.L2FastGradientAttack,
+    }[setting.norm]
     return kind(random_start=False)
 
 
 def _pgd(setting):
     kind = {"linf": foolbox.attacks.LinfPGD, "l2": foolbox.attacks.L2PGD}[setting.norm]
-    return kind(abs_stepsize=setting.step_size, steps=setting.num_steps,
-                random_start=setting.random_start)
+    return kind(
+        abs_stepsize=setting.step_size, steps=setting.num_steps, random_start=setting.random_start
+    )
 
 
 ATTACKS = {"fgsm": _fgsm, "pgd": _pgd}
@@ -40,6 +43,9 @@ def run(logits_fn, images, labels, setting):
     model = foolbox.models.TensorFlowModel(tf.function(logits_fn), bounds=(0, 1), device="/cpu:0")
     tf.random.set_seed(0)
     _, clipped, _ = ATTACKS[setting.algorithm](setting)(
-        model, tf.constant(images), foolbox.criteria.Misclassification(tf.constant(labels)),
-        epsilons=setting.epsilon)
+        model,
+        tf.constant(images),
+        foolbox.criteria.Misclassification(tf.constant(labels)),
+        epsilons=setting.epsilon,
+    )
     return np.asarray(clipped)

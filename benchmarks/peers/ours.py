@@ -15,8 +15,13 @@ def search(setting):
     """
     if setting.algorithm == "pgd":
         return attacks.pgd_search(
-            epsilon=setting.epsilon, norm=setting.norm, num_steps=setting.num_steps,
-            step_size=setting.step_size, random_start=setting.random_start, clip_start=True)
+            epsilon=setting.epsilon,
+            norm=setting.norm,
+            num_steps=setting.num_steps,
+            step_size=setting.step_size,
+            random_start=setting.random_start,
+            clip_start=True,
+        )
     return attacks.create(setting.algorithm, epsilon=setting.epsilon, norm=setting.norm)
 
 
@@ -26,9 +31,11 @@ def run(logits_fn, images, labels, settings, *, seed=0):
     for starts in {setting.starts: None for setting in settings}:
         chosen = [setting for setting in settings if setting.starts == starts]
         result = evaluation.Evaluator(
-            logits_fn, {setting.name: search(setting) for setting in chosen}, seed=seed,
-            keep=starts * len(images))(_batches(*(repeated(value, chosen[0])
-                                                  for value in (images, labels))))
+            logits_fn,
+            {setting.name: search(setting) for setting in chosen},
+            seed=seed,
+            keep=starts * len(images),
+        )(_batches(*(repeated(value, chosen[0]) for value in (images, labels))))
         for setting in chosen:
             side = judged(logits_fn, images, labels, result.adversarial[setting.name], setting)
             if (side.broken.reshape(-1) == result.survives(setting.name)).any():
@@ -39,7 +46,8 @@ def run(logits_fn, images, labels, settings, *, seed=0):
 
 def _batches(images, labels, size=128):
     padding = -len(images) % size
-    padded = [np.resize(values, [len(images) + padding, *values.shape[1:]])
-              for values in (images, labels)]
+    padded = [
+        np.resize(values, [len(images) + padding, *values.shape[1:]]) for values in (images, labels)
+    ]
     rows = tf.data.Dataset.from_tensor_slices((*padded, np.arange(len(padded[0])) < len(images)))
     return rows.batch(size, drop_remainder=True)

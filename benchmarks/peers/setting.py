@@ -1,7 +1,6 @@
 """What both sides of a comparison are to do."""
 
 import dataclasses
-from typing import Optional
 
 LINF_EPSILON, L2_EPSILON = 0.2, 1.0  # of the digits, in [0, 1] pixel units
 _STARTS = {"pgd": 8, "apgd-ce": 4, "apgd-dlr": 3}  # where chance decides most
@@ -18,11 +17,12 @@ class Setting:
       norm: "linf" or "l2".
       num_steps, step_size, random_start: of "pgd"; the others have those of AutoAttack, or none.
     """
+
     algorithm: str
     epsilon: float
     norm: str = "linf"
-    num_steps: Optional[int] = None
-    step_size: Optional[float] = None
+    num_steps: int | None = None
+    step_size: float | None = None
     random_start: bool = True
 
     @property
@@ -44,7 +44,12 @@ def settings(norm, epsilon, *, num_steps=20):
     "autoattack" comes last, after its stages.
     """
     pgd = Setting("pgd", epsilon, norm, num_steps, epsilon * _STEP_SHARES[norm])
-    return [Setting("fgsm", epsilon, norm, random_start=False),
-            dataclasses.replace(pgd, random_start=False), pgd,
-            *(Setting(algorithm, epsilon, norm) for algorithm in (
-                "apgd-ce", "apgd-dlr", "apgd-t", "fab-t", "square", "autoattack"))]
+    return [
+        Setting("fgsm", epsilon, norm, random_start=False),
+        dataclasses.replace(pgd, random_start=False),
+        pgd,
+        *(
+            Setting(algorithm, epsilon, norm)
+            for algorithm in ("apgd-ce", "apgd-dlr", "apgd-t", "fab-t", "square", "autoattack")
+        ),
+    ]

@@ -37,7 +37,8 @@ class _Differentiable(torch.autograd.Function):
     def backward(context, upstream):
         (images,) = context.saved_tensors
         gradient = context.network.gradient_fn(
-            _to_tensorflow(images), tf.constant(upstream.detach().numpy()))
+            _to_tensorflow(images), tf.constant(upstream.detach().numpy())
+        )
         return _to_torch(gradient).permute(0, 3, 1, 2).contiguous(), None
 
 
@@ -80,19 +81,21 @@ def _apgd_t(network, norm, epsilon, classes):
 
 
 def _fab_t(network, norm, epsilon, classes):
-    return torchattacks.FAB(network, norm=norm, eps=epsilon, steps=100, multi_targeted=True,
-                            n_classes=classes)
+    return torchattacks.FAB(
+        network, norm=norm, eps=epsilon, steps=100, multi_targeted=True, n_classes=classes
+    )
 
 
 def _square(network, norm, epsilon, classes):
-    return torchattacks.Square(network, norm=norm, eps=epsilon, n_queries=5000,
-                               resc_schedule=False)
+    return torchattacks.Square(network, norm=norm, eps=epsilon, n_queries=5000, resc_schedule=False)
 
 
 ATTACKS = {
     "apgd-ce": lambda *arguments: _apgd(*arguments, loss="ce"),
     "apgd-dlr": lambda *arguments: _apgd(*arguments, loss="dlr"),
-    "apgd-t": _apgd_t, "fab-t": _fab_t, "square": _square,
+    "apgd-t": _apgd_t,
+    "fab-t": _fab_t,
+    "square": _square,
 }
 
 
@@ -109,6 +112,8 @@ def run(logits_fn, images, labels, setting):
     classes = int(logits_fn(tf.constant(images[:1])).shape[-1])
     network = _Network(logits_fn, images.shape[1:])
     attack = ATTACKS[setting.algorithm](network, _NORMS[setting.norm], setting.epsilon, classes)
-    adversarial = attack(torch.from_numpy(np.transpose(images, (0, 3, 1, 2)).copy()),
-                         torch.from_numpy(labels.astype(np.int64)))
+    adversarial = attack(
+        torch.from_numpy(np.transpose(images, (0, 3, 1, 2)).copy()),
+        torch.from_numpy(labels.astype(np.int64)),
+    )
     return np.transpose(adversarial.detach().numpy(), (0, 2, 3, 1))

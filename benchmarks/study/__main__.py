@@ -18,24 +18,48 @@ from sat_tf.interruption import Interrupted, Interruption  # noqa: E402
 def parse(argv):
     """Returns (arguments, flags of main.py for all cells)."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.study", allow_abbrev=False, epilog=_studies(),
-        description=package.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        prog="python -m benchmarks.study",
+        allow_abbrev=False,
+        epilog=_studies(),
+        description=package.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("name", choices=tuple(grids.STUDIES), help="the study")
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 0 1 2")
-    parser.add_argument("--rows", nargs="+", help="some rows only, of which the first is the one "
-                        "that the others are compared with; the results then need a --label, or "
-                        "flags of main.py. Default: all")
-    parser.add_argument("--jobs", type=int, default=1, help="cells side by side, each on its share "
-                        "of the cores (a small network does not fill two); each is slower then, but "
-                        "the cost in processor time stays. Default: 1, with all cores")
-    parser.add_argument("--runs", help="folder of the cells' folders. Default: runs/study/NAME, "
-                        "with _LABEL where there is one")
-    parser.add_argument("--results", default=str(schedule.ROOT / "benchmarks" / "results"),
-                        help="folder of the CSV and the Markdown. Default: %(default)s")
-    parser.add_argument("--plots", default=str(schedule.ROOT / "docs" / "images"),
-                        help="folder of the plots. Default: %(default)s")
-    parser.add_argument("--label", help="goes into the names of the results. Default: none; with "
-                        "flags of main.py, those")
+    parser.add_argument(
+        "--rows",
+        nargs="+",
+        help="some rows only, of which the first is the one "
+        "that the others are compared with; the results then need a --label, or "
+        "flags of main.py. Default: all",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        help="cells side by side, each on its share "
+        "of the cores (a small network does not fill two); each is slower then, but "
+        "the cost in processor time stays. Default: 1, with all cores",
+    )
+    parser.add_argument(
+        "--runs",
+        help="folder of the cells' folders. Default: runs/study/NAME, "
+        "with _LABEL where there is one",
+    )
+    parser.add_argument(
+        "--results",
+        default=str(schedule.ROOT / "benchmarks" / "results"),
+        help="folder of the CSV and the Markdown. Default: %(default)s",
+    )
+    parser.add_argument(
+        "--plots",
+        default=str(schedule.ROOT / "docs" / "images"),
+        help="folder of the plots. Default: %(default)s",
+    )
+    parser.add_argument(
+        "--label",
+        help="goes into the names of the results. Default: none; with flags of main.py, those",
+    )
     return parser.parse_known_args(argv)
 
 
@@ -43,26 +67,35 @@ def _studies():
     lines = []
     for name, study in grids.STUDIES.items():
         lines += [f"{name}: {study.about}", f"  all rows: {' '.join(study.common)}"]
-        lines += [f"  {label}: {' '.join(flags) or 'nothing else'}"
-                  for label, flags in study.rows.items()]
+        lines += [
+            f"  {label}: {' '.join(flags) or 'nothing else'}" for label, flags in study.rows.items()
+        ]
     return "\n".join(lines)
 
 
 def _check_seeds(seeds):
     for seed in seeds:
         if seeds.count(seed) > 1 or not 0 <= seed < 2**31:
-            raise UserError(f"--seeds {' '.join(map(str, seeds))}: give different integers of at "
-                            "least 0")
+            raise UserError(
+                f"--seeds {' '.join(map(str, seeds))}: give different integers of at least 0"
+            )
 
 
 def _file_name(name, arguments, extra):
     label = grids.label_of(extra) if arguments.label is None else grids.slug(arguments.label)
     fewer = not set(arguments.seeds or grids.STUDIES[name].seeds) >= set(grids.STUDIES[name].seeds)
     if not label and (extra or arguments.rows or fewer):
-        what = (f"flags of main.py ({' '.join(extra)})" if extra else
-                "some of the rows only" if arguments.rows else "fewer seeds than declared")
-        raise UserError(f"--label={arguments.label or ''}: with {what} the results need a name of "
-                        "their own; give one")
+        what = (
+            f"flags of main.py ({' '.join(extra)})"
+            if extra
+            else "some of the rows only"
+            if arguments.rows
+            else "fewer seeds than declared"
+        )
+        raise UserError(
+            f"--label={arguments.label or ''}: with {what} the results need a name of "
+            "their own; give one"
+        )
     return f"{name}_{label}" if label else name
 
 
@@ -84,18 +117,23 @@ def run_study(study, name, arguments, extra) -> int:
     if written:
         _report(study, f"study_{name}", arguments, extra, written)
     if failed:
-        print(f"error: {len(failed)} of {len(cells)} cells failed: "
-              f"{', '.join(f'{cell.row} seed {cell.seed}' for cell in failed)}; the same command "
-              "tries them again", file=sys.stderr)
+        print(
+            f"error: {len(failed)} of {len(cells)} cells failed: "
+            f"{', '.join(f'{cell.row} seed {cell.seed}' for cell in failed)}; the same command "
+            "tries them again",
+            file=sys.stderr,
+        )
     return 1 if failed else 0
 
 
 def _report(study, name, arguments, extra, written):
     plotted = plots.write(study, name, written, arguments.plots)
-    relative = [pathlib.PurePath(os.path.relpath(path, arguments.results)).as_posix()
-                for path in plotted]
+    relative = [
+        pathlib.PurePath(os.path.relpath(path, arguments.results)).as_posix() for path in plotted
+    ]
     reported = report.write(
-        study, name, _command(arguments, extra), written, arguments.results, relative)
+        study, name, _command(arguments, extra), written, arguments.results, relative
+    )
     for path in [*reported, *plotted]:
         print(f"wrote {path}")
 

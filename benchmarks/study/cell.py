@@ -1,4 +1,5 @@
-"""One cell in a process of its own, since TensorFlow never frees a graph: train, measure, write it down.
+"""One cell in a process of its own, since TensorFlow never frees a graph: train, measure, write it
+down.
 
     python -m benchmarks.study.cell FOLDER '{"row": .., "seed": .., "jobs": .., "asked": {..}}'
 
@@ -13,11 +14,21 @@ import sys
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import tensorflow as tf  # noqa: E402
+
 from flags import definitions, notes, to_config  # noqa: E402
 from main import exit_status, prepare_devices  # noqa: E402
-import tensorflow as tf  # noqa: E402
-from sat_tf import activation_transfer, activations, attacks, data, diagnostics  # noqa: E402
-from sat_tf import distribution, evaluation, measurement, run_folder  # noqa: E402
+from sat_tf import (  # noqa: E402  # noqa: E402
+    activation_transfer,
+    activations,
+    attacks,
+    data,
+    diagnostics,
+    distribution,
+    evaluation,
+    measurement,
+    run_folder,
+)
 from sat_tf.interruption import Interruption  # noqa: E402
 from sat_tf.run import Run  # noqa: E402
 
@@ -28,7 +39,8 @@ DIAGNOSED_EXAMPLES = 256  # the first of the evaluation part
 def run_cell(folder, about, interruption) -> dict:
     """Trains to the end, from the folder's checkpoint where there is one, and returns the cell.
 
-    With how many cores it ran, and under what load of the machine, is in it, since seconds depend on it.
+    With how many cores it ran, and under what load of the machine, is in it, since seconds depend
+    on it.
 
     Args:
       folder: of the run.
@@ -49,35 +61,54 @@ def run_cell(folder, about, interruption) -> dict:
     run.train(interruption, then_evaluates=True)
     results = run.evaluate(interruption)
     # A row that trains with another derivative is evaluated with it as well; here all rows are.
-    exact = {name: accuracy for name, accuracy in results["robust_accuracy"].items()
-             if name in config.evaluation.attacks}
+    exact = {
+        name: accuracy
+        for name, accuracy in results["robust_accuracy"].items()
+        if name in config.evaluation.attacks
+    }
     # The weights that a later --mode=eval would measure, averaged or the best where that is asked.
     trained = Run(config, strategy, where, description, trains=False)
     trained.load_weights()
     with open(where.metrics, encoding="utf-8") as file:
         metrics = [json.loads(line) for line in file]
-    return {**about, **results, "robust_accuracy": exact,
-            **_of_training(config, metrics),
-            **_measure(trained, about["asked"], interruption),
-            "device": distribution.device_type(strategy),
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else
-            os.cpu_count(), "load_average": round(os.getloadavg()[0], 2)}
+    return {
+        **about,
+        **results,
+        "robust_accuracy": exact,
+        **_of_training(config, metrics),
+        **_measure(trained, about["asked"], interruption),
+        "device": distribution.device_type(strategy),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "load_average": round(os.getloadavg()[0], 2),
+    }
 
 
 def _of_training(config, metrics):
     """Returns what metrics.jsonl says: the curves by epoch, and the seconds of an epoch."""
     rows = [row for row in metrics if row["kind"] == "train"]
-    epoch = {"first": max(2, config.method.clean_epochs),
-             "images": config.optimizer.steps_per_epoch * config.data.batch_size}
+    epoch = {
+        "first": max(2, config.method.clean_epochs),
+        "images": config.optimizer.steps_per_epoch * config.data.batch_size,
+    }
     return {
-        "training_curve": [[row["epoch"], row["adversarial_accuracy"]] for row in rows
-                           if "adversarial_accuracy" in row],
-        "validation_curve": [[row["epoch"], accuracy] for row in metrics
-                             if row["kind"] == "validation"
-                             for accuracy in row["robust_accuracy"].values()],  # of one attack
+        "training_curve": [
+            [row["epoch"], row["adversarial_accuracy"]]
+            for row in rows
+            if "adversarial_accuracy" in row
+        ],
+        "validation_curve": [
+            [row["epoch"], accuracy]
+            for row in metrics
+            if row["kind"] == "validation"
+            for accuracy in row["robust_accuracy"].values()
+        ],  # of one attack
         "seconds_per_epoch": seconds_per_epoch(rows, "images_per_second", **epoch),
         "processor_seconds_per_epoch": seconds_per_epoch(
-            rows, "images_per_processor_second", **epoch)}
+            rows, "images_per_processor_second", **epoch
+        ),
+    }
 
 
 def seconds_per_epoch(rows, speed, *, first, images):
@@ -97,23 +128,34 @@ def seconds_per_epoch(rows, speed, *, first, images):
 
 
 def _measure(run, asked, interruption):
-    """Returns what a study measures beyond results.json: small epsilon, other derivative, smoothness."""
+    """Returns what a study measures beyond results.json: small epsilon, other derivative,
+    smoothness."""
     epsilon = run.config.attack.epsilon * asked["small_share"]
     form = measurement.attack_form(run.config, run.strategy)
     small = {"small": attacks.create(SMALL_ATTACK, epsilon=epsilon, **form)}
-    measured = {"small_epsilon": epsilon,
-                "small_robust_accuracy": _robust(run, small, interruption)["small"]}
+    measured = {
+        "small_epsilon": epsilon,
+        "small_robust_accuracy": _robust(run, small, interruption)["small"],
+    }
     if asked["substitute"]:
-        same = {name: attacks.create(name, epsilon=run.config.attack.epsilon,
-                                     step_size=run.config.evaluation.step_size, **form)
-                for name in run.config.evaluation.attacks}
+        same = {
+            name: attacks.create(
+                name,
+                epsilon=run.config.attack.epsilon,
+                step_size=run.config.evaluation.step_size,
+                **form,
+            )
+            for name in run.config.evaluation.attacks
+        }
         measured["substituted_robust_accuracy"] = _robust(
-            run, same, interruption, asked["substitute"])
+            run, same, interruption, asked["substitute"]
+        )
     if asked["diagnostics"]:
         measured["diagnostics"] = {"exact": _diagnose(run, form["loss_scale"])}
         if asked["substitute"]:
             measured["diagnostics"]["substituted"] = _diagnose(
-                run, form["loss_scale"], asked["substitute"])
+                run, form["loss_scale"], asked["substitute"]
+            )
     return measured
 
 
@@ -122,31 +164,42 @@ def _robust(run, named, interruption, derivative=None):
 
     Attacks follow the activations' own derivative, or that of the activation named.
     """
-    evaluator = evaluation.Evaluator(_logits_fn(run, derivative), named, seed=run.config.seed,
-                                     strategy=run.strategy)
+    evaluator = evaluation.Evaluator(
+        _logits_fn(run, derivative), named, seed=run.config.seed, strategy=run.strategy
+    )
     return evaluator(
         _batches(run, run.config.evaluation.batch_size),
-        on_batch=lambda *unused: interruption.check()).robust_accuracy
+        on_batch=lambda *unused: interruption.check(),
+    ).robust_accuracy
 
 
 def _diagnose(run, loss_scale, derivative=None):
     count = min(DIAGNOSED_EXAMPLES, run.config.data.eval_examples)
     images, labels, _ = next(iter(_batches(run, count)))
     return diagnostics.measure(
-        _logits_fn(run, derivative), images, labels, seed=run.config.seed,
-        epsilon=run.config.attack.epsilon, loss_scale=loss_scale)
+        _logits_fn(run, derivative),
+        images,
+        labels,
+        seed=run.config.seed,
+        epsilon=run.config.attack.epsilon,
+        loss_scale=loss_scale,
+    )
 
 
 def _logits_fn(run, derivative):
     # A new function each time, so that nothing traced under another derivative is met again.
     return activations.differentiated_as(
-        derivative, lambda images: tf.cast(run.classifier(images, training=False), tf.float32))
+        derivative, lambda images: tf.cast(run.classifier(images, training=False), tf.float32)
+    )
 
 
 def _batches(run, batch_size):
     return data.evaluation_batches(
-        run.source, batch_size=batch_size, image_size=run.config.model.image_size,
-        num_examples=run.config.data.eval_examples)
+        run.source,
+        batch_size=batch_size,
+        image_size=run.config.model.image_size,
+        num_examples=run.config.data.eval_examples,
+    )
 
 
 def main(argv) -> int:
@@ -156,7 +209,8 @@ def main(argv) -> int:
         with Interruption() as interruption:
             cell = run_cell(folder, about, interruption)
             run_folder.write_atomically(
-                os.path.join(folder, "cell.json"), json.dumps(cell, indent=1) + "\n")
+                os.path.join(folder, "cell.json"), json.dumps(cell, indent=1) + "\n"
+            )
 
     return exit_status(run_and_write)
 

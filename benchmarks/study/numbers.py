@@ -3,7 +3,7 @@
 Accuracies are fractions here; the reports make percentages of them.
 """
 
-from typing import Dict, List, NamedTuple, Optional
+from typing import NamedTuple
 
 
 class Column(NamedTuple):
@@ -12,9 +12,10 @@ class Column(NamedTuple):
     None for places means three significant digits, where sizes differ from data set to data set.
     The resolution is the number's smallest step, as of a share of counted examples; 0 for none.
     """
+
     heading: str
     factor: float = 1.0
-    places: Optional[int] = 2
+    places: int | None = 2
     resolution: float = 0.0
 
     def show(self, value) -> str:
@@ -61,45 +62,64 @@ def column_of(key, cells) -> Column:
     name, _, rest = key.partition("/")
     if name == "diagnostics":
         return DIAGNOSTICS[rest.partition("/")[2]]
-    exact = (", exact derivative" if any(cell.get("substituted_robust_accuracy") for cell in cells)
-             else "")
+    exact = (
+        ", exact derivative"
+        if any(cell.get("substituted_robust_accuracy") for cell in cells)
+        else ""
+    )
     headings = {
-        "clean_accuracy": "clean", "robust_accuracy": f"{rest}{exact}",
+        "clean_accuracy": "clean",
+        "robust_accuracy": f"{rest}{exact}",
         "substituted_robust_accuracy": f"{rest}, substituted derivative",
         "lower_robust_accuracy": f"{rest}, the lower of the two",
-        "small_robust_accuracy": f"pgd-20 at epsilon {cells[0]['small_epsilon']:.3g}{exact}"}
+        "small_robust_accuracy": f"pgd-20 at epsilon {cells[0]['small_epsilon']:.3g}{exact}",
+    }
     if name in headings:
         return _percent(headings[name], 1 / cells[0]["examples"])
-    return {"seconds_per_epoch": Column("seconds an epoch"),
-            "load_average": Column("load of the machine"),
-            "cost_ratio": Column("processor time, first row = 1")}[name]
+    return {
+        "seconds_per_epoch": Column("seconds an epoch"),
+        "load_average": Column("load of the machine"),
+        "cost_ratio": Column("processor time, first row = 1"),
+    }[name]
 
 
-def keys_of(columns, cells) -> List[str]:
+def keys_of(columns, cells) -> list[str]:
     """Returns the keys of the columns named, those of attacks once for each attack measured."""
     # One with a colon took another derivative, as older cells have beside "substituted".
-    attacks = list(dict.fromkeys(name for cell in cells for name in cell["robust_accuracy"]
-                                 if ":" not in name))
-    return [key.format(attack) for key in map(COLUMNS.get, columns)
-            for attack in (attacks if "{}" in key else [""])]
+    attacks = list(
+        dict.fromkeys(name for cell in cells for name in cell["robust_accuracy"] if ":" not in name)
+    )
+    return [
+        key.format(attack)
+        for key in map(COLUMNS.get, columns)
+        for attack in (attacks if "{}" in key else [""])
+    ]
 
 
-def diagnostic_keys(cells) -> Dict[str, List[str]]:
+def diagnostic_keys(cells) -> dict[str, list[str]]:
     """Returns derivative -> keys of what was diagnosed with it; "exact" comes first."""
     derivatives = dict.fromkeys(name for cell in cells for name in cell.get("diagnostics", {}))
     return {name: [f"diagnostics/{name}/{key}" for key in DIAGNOSTICS] for name in derivatives}
 
 
-def table(cells, baseline) -> List[dict]:
+def table(cells, baseline) -> list[dict]:
     """Returns a flat dict of each cell: "row", "seed", and key -> number or None.
 
-    The cost ratio is that of an epoch's processor time to the row `baseline` of the same seed.  Unlike
-    seconds it hardly depends on what else the machine does, nor much on how many cores a cell has, so
-    that all cells are compared; None where the processor waits for a GPU or TPU, or was not timed.
+    The cost ratio is that of an epoch's processor time to the row `baseline` of the same seed.
+    Unlike seconds it hardly depends on what else the machine does, nor much on how many cores a
+    cell has, so that all cells are compared; None where the processor waits for a GPU or TPU, or
+    was not timed.
     """
     costs = {cell["seed"]: _cost(cell) for cell in cells if cell["row"] == baseline}
-    return [{"row": cell["row"], "seed": cell["seed"], **_numbers(cell),
-             "cost_ratio": _ratio(_cost(cell), costs.get(cell["seed"]))} for cell in cells]
+    return [
+        {
+            "row": cell["row"],
+            "seed": cell["seed"],
+            **_numbers(cell),
+            "cost_ratio": _ratio(_cost(cell), costs.get(cell["seed"])),
+        }
+        for cell in cells
+    ]
 
 
 def _cost(cell):
@@ -120,11 +140,21 @@ def _numbers(cell):
         if attack in substituted:
             numbers[f"substituted_robust_accuracy/{attack}"] = substituted[attack]
             numbers[f"lower_robust_accuracy/{attack}"] = min(accuracy, substituted[attack])
-    for name in ("small_robust_accuracy", "small_epsilon", "epsilon", "examples", "step",
-                 "seconds_per_epoch", "processor_seconds_per_epoch", "jobs", "cores",
-                 "load_average"):
+    for name in (
+        "small_robust_accuracy",
+        "small_epsilon",
+        "epsilon",
+        "examples",
+        "step",
+        "seconds_per_epoch",
+        "processor_seconds_per_epoch",
+        "jobs",
+        "cores",
+        "load_average",
+    ):
         numbers[name] = cell.get(name)
     for derivative, measured in cell.get("diagnostics", {}).items():
-        numbers.update({f"diagnostics/{derivative}/{name}": value
-                        for name, value in measured.items()})
+        numbers.update(
+            {f"diagnostics/{derivative}/{name}": value for name, value in measured.items()}
+        )
     return numbers

@@ -6,15 +6,25 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-from matplotlib import pyplot  # noqa: E402
 import numpy as np  # noqa: E402
+from matplotlib import pyplot  # noqa: E402
 
 from benchmarks.study import numbers  # noqa: E402
 from benchmarks.study.spread import spread  # noqa: E402
 
-# Okabe and Ito's colours, which the colour-blind can tell apart; markers tell them apart in grey too.
-COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F",
-           "#8C510A")
+# Okabe and Ito's colours, which the colour-blind can tell apart; markers tell them apart in grey
+# too.
+COLOURS = (
+    "#000000",
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#7F7F7F",
+    "#8C510A",
+)
 MARKERS = "osD^vPX<>"
 SIZE, DOTS = (6.4, 4.0), 100  # inches, per inch: well below 100 kB
 
@@ -28,13 +38,31 @@ def write(study, name, cells, folder):
     if attack:
         key = ("lower_robust_accuracy/" if study.substitute else "robust_accuracy/") + attack[0]
         label = f"accuracy under {attack[0]}" + (
-            ",\nthe lower of the two derivatives (%)" if study.substitute else " (%)")
-        paths += [_scatter(study, rows, "clean_accuracy", key, "clean accuracy (%)", label,
-                           os.path.join(folder, f"{name}_accuracy.png"))]
+            ",\nthe lower of the two derivatives (%)" if study.substitute else " (%)"
+        )
+        paths += [
+            _scatter(
+                study,
+                rows,
+                "clean_accuracy",
+                key,
+                "clean accuracy (%)",
+                label,
+                os.path.join(folder, f"{name}_accuracy.png"),
+            )
+        ]
         if "cost" in study.columns and any(row["cost_ratio"] for row in rows):
-            paths += [_scatter(study, rows, "cost_ratio", key,
-                               f"processor time of an epoch ({next(iter(study.rows))} = 1)", label,
-                               os.path.join(folder, f"{name}_cost.png"))]
+            paths += [
+                _scatter(
+                    study,
+                    rows,
+                    "cost_ratio",
+                    key,
+                    f"processor time of an epoch ({next(iter(study.rows))} = 1)",
+                    label,
+                    os.path.join(folder, f"{name}_cost.png"),
+                )
+            ]
     return [*paths, *_epochs(study, cells, os.path.join(folder, f"{name}_epochs.png"))]
 
 
@@ -42,27 +70,40 @@ def _scatter(study, rows, x_key, y_key, x_label, y_label, path):
     figure, axes = _axes(x_label, y_label)
     ends = []
     for index, label in enumerate(study.rows):
-        x, y = (spread(row.get(key) for row in rows if row["row"] == label)
-                for key in (x_key, y_key))
+        x, y = (
+            spread(row.get(key) for row in rows if row["row"] == label) for key in (x_key, y_key)
+        )
         if x is None or y is None:
             continue
         scale = 1 if x_key == "cost_ratio" else 100
         style = dict(color=COLOURS[index % 9], marker=MARKERS[index % 9], markersize=6, capsize=2)
-        axes.errorbar(scale * x.mean, 100 * y.mean, xerr=scale * (x.deviation or 0),
-                      yerr=100 * (y.deviation or 0), linestyle="none", elinewidth=1, **style)
+        axes.errorbar(
+            scale * x.mean,
+            100 * y.mean,
+            xerr=scale * (x.deviation or 0),
+            yerr=100 * (y.deviation or 0),
+            linestyle="none",
+            elinewidth=1,
+            **style,
+        )
         ends.append((label, scale * x.mean, 100 * y.mean, style["color"]))
     _label(axes, ends)
     return _save(figure, path)
 
 
 def _epochs(study, cells, path):
-    """Mean over the seeds and a band of one standard deviation; on held-out examples where there are."""
+    """Mean over the seeds and a band of one standard deviation; on held-out examples where there
+    are."""
     held_out = all(cell["validation_curve"] for cell in cells)
     key = "validation_curve" if held_out else "training_curve"
     if not any(cell[key] for cell in cells):
         return []
-    figure, axes = _axes("epoch", "robust accuracy, held-out examples (%)" if held_out else
-                         "accuracy under the training attack (%)")
+    figure, axes = _axes(
+        "epoch",
+        "robust accuracy, held-out examples (%)"
+        if held_out
+        else "accuracy under the training attack (%)",
+    )
     ends = []
     for index, label in enumerate(study.rows):
         epochs, mean, deviation = band([cell[key] for cell in cells if cell["row"] == label])
@@ -70,8 +111,14 @@ def _epochs(study, cells, path):
             continue
         colour = COLOURS[index % 9]
         axes.plot(epochs, 100 * mean, color=colour, linewidth=1.3)
-        axes.fill_between(epochs, 100 * (mean - deviation), 100 * (mean + deviation),
-                          color=colour, alpha=0.15, linewidth=0)
+        axes.fill_between(
+            epochs,
+            100 * (mean - deviation),
+            100 * (mean + deviation),
+            color=colour,
+            alpha=0.15,
+            linewidth=0,
+        )
         ends.append((label, epochs[-1], 100 * mean[-1], colour))
     _label(axes, ends)
     return [_save(figure, path)]
@@ -88,8 +135,11 @@ def band(curves):
         for epoch, value in curve:
             values.setdefault(epoch, []).append(value)
     spreads = [spread(values[epoch]) for epoch in sorted(values)]
-    return (np.array(sorted(values)), np.array([one.mean for one in spreads]),
-            np.array([one.deviation or 0.0 for one in spreads]))
+    return (
+        np.array(sorted(values)),
+        np.array([one.mean for one in spreads]),
+        np.array([one.deviation or 0.0 for one in spreads]),
+    )
 
 
 def _axes(x_label, y_label):
@@ -111,10 +161,18 @@ def _label(axes, ends):
     axes.set_xlim(axes.get_xlim())
     for (label, x, y, colour), height in zip(ends, heights):
         axes.annotate(
-            label, (x, y), xytext=(1.04, height), textcoords="axes fraction", color=colour,
-            fontsize=9, va="center", annotation_clip=False,
-            arrowprops=dict(arrowstyle="-", color=colour, linewidth=0.5, alpha=0.6,
-                            shrinkA=0, shrinkB=3))
+            label,
+            (x, y),
+            xytext=(1.04, height),
+            textcoords="axes fraction",
+            color=colour,
+            fontsize=9,
+            va="center",
+            annotation_clip=False,
+            arrowprops=dict(
+                arrowstyle="-", color=colour, linewidth=0.5, alpha=0.6, shrinkA=0, shrinkB=3
+            ),
+        )
 
 
 def spaced(heights, *, gap):

@@ -33,8 +33,12 @@ def write(study, name, title, cells, folder, images=()):
 def csv_text(rows) -> str:
     """Returns the CSV: the union of all keys as columns, empty where a cell has no such number."""
     file = io.StringIO()
-    writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)),
-                            restval="", lineterminator="\n")
+    writer = csv.DictWriter(
+        file,
+        list(dict.fromkeys(key for row in rows for key in row)),
+        restval="",
+        lineterminator="\n",
+    )
     writer.writeheader()
     writer.writerows(rows)
     return file.getvalue()
@@ -43,14 +47,25 @@ def csv_text(rows) -> str:
 def markdown(study, title, cells, rows, images=()) -> str:
     """Returns the report; every table says what its numbers are."""
     keys = numbers.keys_of(study.columns, cells)
-    parts = [f"# {study.about}", _about(study, title, cells), _made_with(cells), _stopped(cells),
-             _missing(study, cells), _table(keys, study, cells, rows)]
-    parts += ["## Differences to the first row", _about_differences(cells),
-              _differences(keys, study, cells, rows)]
+    parts = [
+        f"# {study.about}",
+        _about(study, title, cells),
+        _made_with(cells),
+        _stopped(cells),
+        _missing(study, cells),
+        _table(keys, study, cells, rows),
+    ]
+    parts += [
+        "## Differences to the first row",
+        _about_differences(cells),
+        _differences(keys, study, cells, rows),
+    ]
     for derivative, diagnostic_keys in numbers.diagnostic_keys(cells).items():
-        parts += [f"## Smoothness of the loss, {_derivative(study, derivative)}",
-                  _table(diagnostic_keys, study, cells, rows),
-                  _differences(diagnostic_keys, study, cells, rows)]
+        parts += [
+            f"## Smoothness of the loss, {_derivative(study, derivative)}",
+            _table(diagnostic_keys, study, cells, rows),
+            _differences(diagnostic_keys, study, cells, rows),
+        ]
     parts.append(_between_derivatives(study, cells, rows))
     if study.diagnostics:
         parts.append(_ABOUT_DIAGNOSTICS)
@@ -62,10 +77,13 @@ def markdown(study, title, cells, rows, images=()) -> str:
 _NOT_COMPARED = ("cost_ratio", "seconds_per_epoch", "load_average")
 
 _ABOUT_DIAGNOSTICS = (
-    "Losses: mean cross-entropy that PGD of so many steps reaches at the same epsilon, from the same "
+    "Losses: mean cross-entropy that PGD of so many steps reaches at the same epsilon, from the "
+    "same "
     "start. Signs: components of the input gradient that change sign from one iterate of PGD-20 to "
-    "the next, of those that have one. Lipschitz: how fast the input gradient changes within 1/255, by "
-    "eight random directions; relative to its size. See `sat_tf/diagnostics.py`.")
+    "the next, of those that have one. Lipschitz: how fast the input gradient changes within "
+    "1/255, by "
+    "eight random directions; relative to its size. See `sat_tf/diagnostics.py`."
+)
 
 
 def _derivative(study, name):
@@ -74,29 +92,42 @@ def _derivative(study, name):
 
 def _about(study, title, cells):
     one, cores = cells[0], sorted({cell["cores"] for cell in cells})
-    timed = "; ".join(f"{jobs} at a time" if jobs > 1 else "one at a time"
-                      for jobs in sorted({cell["jobs"] for cell in cells}))
-    return (f"`{title}`: {one['examples']} examples, L-infinity epsilon {one['epsilon']:.4g} "
-            f"({one['epsilon'] * 255:.3g}/255); mean ± sample standard deviation over n seeds. "
-            f"The runs were made {timed}, {' or '.join(map(str, cores))} core"
-            f"{'' if cores == [1] else 's'} each." + (_ABOUT_COST if "cost" in study.columns else ""))
+    timed = "; ".join(
+        f"{jobs} at a time" if jobs > 1 else "one at a time"
+        for jobs in sorted({cell["jobs"] for cell in cells})
+    )
+    return (
+        f"`{title}`: {one['examples']} examples, L-infinity epsilon {one['epsilon']:.4g} "
+        f"({one['epsilon'] * 255:.3g}/255); mean ± sample standard deviation over n seeds. "
+        f"The runs were made {timed}, {' or '.join(map(str, cores))} core"
+        f"{'' if cores == [1] else 's'} each." + (_ABOUT_COST if "cost" in study.columns else "")
+    )
 
 
 _ABOUT_COST = (
-    " What an epoch costs is compared in processor time, of all cores: unlike the seconds it hardly "
-    "depends on what else the machine does. It says nothing of work on a GPU or TPU.")
+    " What an epoch costs is compared in processor time, of all cores: unlike the seconds it "
+    "hardly "
+    "depends on what else the machine does. It says nothing of work on a GPU or TPU."
+)
 
 
 def _made_with(cells):
     """Says which code, TensorFlow and devices the cells are of, as far as they tell."""
     parts, several = [], False
-    for key, what in (("git_commit", "git commit"), ("tensorflow", "TensorFlow"),
-                      ("device", "device")):
+    for key, what in (
+        ("git_commit", "git commit"),
+        ("tensorflow", "TensorFlow"),
+        ("device", "device"),
+    ):
         counts = collections.Counter((cell.get(key) or "not told")[:12] for cell in cells)
         if len(counts) > 1:
             several = True
-            parts.append(f"{what} " + ", ".join(
-                f"{value} ({count} of {len(cells)} cells)" for value, count in counts.items()))
+            parts.append(
+                f"{what} "
+                + ", ".join(
+                    f"{value} ({count} of {len(cells)} cells)" for value, count in counts.items()
+                )
+            )
         elif "not told" not in counts:
             parts.append(f"{what} {next(iter(counts))}")
     text = f"Made with {'; '.join(parts)}." if parts else ""
@@ -105,9 +136,12 @@ def _made_with(cells):
 
 def _stopped(cells):
     """Names the runs that training's watch ended, and when."""
-    stopped = [f"{cell['row']} seed {cell['seed']} at step "
-               f"{cell.get('checkpoints', {}).get('last', cell)['step']} ({cell['stopped']['by']})"
-               for cell in cells if cell.get("stopped")]
+    stopped = [
+        f"{cell['row']} seed {cell['seed']} at step "
+        f"{cell.get('checkpoints', {}).get('last', cell)['step']} ({cell['stopped']['by']})"
+        for cell in cells
+        if cell.get("stopped")
+    ]
     return f"Stopped early: {', '.join(stopped)}." if stopped else ""
 
 
@@ -125,17 +159,21 @@ def _missing(study, cells):
 
 def _about_differences(cells):
     examples = cells[0]["examples"]
-    accuracies = [next(iter(cell["robust_accuracy"].values()), cell["clean_accuracy"])
-                  for cell in cells]
+    accuracies = [
+        next(iter(cell["robust_accuracy"].values()), cell["clean_accuracy"]) for cell in cells
+    ]
     mean = sum(accuracies) / len(accuracies)
     error = math.sqrt(mean * (1 - mean) / examples)
     return (
-        "Row less first row, paired by seed: mean and 95 % t-interval, in the units above (points for "
+        "Row less first row, paired by seed: mean and 95 % t-interval, in the units above (points "
+        "for "
         f"per cent), that of an accuracy widened by one example, {100 / examples:.2g} points; "
         "**bold** where it excludes 0. Each interval is for one comparison: of twenty without any "
-        "effect, one is expected to exclude 0. It is over training seeds only, on one fixed test set: "
+        "effect, one is expected to exclude 0. It is over training seeds only, on one fixed test "
+        "set: "
         f"a single accuracy of {100 * mean:.0f} % on {examples} examples has a binomial standard "
-        f"error of {100 * error:.1f} points.")
+        f"error of {100 * error:.1f} points."
+    )
 
 
 def _by_seed(rows, label, key):
@@ -148,9 +186,18 @@ def _table(keys, study, cells, rows):
     for label in study.rows:
         count = len(_by_seed(rows, label, "seed"))
         if count:
-            lines.append(_line([label, str(count), *(
-                show_spread(column, spread(_by_seed(rows, label, key).values()), count)
-                for key, column in zip(keys, columns))]))
+            lines.append(
+                _line(
+                    [
+                        label,
+                        str(count),
+                        *(
+                            show_spread(column, spread(_by_seed(rows, label, key).values()), count)
+                            for key, column in zip(keys, columns)
+                        ),
+                    ]
+                )
+            )
     return "\n".join(lines)
 
 
@@ -158,9 +205,14 @@ def _differences(keys, study, cells, rows):
     baseline, *others = study.rows
     keys = [key for key in keys if key not in _NOT_COMPARED]
     columns = [numbers.column_of(key, cells) for key in keys]
-    return _comparisons(f"less {baseline}", columns, {label: [
-        (_by_seed(rows, label, key), _by_seed(rows, baseline, key)) for key in keys]
-        for label in others})
+    return _comparisons(
+        f"less {baseline}",
+        columns,
+        {
+            label: [(_by_seed(rows, label, key), _by_seed(rows, baseline, key)) for key in keys]
+            for label in others
+        },
+    )
 
 
 def _between_derivatives(study, cells, rows):
@@ -169,12 +221,23 @@ def _between_derivatives(study, cells, rows):
     if "substituted" not in keys:
         return ""
     columns = [numbers.column_of(key, cells) for key in keys["exact"]]
-    return "\n\n".join([
-        f"## The same networks, derivative of {study.substitute} less the exact one",
-        "Paired by network: mean and 95 % t-interval over seeds, as above.",
-        _comparisons("row", columns, {label: [
-            (_by_seed(rows, label, other), _by_seed(rows, label, exact))
-            for other, exact in zip(keys["substituted"], keys["exact"])] for label in study.rows})])
+    return "\n\n".join(
+        [
+            f"## The same networks, derivative of {study.substitute} less the exact one",
+            "Paired by network: mean and 95 % t-interval over seeds, as above.",
+            _comparisons(
+                "row",
+                columns,
+                {
+                    label: [
+                        (_by_seed(rows, label, other), _by_seed(rows, label, exact))
+                        for other, exact in zip(keys["substituted"], keys["exact"])
+                    ]
+                    for label in study.rows
+                },
+            ),
+        ]
+    )
 
 
 def _comparisons(heading, columns, pairs):
@@ -189,15 +252,28 @@ def _comparisons(heading, columns, pairs):
     for label, of_label in pairs.items():
         count = max(len(values.keys() & others.keys()) for values, others in of_label)
         if count:
-            lines.append(_line([label, str(count), *(
-                show_difference(column, difference(*pair, resolution=column.resolution), count)
-                for column, pair in zip(columns, of_label))]))
+            lines.append(
+                _line(
+                    [
+                        label,
+                        str(count),
+                        *(
+                            show_difference(
+                                column, difference(*pair, resolution=column.resolution), count
+                            )
+                            for column, pair in zip(columns, of_label)
+                        ),
+                    ]
+                )
+            )
     return "\n".join(lines) if len(lines) > 2 else ""
 
 
 def _head(first, columns):
-    return [_line([first, "n", *(column.heading for column in columns)]),
-            "|" + "---|" * (len(columns) + 2)]
+    return [
+        _line([first, "n", *(column.heading for column in columns)]),
+        "|" + "---|" * (len(columns) + 2),
+    ]
 
 
 def _line(fields):

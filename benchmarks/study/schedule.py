@@ -14,18 +14,26 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def read_cell(cell):
-    """Returns what a finished cell wrote and what its run was made with, or None if it has yet to run.
+    """Returns what a finished cell wrote and what its run was made with, or None if it has yet to
+    run.
 
     A cell.json of other flags or measurements than are asked for does not count; one that cannot be
     read raises UserError.
     """
+
     def asked_for(written):
         return written if _same(written["asked"], cell.asked) else None
 
-    written = _read(os.path.join(cell.folder, "cell.json"), asked_for,
-                    "remove it, and the cell is measured again")
-    made_with = written and _read(os.path.join(cell.folder, "config.json"), _made_with,
-                                  "remove the cell's folder, and it runs anew")
+    written = _read(
+        os.path.join(cell.folder, "cell.json"),
+        asked_for,
+        "remove it, and the cell is measured again",
+    )
+    made_with = written and _read(
+        os.path.join(cell.folder, "config.json"),
+        _made_with,
+        "remove the cell's folder, and it runs anew",
+    )
     return written and {**(made_with or {}), **written}
 
 
@@ -41,14 +49,18 @@ def _read(path, take, remedy):
 
 
 def _made_with(config):
-    return {"git_commit": config.get("git_commit"),
-            "tensorflow": config.get("versions", {}).get("tensorflow")}
+    return {
+        "git_commit": config.get("git_commit"),
+        "tensorflow": config.get("versions", {}).get("tensorflow"),
+    }
 
 
 def _same(written, asked):
     """Whether two cells are the same; how the flags were spelt is no matter."""
-    written, asked = ({name: value for name, value in json.loads(json.dumps(one)).items()
-                       if name != "argv"} for one in (written, asked))
+    written, asked = (
+        {name: value for name, value in json.loads(json.dumps(one)).items() if name != "argv"}
+        for one in (written, asked)
+    )
     return written == asked
 
 
@@ -69,8 +81,10 @@ def _shares_here(jobs):
     if jobs == 1:
         return [None]
     if not hasattr(os, "sched_setaffinity"):
-        raise UserError(f"--jobs={jobs}: this system cannot give a process its own cores, so that "
-                        "the times would mean nothing; give 1")
+        raise UserError(
+            f"--jobs={jobs}: this system cannot give a process its own cores, so that "
+            "the times would mean nothing; give 1"
+        )
     return shares(os.sched_getaffinity(0), jobs)
 
 
@@ -117,8 +131,12 @@ def _start(cell, jobs, cores):
             # A session of its own: Ctrl-C comes once, from us, and not from the terminal as well.
             return subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.study.cell", cell.folder, json.dumps(about)],
-                env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                start_new_session=True)
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
     finally:
         if before is not None:
             os.sched_setaffinity(0, before)

@@ -1,37 +1,40 @@
-"""Means over seeds and how sure they are: sample standard deviations, paired differences, t-intervals.
+"""Means over seeds and how sure they are: sample standard deviations, paired differences,
+t-intervals.
 
 A number that is not there is None, and so is what cannot be said without it.
 """
 
 import math
 import statistics
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from scipy import stats
 
 
 class Spread(NamedTuple):
     """Mean and sample standard deviation (n - 1, None for n = 1) of n numbers."""
+
     mean: float
-    deviation: Optional[float]
+    deviation: float | None
     n: int
 
 
 class Difference(NamedTuple):
     """Mean of n paired differences, and the half width of its interval (None for n = 1)."""
+
     mean: float
-    half_width: Optional[float]
+    half_width: float | None
     n: int
 
     @property
-    def excludes_zero(self) -> Optional[bool]:
+    def excludes_zero(self) -> bool | None:
         """Whether 0 is outside the interval; None where there is no interval."""
         if self.half_width is None:
             return None
         return abs(self.mean) > self.half_width * (1 + 1e-9)  # beyond the rounding of the two
 
 
-def spread(values) -> Optional[Spread]:
+def spread(values) -> Spread | None:
     """Returns the Spread of the numbers that are there, or None if there are none."""
     there = [value for value in values if _is_number(value)]
     if not there:
@@ -40,10 +43,11 @@ def spread(values) -> Optional[Spread]:
     return Spread(statistics.mean(there), deviation, len(there))
 
 
-def difference(values, others, confidence=0.95, resolution=0.0) -> Optional[Difference]:
+def difference(values, others, confidence=0.95, resolution=0.0) -> Difference | None:
     """Returns values - others, paired by key, with Student's t-interval; None for no pairs.
 
-    The interval supposes differences that are about normal and independent from seed to seed, and is
+    The interval supposes differences that are about normal and independent from seed to seed, and
+    is
     for one comparison: of twenty without any effect, one is expected to exclude 0.  Counts, such as
     accuracies, may agree from seed to seed by chance, hence the resolution.
 
@@ -52,8 +56,11 @@ def difference(values, others, confidence=0.95, resolution=0.0) -> Optional[Diff
       confidence: of the interval, two-sided, in (0, 1).
       resolution: the numbers' smallest step, by which the interval is widened on either side.
     """
-    paired = spread(value - others[seed] for seed, value in values.items()
-                    if _is_number(value) and _is_number(others.get(seed)))
+    paired = spread(
+        value - others[seed]
+        for seed, value in values.items()
+        if _is_number(value) and _is_number(others.get(seed))
+    )
     if paired is None:
         return None
     half_width = None

@@ -9,7 +9,7 @@ example by example.
 """
 
 import re
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from sat_tf.attacks.apgd import apgd, apgd_search
 from sat_tf.attacks.draws import as_seed
@@ -18,35 +18,76 @@ from sat_tf.attacks.fab import fab, fab_search
 from sat_tf.attacks.gradients import loss_gradient
 from sat_tf.attacks.losses import class_indices, cross_entropy, kl_divergence
 from sat_tf.attacks.pgd import (
-    CRITERIA, Attack, LogitsFn, ascend, compiled_form, default_step_size, fgsm, pgd, pgd_search)
+    CRITERIA,
+    Attack,
+    LogitsFn,
+    ascend,
+    compiled_form,
+    default_step_size,
+    fgsm,
+    pgd,
+    pgd_search,
+)
 from sat_tf.attacks.search import COMPILED_FORMS, Search, judge
 from sat_tf.attacks.square import square, square_search
 from sat_tf.attacks.threat import NORMS, ThreatModel, images_within
 
-__all__ = ["ATTACKS", "Attack", "COMPILED_FORMS", "CRITERIA", "Ensemble", "LETTERS", "LogitsFn",
-           "NORMS",  "Search", "ThreatModel", "VERSIONS", "apgd",
-           "apgd_search", "as_seed", "ascend",  "class_indices",
-           "compiled_form", "create", "cross_entropy", "default_step_size", "fab",
-           "fab_search", "fgsm", "images_within", "is_of_autoattack", "judge", "kl_divergence",
-           "loss_gradient", "needs_gradient", "parse_names", "pgd", "pgd_search", "square",
-           "square_search", "stage_names"]
+__all__ = [
+    "ATTACKS",
+    "Attack",
+    "COMPILED_FORMS",
+    "CRITERIA",
+    "Ensemble",
+    "LETTERS",
+    "LogitsFn",
+    "NORMS",
+    "Search",
+    "ThreatModel",
+    "VERSIONS",
+    "apgd",
+    "apgd_search",
+    "as_seed",
+    "ascend",
+    "class_indices",
+    "compiled_form",
+    "create",
+    "cross_entropy",
+    "default_step_size",
+    "fab",
+    "fab_search",
+    "fgsm",
+    "images_within",
+    "is_of_autoattack",
+    "judge",
+    "kl_divergence",
+    "loss_gradient",
+    "needs_gradient",
+    "parse_names",
+    "pgd",
+    "pgd_search",
+    "square",
+    "square_search",
+    "stage_names",
+]
 
 
 class _Settings(NamedTuple):
     """What `create` was given beside the name."""
+
     epsilon: float
-    step_size: Optional[float]
+    step_size: float | None
     norm: str
     robust_if: str
-    num_classes: Optional[int]
+    num_classes: int | None
     version: str
     compiled: str
     loss_scale: float
 
     @property
     def white_box(self):
-        return dict(epsilon=self.epsilon, norm=self.norm, compiled=self.compiled,
-                    loss_scale=self.loss_scale)
+        return dict(
+            epsilon=self.epsilon, norm=self.norm, compiled=self.compiled, loss_scale=self.loss_scale
+        )
 
     @property
     def num_targets(self):
@@ -59,33 +100,43 @@ def _no_attack(settings):
 
 
 def _fgsm(settings):
-    return pgd_search(num_steps=1, step_size=settings.epsilon, random_start=False,
-                      **settings.white_box)
+    return pgd_search(
+        num_steps=1, step_size=settings.epsilon, random_start=False, **settings.white_box
+    )
 
 
 def _pgd(settings, **counts):
-    return pgd_search(step_size=settings.step_size, robust_if=settings.robust_if,
-                      **settings.white_box, **counts)
+    return pgd_search(
+        step_size=settings.step_size, robust_if=settings.robust_if, **settings.white_box, **counts
+    )
 
 
 def _apgd(loss):
     return lambda settings, **counts: apgd_search(
-        loss, num_targets=settings.num_targets, **settings.white_box, **counts)
+        loss, num_targets=settings.num_targets, **settings.white_box, **counts
+    )
 
 
 def _fab(targeted):
     return lambda settings, **counts: fab_search(
-        targeted=targeted, num_targets=settings.num_targets, **settings.white_box, **counts)
+        targeted=targeted, num_targets=settings.num_targets, **settings.white_box, **counts
+    )
 
 
 def _square(settings, num_steps=5000, restarts=1):
-    return square_search(epsilon=settings.epsilon, norm=settings.norm, compiled=settings.compiled,
-                         num_queries=num_steps, restarts=restarts)
+    return square_search(
+        epsilon=settings.epsilon,
+        norm=settings.norm,
+        compiled=settings.compiled,
+        num_queries=num_steps,
+        restarts=restarts,
+    )
 
 
 def _autoattack(settings):
-    return Ensemble({name: create(name, **settings._asdict())
-                     for name in stage_names(settings.version)})
+    return Ensemble(
+        {name: create(name, **settings._asdict()) for name in stage_names(settings.version)}
+    )
 
 
 # A capital letter in a name stands for a positive integer, and what is in brackets may be left out.
@@ -101,8 +152,10 @@ ATTACKS = {
     "square[-N][xR]": _square,
     "autoattack": _autoattack,
 }
-LETTERS = ("N steps or queries, R restarts, M passes for each gradient; what is in brackets may be "
-           "left out")
+LETTERS = (
+    "N steps or queries, R restarts, M passes for each gradient; what is in brackets may be "
+    "left out"
+)
 _COUNTS = {"N": "num_steps", "R": "restarts", "M": "eot"}
 
 # What --autoattack_version names, in the order of the reference: Croce and Hein, 2020,
@@ -114,8 +167,18 @@ VERSIONS = {
 }
 
 
-def create(name, *, epsilon, step_size=None, norm="linf", robust_if="final", num_classes=None,
-           version="standard", compiled="none", loss_scale=1.0):
+def create(
+    name,
+    *,
+    epsilon,
+    step_size=None,
+    norm="linf",
+    robust_if="final",
+    num_classes=None,
+    version="standard",
+    compiled="none",
+    loss_scale=1.0,
+):
     """Returns the evaluation attack called `name`, or None for "clean".
 
     Args:
@@ -132,8 +195,10 @@ def create(name, *, epsilon, step_size=None, norm="linf", robust_if="final", num
     Raises: ValueError for an unknown name, listing the known ones.
     """
     factory, counts = _find(name)
-    return factory(_Settings(epsilon, step_size, norm, robust_if, num_classes, version, compiled,
-                             loss_scale), **counts)
+    return factory(
+        _Settings(epsilon, step_size, norm, robust_if, num_classes, version, compiled, loss_scale),
+        **counts,
+    )
 
 
 def stage_names(version):
@@ -184,8 +249,9 @@ def _find(name):
     for grammar, factory in ATTACKS.items():
         match = re.fullmatch(_pattern(grammar), name)
         if match:
-            return factory, {_COUNTS[letter]: int(count)
-                             for letter, count in match.groupdict().items() if count}
+            return factory, {
+                _COUNTS[letter]: int(count) for letter, count in match.groupdict().items() if count
+            }
     raise ValueError(f"unknown attack {name!r}: allowed are {', '.join(ATTACKS)} ({LETTERS})")
 
 

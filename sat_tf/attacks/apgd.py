@@ -12,7 +12,8 @@ its authors' code, except for one comparison, see `apgd_search`.
 """
 
 import math
-from typing import Callable, List, NamedTuple, Tuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -30,6 +31,7 @@ RHO = 0.75  # a step is halved unless more than this share of a window's moves h
 
 class _Loss(NamedTuple):
     """`value`: (logits, labels[, targets]) -> float32 [batch]; `targeted`: if it takes targets."""
+
     value: Callable
     targeted: bool = False
 
@@ -41,8 +43,23 @@ LOSSES = {
 }
 
 
-def apgd(logits_fn, images, labels, seed, *, loss="ce", epsilon, norm="linf", bounds=(0.0, 1.0),
-         num_steps=100, restarts=1, num_targets=9, eot=1, loss_scale=1.0, compiled="none"):
+def apgd(
+    logits_fn,
+    images,
+    labels,
+    seed,
+    *,
+    loss="ce",
+    epsilon,
+    norm="linf",
+    bounds=(0.0, 1.0),
+    num_steps=100,
+    restarts=1,
+    num_targets=9,
+    eot=1,
+    loss_scale=1.0,
+    compiled="none",
+):
     """Returns images near the given ones: misclassified ones, else those of the highest loss found.
 
     In eager mode every call traces the compiled forms anew: wrap the call in a `tf.function`.
@@ -54,13 +71,32 @@ def apgd(logits_fn, images, labels, seed, *, loss="ce", epsilon, norm="linf", bo
     Raises: as `pgd`; ValueError also for a network of a single class with a DLR loss.
     """
     return apgd_search(
-        loss, epsilon=epsilon, norm=norm, bounds=bounds, num_steps=num_steps, restarts=restarts,
-        num_targets=num_targets, eot=eot, loss_scale=loss_scale, compiled=compiled,
+        loss,
+        epsilon=epsilon,
+        norm=norm,
+        bounds=bounds,
+        num_steps=num_steps,
+        restarts=restarts,
+        num_targets=num_targets,
+        eot=eot,
+        loss_scale=loss_scale,
+        compiled=compiled,
     )(logits_fn, images, labels, seed)
 
 
-def apgd_search(loss, *, epsilon, norm="linf", bounds=(0.0, 1.0), num_steps=100, restarts=1,
-                num_targets=9, eot=1, loss_scale=1.0, compiled="none") -> Search:
+def apgd_search(
+    loss,
+    *,
+    epsilon,
+    norm="linf",
+    bounds=(0.0, 1.0),
+    num_steps=100,
+    restarts=1,
+    num_targets=9,
+    eot=1,
+    loss_scale=1.0,
+    compiled="none",
+) -> Search:
     """Returns Auto-PGD as a Search, which stops at the first misclassified iterate.
 
     The start counts as one: it is in the ball and in `bounds`.  So the Search has one step more
@@ -100,17 +136,29 @@ def apgd_search(loss, *, epsilon, norm="linf", bounds=(0.0, 1.0), num_steps=100,
 
     def step(logits_fn, images, labels, state, index):
         targets = [state["target"]] if loss.targeted else []
-        evaluation = _evaluate(logits_fn, state["current"], labels,
-                               lambda logits, labels: loss.value(logits, labels, *targets),
-                               eot, loss_scale)
+        evaluation = _evaluate(
+            logits_fn,
+            state["current"],
+            labels,
+            lambda logits, labels: loss.value(logits, labels, *targets),
+            eot,
+            loss_scale,
+        )
         new = _step(threat, images, state, index, _windows_by_step(num_steps), evaluation)
         return {**state, **new}
 
-    return Search(begin, step, num_steps + 1, threat, stops=True, compiled=compiled,
-                  runs=restarts * num_targets if loss.targeted else restarts)
+    return Search(
+        begin,
+        step,
+        num_steps + 1,
+        threat,
+        stops=True,
+        compiled=compiled,
+        runs=restarts * num_targets if loss.targeted else restarts,
+    )
 
 
-def checkpoints(num_steps) -> List[Tuple[int, int]]:
+def checkpoints(num_steps) -> list[tuple[int, int]]:
     """Returns (after how many moves, moves since the one before) for each checkpoint of a run.
 
     The first window is 0.22 of the run, each next one shorter by 0.03, down to 0.06; for 100 moves
@@ -150,7 +198,8 @@ def _begin(threat, start):
     return {
         "adversarial": start,  # of the highest loss so far, or the misclassified one
         "broken": nothing > 0,
-        "current": start, "previous": start,
+        "current": start,
+        "previous": start,
         "gradient": tf.zeros_like(start),  # at the point of the highest loss
         "highest": nothing - math.inf,
         "highest_before": nothing - math.inf,  # at the last checkpoint
@@ -163,6 +212,7 @@ def _begin(threat, start):
 
 class _Evaluation(NamedTuple):
     """What the network says of iterates: bool [batch], float32 [batch], float32 like images."""
+
     broken: tf.Tensor
     loss: tf.Tensor
     gradient: tf.Tensor
@@ -171,8 +221,11 @@ class _Evaluation(NamedTuple):
 def _evaluate(logits_fn, current, labels, loss, eot, loss_scale):
     def once():
         logits, values, gradient = value_and_gradient(logits_fn, current, labels, loss, loss_scale)
-        return _Evaluation(misclassified(logits, labels), tf.ensure_shape(values, labels.shape),
-                           tf.ensure_shape(gradient, current.shape))
+        return _Evaluation(
+            misclassified(logits, labels),
+            tf.ensure_shape(values, labels.shape),
+            tf.ensure_shape(gradient, current.shape),
+        )
 
     if eot == 1:
         return once()
@@ -183,9 +236,12 @@ def _evaluate(logits_fn, current, labels, loss, eot, loss_scale):
 
     nothing = tf.zeros_like(labels, tf.float32)
     total = tf.while_loop(
-        lambda number, total: number < eot, body,
+        lambda number, total: number < eot,
+        body,
         (tf.constant(0), _Evaluation(nothing > 0, nothing, tf.zeros_like(current))),
-        parallel_iterations=1, maximum_iterations=eot)[1]
+        parallel_iterations=1,
+        maximum_iterations=eot,
+    )[1]
     return _Evaluation(total.broken, total.loss / eot, total.gradient / eot)
 
 
@@ -207,8 +263,12 @@ def _step(threat, images, state, index, windows, evaluation):
     ahead = threat.project(images, here + per_example(schedule["size"], images) * uphill)
     alpha = per_example(tf.where(index == 0, 1.0, ALPHA), images)
     moved = here + alpha * (ahead - here) + (1 - alpha) * (here - state["previous"])
-    return {**new, **schedule, "previous": here,
-            "current": tf.ensure_shape(threat.project(images, moved), images.shape)}
+    return {
+        **new,
+        **schedule,
+        "previous": here,
+        "current": tf.ensure_shape(threat.project(images, moved), images.shape),
+    }
 
 
 def _checkpoint(state, window):

@@ -4,8 +4,8 @@
     seed = as_seed(seeds_of_examples)       # or one for each of its examples, [batch, 2]
     noise = uniform(images, fold_in(seed, restart), -1.0, 1.0)
 
-With a seed for each example, what an example draws depends on neither its batch nor its place in it:
-an evaluation may then drop and regroup examples without changing anybody's numbers.
+With a seed for each example, what an example draws depends on neither its batch nor its place in
+it: an evaluation may then drop and regroup examples without changing anybody's numbers.
 """
 
 import tensorflow as tf
@@ -23,8 +23,11 @@ def as_seed(seed):
         seed = tf.convert_to_tensor(seed, None if tf.is_tensor(seed) else tf.int64)
     except (TypeError, ValueError, OverflowError) as error:
         raise refusal from error
-    if not seed.dtype.is_integer or seed.shape.rank not in (0, 1, 2) or (
-            seed.shape.rank and seed.shape[-1] != 2):
+    if (
+        not seed.dtype.is_integer
+        or seed.shape.rank not in (0, 1, 2)
+        or (seed.shape.rank and seed.shape[-1] != 2)
+    ):
         raise refusal
     return tf.stack([tf.zeros_like(seed), seed]) if seed.shape.rank == 0 else seed
 
@@ -40,8 +43,11 @@ def fold_in(seed, number):
     if seed.shape.rank == 1:
         return tf.random.experimental.stateless_fold_in(seed, number)
     numbers = tf.broadcast_to(number, tf.shape(seed)[:1])
-    return tf.map_fn(lambda pair: tf.random.experimental.stateless_fold_in(*pair), (seed, numbers),
-                     fn_output_signature=tf.TensorSpec([2], number.dtype))
+    return tf.map_fn(
+        lambda pair: tf.random.experimental.stateless_fold_in(*pair),
+        (seed, numbers),
+        fn_output_signature=tf.TensorSpec([2], number.dtype),
+    )
 
 
 def split(seed):
@@ -59,19 +65,27 @@ def uniform(like, seed, low, high):
       seed: integer [2] or [batch, 2].
       low, high: Python numbers.
     """
-    return _drawn(like, seed, lambda shape, one: tf.random.stateless_uniform(
-        shape, one, low, high, like.dtype))
+    return _drawn(
+        like,
+        seed,
+        lambda shape, one: tf.random.stateless_uniform(shape, one, low, high, like.dtype),
+    )
 
 
 def normal(like, seed):
-    """Returns numbers from the standard normal distribution; the arguments are those of `uniform`."""
-    return _drawn(like, seed, lambda shape, one: tf.random.stateless_normal(
-        shape, one, dtype=like.dtype))
+    """Returns numbers from the standard normal distribution; the arguments are those of
+    `uniform`."""
+    return _drawn(
+        like, seed, lambda shape, one: tf.random.stateless_normal(shape, one, dtype=like.dtype)
+    )
 
 
 def _drawn(like, seed, draw):
     if seed.shape.rank == 1:
         return tf.ensure_shape(draw(tf.shape(like), seed), like.shape)
-    drawn = tf.map_fn(lambda one: draw(tf.shape(like)[1:], one), seed,
-                      fn_output_signature=tf.TensorSpec(like.shape[1:], like.dtype))
+    drawn = tf.map_fn(
+        lambda one: draw(tf.shape(like)[1:], one),
+        seed,
+        fn_output_signature=tf.TensorSpec(like.shape[1:], like.dtype),
+    )
     return tf.ensure_shape(drawn, like.shape)

@@ -1,11 +1,10 @@
 """Several attacks of which each example has to survive all: AutoAttack is one.
 
-    attack = Ensemble({"apgd-ce": search, "square": other})
-    adversarial = attack(logits_fn, images, labels, seed)
+attack = Ensemble({"apgd-ce": search, "square": other})
+adversarial = attack(logits_fn, images, labels, seed)
 """
 
 import dataclasses
-from typing import Dict
 
 import tensorflow as tf
 
@@ -22,7 +21,8 @@ class Ensemble:
     Called as a function on a batch it makes them all, since there is no telling in a graph what the
     rest of a batch would do; `sat_tf.evaluation` drops what is broken.
     """
-    stages: Dict[str, Search]
+
+    stages: dict[str, Search]
 
     def __call__(self, logits_fn, images, labels, seed) -> tf.Tensor:
         """Returns each example's first misclassified result, or its image where there is none.

@@ -22,9 +22,25 @@ _START_SHARE = 0.5  # of epsilon, how far off a random start is
 _LEAST_LENGTH = 1e-8  # of a move, where shares are made of two of them
 
 
-def fab(logits_fn, images, labels, seed, *, targeted, epsilon, norm="linf", bounds=(0.0, 1.0),
-        num_steps=100, restarts=1, num_targets=9, alpha_max=0.1, eta=1.05, beta=0.9,
-        loss_scale=1.0, compiled="none"):
+def fab(
+    logits_fn,
+    images,
+    labels,
+    seed,
+    *,
+    targeted,
+    epsilon,
+    norm="linf",
+    bounds=(0.0, 1.0),
+    num_steps=100,
+    restarts=1,
+    num_targets=9,
+    alpha_max=0.1,
+    eta=1.05,
+    beta=0.9,
+    loss_scale=1.0,
+    compiled="none",
+):
     """Returns misclassified images within epsilon of the given ones, where the search finds them.
 
     A step takes the boundary between the true class and another for the hyperplane that the
@@ -68,13 +84,36 @@ def fab(logits_fn, images, labels, seed, *, targeted, epsilon, norm="linf", boun
       what counts as in AutoAttack's code (https://arxiv.org/abs/2003.01690).
     """
     return fab_search(
-        targeted=targeted, epsilon=epsilon, norm=norm, bounds=bounds, num_steps=num_steps,
-        restarts=restarts, num_targets=num_targets, alpha_max=alpha_max, eta=eta, beta=beta,
-        loss_scale=loss_scale, compiled=compiled)(logits_fn, images, labels, seed)
+        targeted=targeted,
+        epsilon=epsilon,
+        norm=norm,
+        bounds=bounds,
+        num_steps=num_steps,
+        restarts=restarts,
+        num_targets=num_targets,
+        alpha_max=alpha_max,
+        eta=eta,
+        beta=beta,
+        loss_scale=loss_scale,
+        compiled=compiled,
+    )(logits_fn, images, labels, seed)
 
 
-def fab_search(*, targeted, epsilon, norm="linf", bounds=(0.0, 1.0), num_steps=100, restarts=1,
-               num_targets=9, alpha_max=0.1, eta=1.05, beta=0.9, loss_scale=1.0, compiled="none"):
+def fab_search(
+    *,
+    targeted,
+    epsilon,
+    norm="linf",
+    bounds=(0.0, 1.0),
+    num_steps=100,
+    restarts=1,
+    num_targets=9,
+    alpha_max=0.1,
+    eta=1.05,
+    beta=0.9,
+    loss_scale=1.0,
+    compiled="none",
+):
     """Returns `fab` as a Search, whose arguments are those of `fab`.
 
     Its runs are all restarts for the first target, then those for the next.  An example that is
@@ -86,35 +125,61 @@ def fab_search(*, targeted, epsilon, norm="linf", bounds=(0.0, 1.0), num_steps=1
 
     def begin(logits_fn, images, labels, seed, run):
         logits = tf.cast(logits_fn(images), tf.float32)
-        current = images if restarts == 1 else select(
-            run % restarts == 0, images, _random_start(threat, images, seed, run))
-        state = {"current": current, "adversarial": images,
-                 "broken": tf.ensure_shape(misclassified(logits, labels), labels.shape)}
+        current = (
+            images
+            if restarts == 1
+            else select(run % restarts == 0, images, _random_start(threat, images, seed, run))
+        )
+        state = {
+            "current": current,
+            "adversarial": images,
+            "broken": tf.ensure_shape(misclassified(logits, labels), labels.shape),
+        }
         return {**state, "target": nth_class(logits, 2 + run // restarts)} if targeted else state
 
     def step(logits_fn, images, labels, state, index):
         current = state["current"]
         gap, normal = (
-            _boundary(logits_fn, current, labels, state["target"], loss_scale) if targeted else
-            _nearest_boundary(logits_fn, current, labels, norm, loss_scale))
+            _boundary(logits_fn, current, labels, state["target"], loss_scale)
+            if targeted
+            else _nearest_boundary(logits_fn, current, labels, norm, loss_scale)
+        )
         usable = tf.math.is_finite(gap) & tf.reduce_all(
-            tf.math.is_finite(normal), list(range(1, images.shape.rank)))
-        moved = select(usable, _moved(threat, images, current, gap, normal, alpha_max, eta),
-                       tf.zeros_like(images) + math.nan)
+            tf.math.is_finite(normal), list(range(1, images.shape.rank))
+        )
+        moved = select(
+            usable,
+            _moved(threat, images, current, gap, normal, alpha_max, eta),
+            tf.zeros_like(images) + math.nan,
+        )
         wrong = misclassified(tf.cast(logits_fn(moved), tf.float32), labels)
         # NaN counts as found, so that the caller gets to see it: else it would pass for robustness.
         found = (wrong & (threat.size(images, moved) <= threat.epsilon)) | ~usable
-        return {**state, "current": select(wrong, images + beta * (moved - images), moved),
-                "adversarial": select(found, moved, state["adversarial"]), "broken": found}
+        return {
+            **state,
+            "current": select(wrong, images + beta * (moved - images), moved),
+            "adversarial": select(found, moved, state["adversarial"]),
+            "broken": found,
+        }
 
-    return Search(begin, step, num_steps, threat, runs=restarts * (num_targets if targeted else 1),
-                  stops=True, compiled=compiled)
+    return Search(
+        begin,
+        step,
+        num_steps,
+        threat,
+        runs=restarts * (num_targets if targeted else 1),
+        stops=True,
+        compiled=compiled,
+    )
 
 
 def _random_start(threat, images, seed, run):
     seed = draws.fold_in(seed, run if seed.shape.rank == 2 else run[0])
-    noise = draws.uniform(images, seed, -1.0, 1.0) if threat.norm == "linf" else draws.normal(
-        images, seed)
+    noise = (
+        draws.uniform(images, seed, -1.0, 1.0)
+        if threat.norm == "linf"
+        else draws.normal(images, seed)
+    )
     share = _START_SHARE * threat.epsilon / per_example(_length(threat, noise), images)
     return tf.clip_by_value(images + share * noise, *threat.bounds)
 
@@ -124,6 +189,7 @@ def _boundary(logits_fn, current, labels, other, loss_scale):
 
     Both are float32, [batch] and the shape of `current`.
     """
+
     def gap(logits, labels):
         return _gap(tf.cast(logits, tf.float32), labels, other)
 
@@ -150,18 +216,25 @@ def _nearest_boundary(logits_fn, current, labels, norm, loss_scale):
         gap = _gap(logits, labels, other)
         away = distance(normal, gap, norm=norm)
         nearer = away < nearest
-        return (number + 1, tf.where(nearer, away, nearest), tf.where(nearer, gap, best_gap),
-                select(nearer, normal, best_normal))
+        return (
+            number + 1,
+            tf.where(nearer, away, nearest),
+            tf.where(nearer, gap, best_gap),
+            select(nearer, normal, best_normal),
+        )
 
     nothing = tf.zeros_like(labels, tf.float32)
     return tf.while_loop(
-        lambda number, *_: number < num_classes - 1, compare,
+        lambda number, *_: number < num_classes - 1,
+        compare,
         (tf.constant(0), nothing + math.inf, nothing, tf.zeros_like(current) + math.nan),
-        parallel_iterations=1)[2:]
+        parallel_iterations=1,
+    )[2:]
 
 
 def _gap(logits, labels, other):
     """Returns float32 [batch], the logit of class `other` less that of `labels`, both [batch]."""
+
     def of(classes):
         chosen = tf.one_hot(classes, tf.shape(logits)[-1], on_value=True, off_value=False)
         return tf.reduce_sum(tf.where(chosen, logits, 0.0), -1)
@@ -171,6 +244,7 @@ def _gap(logits, labels, other):
 
 def _moved(threat, images, current, gap, normal, alpha_max, eta):
     """Returns where the step leads for the hyperplane gap + sum(normal * (x - current)) = 0."""
+
     def move(points):
         rise = tf.reduce_sum(normal * (points - current), list(range(1, images.shape.rank)))
         return shortest_move(points, normal, -(gap + rise), norm=threat.norm, bounds=threat.bounds)

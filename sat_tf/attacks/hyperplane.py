@@ -1,7 +1,7 @@
 """The shortest way from an image to a hyperplane, without leaving the range of pixels.
 
-    move = shortest_move(images, normal, offset, norm="l2", bounds=(0.0, 1.0))
-    # sum(normal * move) is offset, and images + move in the bounds, with the shortest such move
+move = shortest_move(images, normal, offset, norm="l2", bounds=(0.0, 1.0))
+# sum(normal * move) is offset, and images + move in the bounds, with the shortest such move
 """
 
 import tensorflow as tf
@@ -66,6 +66,7 @@ def shortest_move(points, normal, offset, *, norm, bounds):
 
 def _length(size, pace, room, offset):
     """Returns the length at which sum(size * min(length * pace, room)) is offset, keeping dims."""
+
     def iteration(length, stopped, _):
         stops = length * pace >= room
         gained = _total(tf.where(stops, size * room, 0.0))
@@ -76,9 +77,12 @@ def _length(size, pace, room, offset):
     # Once no further pixel comes to its bound the length is the solution.
     nothing = tf.zeros_like(offset, tf.int32)
     return tf.while_loop(
-        lambda length, stopped, before: tf.reduce_any(stopped > before), iteration,
-        (tf.zeros_like(offset), nothing - 1, nothing - 2), parallel_iterations=1,
-        maximum_iterations=_MOST_ITERATIONS)[0]
+        lambda length, stopped, before: tf.reduce_any(stopped > before),
+        iteration,
+        (tf.zeros_like(offset), nothing - 1, nothing - 2),
+        parallel_iterations=1,
+        maximum_iterations=_MOST_ITERATIONS,
+    )[0]
 
 
 def _scaled(normal):

@@ -1,8 +1,8 @@
 """What an attack ascends: one number per example, computed from its logits.
 
-    per_example = cross_entropy(logits, labels)   # float32 [batch]
-    per_example = kl_divergence(clean_logits, logits)
-    per_example = dlr(logits, labels)
+per_example = cross_entropy(logits, labels)   # float32 [batch]
+per_example = kl_divergence(clean_logits, logits)
+per_example = dlr(logits, labels)
 """
 
 import tensorflow as tf
@@ -49,8 +49,9 @@ def kl_divergence(reference_logits, logits):
       reference_logits, logits: floating [batch, num_classes]; computed with in float32.
     Returns: float32 [batch], >= 0 up to rounding; gradients flow to both.
     """
-    reference, other = (tf.nn.log_softmax(tf.cast(values, tf.float32))
-                        for values in (reference_logits, logits))
+    reference, other = (
+        tf.nn.log_softmax(tf.cast(values, tf.float32)) for values in (reference_logits, logits)
+    )
     return tf.reduce_sum(tf.exp(reference) * (reference - other), axis=-1)
 
 
@@ -122,8 +123,10 @@ def classes_by_rank(logits, labels, count):
 def _true_and_others(logits, labels):
     """Returns the true logits [batch], and all with the lowest number in the true one's place."""
     is_true = tf.one_hot(labels, tf.shape(logits)[-1], on_value=True, off_value=False)
-    return (tf.reduce_sum(tf.where(is_true, logits, 0.0), axis=-1),
-            tf.where(is_true, logits.dtype.min, logits))
+    return (
+        tf.reduce_sum(tf.where(is_true, logits, 0.0), axis=-1),
+        tf.where(is_true, logits.dtype.min, logits),
+    )
 
 
 def _spread(logits, *, ranks):
@@ -138,8 +141,10 @@ def _spread(logits, *, ranks):
 def _class_count(logits):
     count = logits.shape[-1]
     if count is None:
-        raise ValueError("the number of logits is not known while tracing: give logits of a static "
-                         "number of classes, as tf.ensure_shape does")
+        raise ValueError(
+            "the number of logits is not known while tracing: give logits of a static "
+            "number of classes, as tf.ensure_shape does"
+        )
     if count < 2:
         raise ValueError(f"logits have shape {logits.shape}: attacks need at least 2 classes")
     return count

@@ -13,7 +13,8 @@ made), because it is traced inside a loop.  Call the attack outside the tape of 
 
 import math
 import numbers
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -25,6 +26,7 @@ from sat_tf.attacks.threat import ThreatModel
 
 LogitsFn = Callable[[tf.Tensor], tf.Tensor]  # float32 [B, H, W, C] -> floating [B, num_classes]
 Attack = Callable[[LogitsFn, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]  # ..., labels, seed
+
 
 def default_step_size(epsilon, num_steps, bounds=(0.0, 1.0)):
     """Returns max(one of 255 grey levels, epsilon / num_steps), as the release's evaluation has it.
@@ -52,9 +54,11 @@ def compiled_form(xla, device_type):
     Returns: one of COMPILED_FORMS, for the `compiled` argument of `pgd`.
     Raises: ValueError for any other value.
     """
-    forms = {"off": {"CPU": "none", "GPU": "none", "TPU": "none"},
-             "auto": {"CPU": "none", "GPU": "loop", "TPU": "loop"},
-             "on": {"CPU": "step", "GPU": "loop", "TPU": "loop"}}
+    forms = {
+        "off": {"CPU": "none", "GPU": "none", "TPU": "none"},
+        "auto": {"CPU": "none", "GPU": "loop", "TPU": "loop"},
+        "on": {"CPU": "step", "GPU": "loop", "TPU": "loop"},
+    }
     if xla not in forms:
         raise ValueError(f"xla={xla!r}: allowed are {', '.join(forms)}")
     if device_type not in forms[xla]:
@@ -62,9 +66,25 @@ def compiled_form(xla, device_type):
     return forms[xla][device_type]
 
 
-def pgd(logits_fn, images, labels, seed, *, epsilon, num_steps, step_size=None,
-        random_start=True, clean_start_probability=0.0, clip_start=False, restarts=1,
-        norm="linf", bounds=(0.0, 1.0), loss=cross_entropy, loss_scale=1.0, compiled="none"):
+def pgd(
+    logits_fn,
+    images,
+    labels,
+    seed,
+    *,
+    epsilon,
+    num_steps,
+    step_size=None,
+    random_start=True,
+    clean_start_probability=0.0,
+    clip_start=False,
+    restarts=1,
+    norm="linf",
+    bounds=(0.0, 1.0),
+    loss=cross_entropy,
+    loss_scale=1.0,
+    compiled="none",
+):
     """Returns images near the given ones on which the loss is high.
 
     A pure function of its arguments.  As in the original release, the random start is scaled
@@ -104,16 +124,37 @@ def pgd(logits_fn, images, labels, seed, *, epsilon, num_steps, step_size=None,
       the release of Xie et al., 2020, https://arxiv.org/abs/2006.14536.
     """
     return pgd_search(
-        epsilon=epsilon, num_steps=num_steps, step_size=step_size, random_start=random_start,
-        clean_start_probability=clean_start_probability, clip_start=clip_start, restarts=restarts,
-        norm=norm, bounds=bounds, loss=loss, loss_scale=loss_scale, compiled=compiled,
+        epsilon=epsilon,
+        num_steps=num_steps,
+        step_size=step_size,
+        random_start=random_start,
+        clean_start_probability=clean_start_probability,
+        clip_start=clip_start,
+        restarts=restarts,
+        norm=norm,
+        bounds=bounds,
+        loss=loss,
+        loss_scale=loss_scale,
+        compiled=compiled,
     )(logits_fn, images, labels, seed)
 
 
-def pgd_search(*, epsilon, num_steps, step_size=None, random_start=True,
-               clean_start_probability=0.0, clip_start=False, restarts=1, norm="linf",
-               bounds=(0.0, 1.0), loss=cross_entropy, loss_scale=1.0, compiled="none",
-               robust_if="final"):
+def pgd_search(
+    *,
+    epsilon,
+    num_steps,
+    step_size=None,
+    random_start=True,
+    clean_start_probability=0.0,
+    clip_start=False,
+    restarts=1,
+    norm="linf",
+    bounds=(0.0, 1.0),
+    loss=cross_entropy,
+    loss_scale=1.0,
+    compiled="none",
+    robust_if="final",
+):
     """Returns `pgd` as a Search.
 
     Args:
@@ -134,8 +175,12 @@ def pgd_search(*, epsilon, num_steps, step_size=None, random_start=True,
     def start(images, seed, run):
         if not random_start:
             return images
-        noise = _start_noise(threat, images, draws.fold_in(
-            seed, run if seed.shape.rank == 2 else run[0]), clean_start_probability)
+        noise = _start_noise(
+            threat,
+            images,
+            draws.fold_in(seed, run if seed.shape.rank == 2 else run[0]),
+            clean_start_probability,
+        )
         return threat.project(images, images + noise) if clip_start else images + noise
 
     def begin(logits_fn, images, labels, seed, run):
@@ -145,19 +190,35 @@ def pgd_search(*, epsilon, num_steps, step_size=None, random_start=True,
         def ascended(adversarial, gradient):
             return _moved(threat, images, adversarial, gradient, size)
 
-        return criterion.step(state, index, ascended, lambda adversarial: (
-            value_and_gradient(logits_fn, adversarial, labels, loss, loss_scale)), labels)
+        return criterion.step(
+            state,
+            index,
+            ascended,
+            lambda adversarial: value_and_gradient(
+                logits_fn, adversarial, labels, loss, loss_scale
+            ),
+            labels,
+        )
 
-    return Search(begin, step, num_steps + criterion.further_steps, threat, runs=restarts,
-                  stops=criterion.stops, compiled=compiled)
+    return Search(
+        begin,
+        step,
+        num_steps + criterion.further_steps,
+        threat,
+        runs=restarts,
+        stops=criterion.stops,
+        compiled=compiled,
+    )
 
 
 class _Criterion(NamedTuple):
     """How a search keeps what it is judged by.
 
     begin(images, start) -> State; step(state, index, ascended, evaluated, labels) -> State, where
-    ascended(images, gradient) is the next iterate and evaluated(images) -> (logits, loss, gradient).
+    ascended(images, gradient) is the next iterate and evaluated(images) -> (logits, loss,
+    gradient).
     """
+
     begin: Callable
     step: Callable
     further_steps: int = 0
@@ -186,8 +247,11 @@ def _any_step(state, index, ascended, evaluated, labels):
 
 
 def _best_begin(images, start):
-    return {"current": start, "adversarial": images,
-            "highest": tf.fill(tf.shape(start)[:1], tf.constant(-math.inf))}
+    return {
+        "current": start,
+        "adversarial": images,
+        "highest": tf.fill(tf.shape(start)[:1], tf.constant(-math.inf)),
+    }
 
 
 def _best_step(state, index, ascended, evaluated, labels):
@@ -195,9 +259,11 @@ def _best_step(state, index, ascended, evaluated, labels):
     _, value, gradient = evaluated(current)
     # NaN is kept, once met, for whoever judges the result to see.
     better = (index > 0) & ((value > state["highest"]) | tf.math.is_nan(value))
-    return {"current": ascended(current, gradient),
-            "adversarial": select(better, current, state["adversarial"]),
-            "highest": tf.where(better, value, state["highest"])}
+    return {
+        "current": ascended(current, gradient),
+        "adversarial": select(better, current, state["adversarial"]),
+        "highest": tf.where(better, value, state["highest"]),
+    }
 
 
 CRITERIA = {
@@ -207,8 +273,19 @@ CRITERIA = {
 }
 
 
-def ascend(logits_fn, start, images, labels, *, threat, num_steps, step_size=None,
-           loss=cross_entropy, loss_scale=1.0, compiled="none"):
+def ascend(
+    logits_fn,
+    start,
+    images,
+    labels,
+    *,
+    threat,
+    num_steps,
+    step_size=None,
+    loss=cross_entropy,
+    loss_scale=1.0,
+    compiled="none",
+):
     """Returns where `num_steps` steps of `step_size` up the loss lead, projected after each.
 
     Args:
@@ -236,20 +313,46 @@ def _moved(threat, images, adversarial, gradient, size):
 
 
 def _step_size(threat, step_size, num_steps):
-    return (default_step_size(threat.epsilon, num_steps, threat.bounds) if step_size is None
-            else float(step_size))
+    return (
+        default_step_size(threat.epsilon, num_steps, threat.bounds)
+        if step_size is None
+        else float(step_size)
+    )
 
 
-def fgsm(logits_fn, images, labels, seed=0, *, epsilon, norm="linf", bounds=(0.0, 1.0),
-         loss=cross_entropy, loss_scale=1.0, compiled="none"):
+def fgsm(
+    logits_fn,
+    images,
+    labels,
+    seed=0,
+    *,
+    epsilon,
+    norm="linf",
+    bounds=(0.0, 1.0),
+    loss=cross_entropy,
+    loss_scale=1.0,
+    compiled="none",
+):
     """Returns `images` moved by one step of length epsilon; `seed` changes nothing.
 
     The arguments are those of `pgd`, of which this is one step without a random start.
     Reference: Goodfellow et al., 2015, https://arxiv.org/abs/1412.6572.
     """
-    return pgd(logits_fn, images, labels, seed, epsilon=epsilon, num_steps=1, step_size=epsilon,
-               random_start=False, norm=norm, bounds=bounds, loss=loss, loss_scale=loss_scale,
-               compiled=compiled)
+    return pgd(
+        logits_fn,
+        images,
+        labels,
+        seed,
+        epsilon=epsilon,
+        num_steps=1,
+        step_size=epsilon,
+        random_start=False,
+        norm=norm,
+        bounds=bounds,
+        loss=loss,
+        loss_scale=loss_scale,
+        compiled=compiled,
+    )
 
 
 def _start_noise(threat, images, seed, clean_start_probability):

@@ -11,7 +11,8 @@ that is broken, put another in its place, and go on later from a state that was 
 
 import dataclasses
 import math
-from typing import Callable, Dict, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -21,7 +22,7 @@ from sat_tf.attacks.threat import ThreatModel, images_within, per_example
 
 COMPILED_FORMS = ("none", "step", "loop")
 
-State = Dict[str, tf.Tensor]  # each [batch, ...]
+State = dict[str, tf.Tensor]  # each [batch, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Search:
       compiled: one of COMPILED_FORMS: "none" for a plain graph loop; "step" for a graph loop over
         one XLA-compiled step; "loop" for the whole loop in one XLA program.
     """
+
     begin: Callable
     step: Callable
     num_steps: int
@@ -62,14 +64,16 @@ class Search:
 
         def attack(run):
             state = self.begin(logits_fn, images, labels, seed, tf.zeros_like(labels) + run)
-            return self.advance(logits_fn, images, labels, state, tf.zeros_like(labels),
-                                self.num_steps)[0]["adversarial"]
+            return self.advance(
+                logits_fn, images, labels, state, tf.zeros_like(labels), self.num_steps
+            )[0]["adversarial"]
 
         found = attack(0) if self.runs == 1 else self._strongest(logits_fn, attack, images, labels)
         return tf.stop_gradient(found)
 
     def advance(self, logits_fn, images, labels, state, index, count):
         """Returns state and index after at most `count` further steps of each example."""
+
         def step(values, images, labels):
             state, index = values
             new = self.step(logits_fn, images, labels, state, index)
@@ -94,21 +98,29 @@ class Search:
         return dataclasses.replace(
             self,
             begin=lambda logits_fn, *arguments: self.begin(transform(logits_fn), *arguments),
-            step=lambda logits_fn, *arguments: self.step(transform(logits_fn), *arguments))
+            step=lambda logits_fn, *arguments: self.step(transform(logits_fn), *arguments),
+        )
 
     def _strongest(self, logits_fn, attack, images, labels):
         def body(run, best, best_loss, best_broken):
             adversarial = attack(run)
             verdict = judge(logits_fn, adversarial, labels)
             better = ~best_broken & (verdict.broken | (verdict.loss > best_loss))
-            return (run + 1, select(better, adversarial, best),
-                    tf.where(better, verdict.loss, best_loss), best_broken | verdict.broken)
+            return (
+                run + 1,
+                select(better, adversarial, best),
+                tf.where(better, verdict.loss, best_loss),
+                best_broken | verdict.broken,
+            )
 
         nothing = tf.zeros_like(labels, tf.float32)
         return tf.while_loop(
-            lambda run, *_: run < self.runs, body,
+            lambda run, *_: run < self.runs,
+            body,
             (tf.constant(0), images, nothing - math.inf, nothing > 0),
-            parallel_iterations=1, maximum_iterations=self.runs)[1]
+            parallel_iterations=1,
+            maximum_iterations=self.runs,
+        )[1]
 
 
 class Verdict(NamedTuple):
@@ -117,6 +129,7 @@ class Verdict(NamedTuple):
     `broken`: misclassified, or not finite, so that the caller gets to see it; `finite`: whether
     all logits are; `loss`: cross-entropy, float32; `predicted`: int32.
     """
+
     broken: tf.Tensor
     finite: tf.Tensor
     loss: tf.Tensor
@@ -135,7 +148,8 @@ def judge(logits_fn, images, labels) -> Verdict:
 def misclassified(logits, labels):
     """Returns bool [batch]: whether another class has the highest logit, or one is not finite."""
     return (tf.argmax(logits, -1, tf.int32) != labels) | ~tf.reduce_all(
-        tf.math.is_finite(logits), -1)
+        tf.math.is_finite(logits), -1
+    )
 
 
 def select(condition, chosen, other):
@@ -160,6 +174,9 @@ def repeat(step, count, compiled, goes_on=None):
         return tf.while_loop(
             lambda index, values: (index < count) & goes_on(values) if goes_on else index < count,
             lambda index, values: (index + 1, step(values, images, labels)),
-            (tf.constant(0), values), parallel_iterations=1, maximum_iterations=count)[1]
+            (tf.constant(0), values),
+            parallel_iterations=1,
+            maximum_iterations=count,
+        )[1]
 
     return tf.function(loop, jit_compile=True, autograph=False) if compiled == "loop" else loop

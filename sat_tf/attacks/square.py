@@ -13,7 +13,8 @@ it starts; and for "l2" its signs too, the table's times a sign for each of its 
 """
 
 import numbers
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -28,8 +29,21 @@ HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 _TINY = 1e-12  # the reference's, against division by 0
 
 
-def square(logits_fn, images, labels, seed, *, epsilon, norm="linf", bounds=(0.0, 1.0),
-           num_queries=5000, restarts=1, p_init=0.8, window_seed=0, compiled="none"):
+def square(
+    logits_fn,
+    images,
+    labels,
+    seed,
+    *,
+    epsilon,
+    norm="linf",
+    bounds=(0.0, 1.0),
+    num_queries=5000,
+    restarts=1,
+    p_init=0.8,
+    window_seed=0,
+    compiled="none",
+):
     """Returns images near the given ones on which the margin is low.
 
     A pure function of its arguments that calls `logits_fn`, which need not be differentiable, once
@@ -63,13 +77,28 @@ def square(logits_fn, images, labels, seed, *, epsilon, norm="linf", bounds=(0.0
       https://arxiv.org/abs/2003.01690.
     """
     return square_search(
-        epsilon=epsilon, norm=norm, bounds=bounds, num_queries=num_queries, restarts=restarts,
-        p_init=p_init, window_seed=window_seed, compiled=compiled,
+        epsilon=epsilon,
+        norm=norm,
+        bounds=bounds,
+        num_queries=num_queries,
+        restarts=restarts,
+        p_init=p_init,
+        window_seed=window_seed,
+        compiled=compiled,
     )(logits_fn, images, labels, seed)
 
 
-def square_search(*, epsilon, norm="linf", bounds=(0.0, 1.0), num_queries=5000, restarts=1,
-                  p_init=0.8, window_seed=0, compiled="none"):
+def square_search(
+    *,
+    epsilon,
+    norm="linf",
+    bounds=(0.0, 1.0),
+    num_queries=5000,
+    restarts=1,
+    p_init=0.8,
+    window_seed=0,
+    compiled="none",
+):
     """Returns `square` as a Search that stops where an example is broken; for all else see there.
 
     Its state has also the "margin" of "adversarial", the best images so far, float32 [batch].
@@ -82,8 +111,13 @@ def square_search(*, epsilon, norm="linf", bounds=(0.0, 1.0), num_queries=5000, 
         seed = draws.fold_in(seed, run if seed.shape.rank == 2 else run[0])
         start, own = form.start(threat, images, seed)
         margin, broken = _margin_and_broken(logits_fn, start, labels)
-        return {"adversarial": start, "margin": margin, "broken": broken,
-                "first_query": run * num_queries, **own}
+        return {
+            "adversarial": start,
+            "margin": margin,
+            "broken": broken,
+            "first_query": run * num_queries,
+            **own,
+        }
 
     def step(logits_fn, images, labels, state, index):
         height, width, channels = images.shape[1:]
@@ -96,8 +130,12 @@ def square_search(*, epsilon, norm="linf", bounds=(0.0, 1.0), num_queries=5000, 
         candidate = tf.ensure_shape(candidate, images.shape)
         margin, broken = _margin_and_broken(logits_fn, candidate, labels)
         better = broken | (margin < state["margin"]) | (margin <= 0)
-        return {**state, "adversarial": select(better, candidate, state["adversarial"]),
-                "margin": tf.where(better, margin, state["margin"]), "broken": broken}
+        return {
+            **state,
+            "adversarial": select(better, candidate, state["adversarial"]),
+            "margin": tf.where(better, margin, state["margin"]),
+            "broken": broken,
+        }
 
     return Search(begin, step, num_queries, threat, runs=restarts, stops=True, compiled=compiled)
 
@@ -120,6 +158,7 @@ class _Queries(NamedTuple):
     `side` int32 [...]; `corner`, `second_corner`: top and left, int32 [..., 2]; `turned`: whether
     the pattern is transposed, bool [...]; `signs` float32 [..., channels].
     """
+
     side: object
     corner: object
     second_corner: object
@@ -137,15 +176,22 @@ def _queries(sides, runs, height, width, channels, window_seed):
     drawn = np.random.RandomState(window_seed).random_sample([len(sides), 5 + channels])
     room = np.stack([height - sides, width - sides], -1) + 1
     first, second = ((part * room).astype(np.int32) for part in (drawn[:, :2], drawn[:, 2:4]))
-    return _Queries(sides, first, second, drawn[:, 4] < 0.5,
-                    np.where(drawn[:, 5:] < 0.5, -1, 1).astype(np.float32))
+    return _Queries(
+        sides,
+        first,
+        second,
+        drawn[:, 4] < 0.5,
+        np.where(drawn[:, 5:] < 0.5, -1, 1).astype(np.float32),
+    )
 
 
 def _offsets(corner, images):
     """Returns [batch, height, 1] below and [batch, 1, width] right of each `corner`, in pixels."""
     height, width = images.shape[1:3]
-    return (tf.range(height)[None, :, None] - corner[:, :1, None],
-            tf.range(width)[None, None, :] - corner[:, 1:, None])
+    return (
+        tf.range(height)[None, :, None] - corner[:, :1, None],
+        tf.range(width)[None, None, :] - corner[:, 1:, None],
+    )
 
 
 def _inside(corner, side, images):
@@ -154,8 +200,9 @@ def _inside(corner, side, images):
     float32 [batch, height, width, 1], to multiply with: tf.where takes far longer on a CPU.
     """
     side = side[:, None, None]
-    down, right = (tf.cast((offset >= 0) & (offset < side), tf.float32)
-                   for offset in _offsets(corner, images))
+    down, right = (
+        tf.cast((offset >= 0) & (offset < side), tf.float32) for offset in _offsets(corner, images)
+    )
     return (down * right)[..., None]
 
 
@@ -178,14 +225,18 @@ def _l2_start(threat, images, seed):
     side = max(min(height, width) // 5, 1)
     rows, columns = height // side, width // side
     tile_seed, sign_seed = draws.split(seed)
-    drawn = draws.uniform(tf.zeros([tf.shape(images)[0], rows, columns, 1 + channels]),
-                          tile_seed, 0.0, 1.0)
+    drawn = draws.uniform(
+        tf.zeros([tf.shape(images)[0], rows, columns, 1 + channels]), tile_seed, 0.0, 1.0
+    )
     drawn = tf.repeat(tf.repeat(drawn, side, 1), side, 2)
-    upright, turned = (np.tile(pattern, (rows, columns))[..., None].astype(np.float32)
-                       for pattern in (eta(side), eta(side).T))
+    upright, turned = (
+        np.tile(pattern, (rows, columns))[..., None].astype(np.float32)
+        for pattern in (eta(side), eta(side).T)
+    )
     change = tf.where(drawn[..., :1] < 0.5, turned, upright) * _signs(drawn[..., 1:])
     change = tf.image.pad_to_bounding_box(
-        change, (height - rows * side) // 2, (width - columns * side) // 2, height, width)
+        change, (height - rows * side) // 2, (width - columns * side) // 2, height, width
+    )
     own_signs = _signs(draws.uniform(images[:, 0, 0], sign_seed, 0.0, 1.0))
     return _l2_scaled(threat, images, change), {"signs": own_signs}
 
@@ -203,7 +254,7 @@ def _l2_candidate(threat, images, state, query, sides):
     squares = tf.square(change)
     either = tf.maximum(first, second)
     of_first, of_either = _sum(first * squares, [1, 2]), _sum(either * squares, [1, 2, 3])
-    unused = tf.nn.relu(threat.epsilon ** 2 - _sum(squares, [1, 2, 3])) / images.shape[-1]
+    unused = tf.nn.relu(threat.epsilon**2 - _sum(squares, [1, 2, 3])) / images.shape[-1]
 
     signs = (query.signs * state["signs"])[:, None, None]
     new = first * (_patterns(query, images, sides) * signs + change / (_TINY + tf.sqrt(of_first)))
@@ -223,11 +274,15 @@ def _patterns(query, images, sides):
     table = np.zeros([len(distinct), largest, largest], np.float32)
     for pattern, side in zip(table, distinct):
         pattern[:side, :side] = eta(side)
-    down, right = (tf.clip_by_value(offset, 0, largest - 1)
-                   for offset in _offsets(query.corner, images))
+    down, right = (
+        tf.clip_by_value(offset, 0, largest - 1) for offset in _offsets(query.corner, images)
+    )
     turned = query.turned[:, None, None]
-    place = (tf.where(turned, right, down) * largest + tf.where(turned, down, right)
-             + tf.searchsorted(distinct, query.side)[:, None, None] * largest ** 2)
+    place = (
+        tf.where(turned, right, down) * largest
+        + tf.where(turned, down, right)
+        + tf.searchsorted(distinct, query.side)[:, None, None] * largest**2
+    )
     return tf.gather(table.reshape(-1), place)[..., None]
 
 
@@ -245,8 +300,9 @@ def _bump(height, width):
     bump = np.zeros([height, width])
     for reach in range(max(height, width) // 2 + 1):
         top, left = height // 2 - reach, width // 2 - reach
-        bump[max(top, 0):top + 2 * reach + 1, max(left, 0):left + 2 * reach + 1] += (
-            1 / (reach + 1) ** 2)
+        bump[max(top, 0) : top + 2 * reach + 1, max(left, 0) : left + 2 * reach + 1] += (
+            1 / (reach + 1) ** 2
+        )
     return bump / max(np.linalg.norm(bump), _TINY)  # of height 0 where side is 1
 
 
@@ -264,8 +320,10 @@ def _margin_and_broken(logits_fn, images, labels):
     is_true = tf.one_hot(labels, tf.shape(logits)[-1], on_value=True, off_value=False)
     true_logit = tf.reduce_sum(tf.where(is_true, logits, 0.0), -1)
     margin = true_logit - tf.reduce_max(tf.where(is_true, logits.dtype.min, logits), -1)
-    return (tf.ensure_shape(margin, labels.shape),
-            tf.ensure_shape(misclassified(logits, labels), labels.shape))
+    return (
+        tf.ensure_shape(margin, labels.shape),
+        tf.ensure_shape(misclassified(logits, labels), labels.shape),
+    )
 
 
 class _Form(NamedTuple):
@@ -274,6 +332,7 @@ class _Form(NamedTuple):
     start(threat, images, seed) -> allowed images and further state; candidate(threat, images,
     state, query, sides) -> the allowed images to query, of a _Queries of [batch, ...] tensors.
     """
+
     start: Callable
     candidate: Callable
 
@@ -286,7 +345,7 @@ def _check(num_queries, restarts, p_init, window_seed, compiled):
     check_count("restarts", restarts)
     if not 0 < p_init <= 1:
         raise ValueError(f"p_init={p_init}: give a share above 0, up to 1, such as 0.8")
-    if not isinstance(window_seed, numbers.Integral) or not 0 <= window_seed < 2 ** 32:
+    if not isinstance(window_seed, numbers.Integral) or not 0 <= window_seed < 2**32:
         raise ValueError(f"window_seed={window_seed!r}: give an integer from 0 to 2**32 - 1")
     if compiled not in COMPILED_FORMS:
         raise ValueError(f"compiled={compiled!r}: allowed are {', '.join(COMPILED_FORMS)}")

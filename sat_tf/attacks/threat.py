@@ -11,7 +11,8 @@ of 0.5 is one pixel's channel changed by half of the range.
 
 import dataclasses
 import math
-from typing import Callable, NamedTuple, Tuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -22,6 +23,7 @@ class _Geometry(NamedTuple):
     """What one norm means: the size(change) [batch] of it, project(images, adversarial, epsilon)
     onto its ball, a noise draw noise(images, seed, epsilon) from that ball, and the unit step
     ascent(gradient)."""
+
     size: Callable
     project: Callable
     noise: Callable
@@ -96,9 +98,10 @@ class ThreatModel:
     Raises: ValueError for an unknown norm, and for bounds or an epsilon out of range.
     Reference: Madry et al., 2018, section 2.1, https://arxiv.org/abs/1706.06083.
     """
+
     norm: str = "linf"
     epsilon: float = dataclasses.field(kw_only=True)
-    bounds: Tuple[float, float] = (0.0, 1.0)
+    bounds: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self):
         if self.norm not in _GEOMETRIES:
@@ -109,8 +112,10 @@ class ThreatModel:
         if self.norm == "l2" and not (math.isfinite(self.epsilon) and self.epsilon >= 0):
             raise ValueError(f"epsilon={self.epsilon}: give a number of at least 0, such as 0.5")
         if self.norm == "linf" and not 0 <= self.epsilon <= high - low:
-            raise ValueError(f"epsilon={self.epsilon}: give a number from 0 to {high - low:g}, in "
-                             f"the units of pixels in [{low:g}, {high:g}], such as 4/255")
+            raise ValueError(
+                f"epsilon={self.epsilon}: give a number from 0 to {high - low:g}, in "
+                f"the units of pixels in [{low:g}, {high:g}], such as 4/255"
+            )
         object.__setattr__(self, "epsilon", float(self.epsilon))
         object.__setattr__(self, "bounds", (float(low), float(high)))
 
@@ -166,5 +171,6 @@ def images_within(images, bounds):
     slack = 1e-3 * (high - low)
     tf.debugging.Assert(
         tf.reduce_all((images >= low - slack) & (images <= high + slack)),
-        [f"images must be within {bounds}; found", tf.reduce_min(images), tf.reduce_max(images)])
+        [f"images must be within {bounds}; found", tf.reduce_min(images), tf.reduce_max(images)],
+    )
     return images

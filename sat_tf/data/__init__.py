@@ -1,19 +1,34 @@
 """Images and labels: where they come from, how they are prepared, how they are batched.
 
-    from sat_tf import data
-    source = data.load("digits")
-    for images, labels in data.training_batches(
-        source, batch_size=128, image_size=8, augment="basic", seed=0).take(1):
-      ...                                   # float32 [128, 8, 8, 3] in [0, 1], int32 [128]
+from sat_tf import data
+source = data.load("digits")
+for images, labels in data.training_batches(
+    source, batch_size=128, image_size=8, augment="basic", seed=0).take(1):
+  ...                                   # float32 [128, 8, 8, 3] in [0, 1], int32 [128]
 """
 
 from sat_tf.data.augmentation import AUGMENTATIONS
 from sat_tf.data.description import Description, Source
 from sat_tf.data.in_memory import Examples
 from sat_tf.data.pipeline import (
-    evaluation_batches, steps_per_epoch, training_batches, validation_batches)
+    evaluation_batches,
+    steps_per_epoch,
+    training_batches,
+    validation_batches,
+)
 from sat_tf.data.sources import KINDS, SOURCES, describe, load
 
 __all__ = [
-    "AUGMENTATIONS", "Description", "Examples", "KINDS", "SOURCES", "Source", "describe",
-    "evaluation_batches", "load", "steps_per_epoch", "training_batches", "validation_batches"]
+    "AUGMENTATIONS",
+    "Description",
+    "Examples",
+    "KINDS",
+    "SOURCES",
+    "Source",
+    "describe",
+    "evaluation_batches",
+    "load",
+    "steps_per_epoch",
+    "training_batches",
+    "validation_batches",
+]

@@ -17,7 +17,8 @@ https://github.com/tensorflow/tpu.
 """
 
 import functools
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -26,6 +27,7 @@ from sat_tf.data import image_ops
 
 class Reach(NamedTuple):
     """How far an operation goes at level 10, in pixels of images 224 wide."""
+
     shift: float
     cutout: float  # half a side
 
@@ -69,7 +71,8 @@ POLICY_V0 = (  # sub-policies: two operations in turn, each with its probability
 
 class Operation(NamedTuple):
     """One row of OPERATIONS; `chance` is float32 [2] in [0, 1), the randomness of one use."""
-    apply: Callable     # (image, argument, chance) -> image
+
+    apply: Callable  # (image, argument, chance) -> image
     argument: Callable  # (level, Reach on the image) -> number
 
 
@@ -87,7 +90,8 @@ def _whole(function):
 
 def _either_way(function):
     return lambda image, argument, chance: function(
-        image, tf.where(chance[0] < 0.5, argument, -argument))
+        image, tf.where(chance[0] < 0.5, argument, -argument)
+    )
 
 
 def _cutout_anywhere(image, argument, chance):
@@ -128,7 +132,8 @@ OPERATIONS = {
     "Posterize": Operation(_whole(image_ops.posterize), _bits),
     "Solarize": Operation(_whole(image_ops.solarize), _threshold),
     "SolarizeAdd": Operation(
-        _whole(image_ops.solarize_add), lambda level, reach: int(level / 10 * 110)),
+        _whole(image_ops.solarize_add), lambda level, reach: int(level / 10 * 110)
+    ),
     "Color": Operation(_graded(image_ops.color), _enhancement),
     "Contrast": Operation(_graded(image_ops.contrast), _enhancement),
     "Brightness": Operation(_graded(image_ops.brightness), _enhancement),
@@ -161,8 +166,9 @@ def autoaugment(image, seed):
         names = tuple(dict.fromkeys(name for name, _, _ in slot))
         numbers = tf.constant([names.index(name) for name, _, _ in slot])
         probabilities = tf.constant([probability for _, probability, _ in slot])
-        arguments = _arguments(((name, level) for name, _, level in slot),
-                               AUTOAUGMENT_REACH.on(image))
+        arguments = _arguments(
+            ((name, level) for name, _, level in slot), AUTOAUGMENT_REACH.on(image)
+        )
         number = tf.where(chance[0] < probabilities[chosen], numbers[chosen], len(names))
         image = _apply(image, names, number, arguments[chosen], chance[1:])
     return image
@@ -185,8 +191,10 @@ def randaugment(image, seed, *, layers, magnitude):
     Reference: Cubuk et al., 2020, section 3, https://arxiv.org/abs/1909.13719.
     """
     if layers < 1 or not 0 <= magnitude <= 30:
-        raise ValueError(f"layers={layers}, magnitude={magnitude}: "
-                         "give at least 1 layer and a magnitude from 0 to 30")
+        raise ValueError(
+            f"layers={layers}, magnitude={magnitude}: "
+            "give at least 1 layer and a magnitude from 0 to 30"
+        )
     image = _checked(image)
     names = tuple(OPERATIONS)
     arguments = _arguments(((name, magnitude) for name in names), RANDAUGMENT_REACH.on(image))
@@ -198,10 +206,16 @@ def randaugment(image, seed, *, layers, magnitude):
 
 def _checked(image):
     image = tf.convert_to_tensor(image)
-    if image.dtype != tf.uint8 or image.shape.rank != 3 or image.shape[2] != 3 \
-            or not image.shape.is_fully_defined():
-        raise ValueError(f"an image of {image.dtype.name} {image.shape}: "
-                         "give uint8 [height, width, 3] with a static shape")
+    if (
+        image.dtype != tf.uint8
+        or image.shape.rank != 3
+        or image.shape[2] != 3
+        or not image.shape.is_fully_defined()
+    ):
+        raise ValueError(
+            f"an image of {image.dtype.name} {image.shape}: "
+            "give uint8 [height, width, 3] with a static shape"
+        )
     return image
 
 
@@ -217,6 +231,7 @@ def _arguments(names_and_levels, reach):
 
 def _apply(image, names, number, argument, chance):
     """Applies operation `names[number]`, or none if `number` is `len(names)`; runs no other."""
-    branches = [functools.partial(OPERATIONS[name].apply, image, argument, chance)
-                for name in names]
+    branches = [
+        functools.partial(OPERATIONS[name].apply, image, argument, chance) for name in names
+    ]
     return tf.switch_case(number, [*branches, lambda: tf.identity(image)])

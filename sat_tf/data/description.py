@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from typing import Any, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -24,12 +24,13 @@ class Description:
         `image_size + crop_padding` wide; 0 keeps the whole central square.
       flip: whether a mirrored image keeps its label, so that training may mirror it.
     """
+
     name: str
     num_classes: int
-    image_size: Optional[int]
+    image_size: int | None
     train_examples: int
     eval_examples: int
-    class_names: Tuple[str, ...]
+    class_names: tuple[str, ...]
     crop_padding: int
     flip: bool
 
@@ -41,7 +42,8 @@ class Reading(NamedTuple):
     one is fetched; up to `max_bad_records` unreadable examples are left out; with `eval_only` the
     training part is not read, and need not be there.
     """
-    data_dir: Optional[str] = None
+
+    data_dir: str | None = None
     download: bool = False
     max_bad_records: int = 0
     eval_only: bool = False
@@ -66,15 +68,18 @@ class BadExamples:
             return
         self._found[where] = reason
         if len(self._found) > self._allowed:
-            self.fail(f"{where}: {reason}; mend it, or give --max_bad_records={len(self._found)} or "
-                      "more to leave such examples out")
-        print(f"left out ({len(self._found)} of at most {self._allowed}): {where}: {reason}",
-              flush=True)
+            self.fail(
+                f"{where}: {reason}; mend it, or give --max_bad_records={len(self._found)} or "
+                "more to leave such examples out"
+            )
+        print(
+            f"left out ({len(self._found)} of at most {self._allowed}): {where}: {reason}",
+            flush=True,
+        )
 
     def fail(self, problem: str):
         """Raises UnreadableData, here and where `check` is."""
-        self._failure = self._failure or UnreadableData(
-            f"--dataset={self._source_name}: {problem}")
+        self._failure = self._failure or UnreadableData(f"--dataset={self._source_name}: {problem}")
         raise self._failure
 
     @property
@@ -95,13 +100,14 @@ class BadExamples:
 class Source(NamedTuple):
     """A loaded data set.
 
-    `train` and `eval` are `in_memory.Examples` or `encoded.Encoded`: each has `size` and `prepared`.
-    `train` is None where only `eval` was asked for.
+    `train` and `eval` are `in_memory.Examples` or `encoded.Encoded`: each has `size` and
+    `prepared`. `train` is None where only `eval` was asked for.
     """
+
     description: Description
     train: Any
     eval: Any
-    bad_examples: Optional[BadExamples] = None
+    bad_examples: BadExamples | None = None
 
     def reading(self):
         """Returns a context that turns errors about bad examples into UserErrors."""

@@ -5,7 +5,7 @@ whatever the order on disk; a resumed run skips nothing; and one bad image costs
 """
 
 import dataclasses
-from typing import Callable, Tuple
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -39,8 +39,9 @@ class Encoded:
       num_classes: labels outside 0 .. num_classes - 1 make an example bad.
       bad_examples: where bad examples are reported.
     """
+
     size: int
-    read: Callable[[tf.Tensor], Tuple[tf.Tensor, tf.Tensor]]
+    read: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
     where: Callable[[int], str]
     num_classes: int
     bad_examples: BadExamples
@@ -61,22 +62,28 @@ class Encoded:
         def as_vectors(step, positions, indices):
             return tf.fill(tf.shape(indices), step), positions, indices
 
-        examples = batches.map(as_vectors).unbatch().map(
-            example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        examples = (
+            batches.map(as_vectors)
+            .unbatch()
+            .map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        )
         return examples.batch(batch_size, drop_remainder=True).map(self._report)
 
     def _read_checked(self, index):
         image_bytes, label = self.read(index)
-        with tf.control_dependencies([tf.debugging.Assert(
-                (label >= 0) & (label < self.num_classes), ["label"])]):
+        with tf.control_dependencies(
+            [tf.debugging.Assert((label >= 0) & (label < self.num_classes), ["label"])]
+        ):
             return tf.identity(image_bytes), label
 
     def _report(self, images, labels, readable, indices):
         """Passes the batch on; has bad examples counted, which leaves the graph only for them."""
         bad = tf.boolean_mask(indices, ~readable)
         report = tf.cond(
-            tf.size(bad) > 0, lambda: tf.numpy_function(self._diagnose, [bad], tf.bool),
-            lambda: True)
+            tf.size(bad) > 0,
+            lambda: tf.numpy_function(self._diagnose, [bad], tf.bool),
+            lambda: True,
+        )
         with tf.control_dependencies([report]):
             return tf.identity(images), labels, readable
 
@@ -108,15 +115,20 @@ def cover_unreadable(images, labels, readable, bad_examples):
 
     A batch without one is reported to `bad_examples` as a failure.
     """
+
     def refuse():
-        bad_examples.fail("none of the examples of a batch can be read; mend them, or give a larger "
-                          "--batch_size")
+        bad_examples.fail(
+            "none of the examples of a batch can be read; mend them, or give a larger --batch_size"
+        )
 
     def first_good():
         return tf.where(readable)[0, 0]
 
-    good = tf.cond(tf.reduce_any(readable), first_good,
-                   lambda: tf.ensure_shape(tf.numpy_function(refuse, [], tf.int64), []))
+    good = tf.cond(
+        tf.reduce_any(readable),
+        first_good,
+        lambda: tf.ensure_shape(tf.numpy_function(refuse, [], tf.int64), []),
+    )
     own = tf.range(tf.size(readable, tf.int64), dtype=tf.int64)
     places = tf.where(readable, own, good)
     return tf.gather(images, places), tf.gather(labels, places)

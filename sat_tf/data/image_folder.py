@@ -1,14 +1,14 @@
 """`folder:PATH`: one sub-folder a class, in PATH/train and PATH/val.
 
-    PATH/train/cat/one.jpg   PATH/train/dog/two.png   PATH/val/cat/three.jpg
+PATH/train/cat/one.jpg   PATH/train/dog/two.png   PATH/val/cat/three.jpg
 """
 
 import functools
 import os
 
 import numpy as np
-from PIL import Image
 import tensorflow as tf
+from PIL import Image
 
 from sat_tf.data.description import BadExamples, Description, Source
 from sat_tf.data.encoded import Encoded
@@ -18,16 +18,21 @@ _SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
 
 
 def _refuse(name, problem):
-    raise UserError(f"--dataset={name}: {problem}; give a folder with train/CLASS/ and val/CLASS/ "
-                    f"of {', '.join(_SUFFIXES)} files")
+    raise UserError(
+        f"--dataset={name}: {problem}; give a folder with train/CLASS/ and val/CLASS/ "
+        f"of {', '.join(_SUFFIXES)} files"
+    )
 
 
 def _classes(name, folder):
     """Returns the names of the sub-folders, sorted."""
     if not os.path.isdir(folder):
         _refuse(name, f"no folder {folder}")
-    classes = sorted(entry.name for entry in os.scandir(folder)
-                     if entry.is_dir() and not entry.name.startswith("."))
+    classes = sorted(
+        entry.name
+        for entry in os.scandir(folder)
+        if entry.is_dir() and not entry.name.startswith(".")
+    )
     if not classes:
         _refuse(name, f"{folder} has no class folders")
     return classes
@@ -35,8 +40,11 @@ def _classes(name, folder):
 
 def _files(folder):
     """Returns the paths of the images in a class folder, sorted; other files are no examples."""
-    return sorted(entry.path for entry in os.scandir(folder)
-                  if entry.name.lower().endswith(_SUFFIXES) and not entry.name.startswith("."))
+    return sorted(
+        entry.path
+        for entry in os.scandir(folder)
+        if entry.name.lower().endswith(_SUFFIXES) and not entry.name.startswith(".")
+    )
 
 
 @functools.lru_cache(maxsize=4)
@@ -78,8 +86,9 @@ _LOOKED_AT, _LARGEST_SMALL_SIDE = 32, 64
 def _side_of_small_images(paths):
     """Returns the side in pixels of small square images of one size, or None for photographs.
 
-    The first few of the evaluation part stand for all.  Only headers are read, and not by TensorFlow,
-    since a strategy's devices are not set up yet; what cannot be read is reported when it is used.
+    The first few of the evaluation part stand for all.  Only headers are read, and not by
+    TensorFlow, since a strategy's devices are not set up yet; what cannot be read is reported when
+    it is used.
     """
     sizes = set()
     for path in paths[:_LOOKED_AT]:
@@ -101,19 +110,32 @@ def describe(name: str, reading) -> Description:
     eval_examples = len(of_val[0])
     side = _side_of_small_images(of_val[0])
     return Description(
-        name=name, num_classes=len(classes), image_size=side,
+        name=name,
+        num_classes=len(classes),
+        image_size=side,
         train_examples=len(of_train[0]) if of_train else eval_examples,
-        eval_examples=eval_examples, class_names=classes,
-        crop_padding=32 if side is None else 0, flip=True)
+        eval_examples=eval_examples,
+        class_names=classes,
+        crop_padding=32 if side is None else 0,
+        flip=True,
+    )
 
 
 def load(name: str, reading) -> Source:
     """Returns the data set.  Raises: UserError where it is no such folder."""
     classes, *parts = _scan(name, reading.eval_only)
     bad_examples = BadExamples(name, reading.max_bad_records)
-    encoded = [part and Encoded(
-        size=len(part[0]), read=_reader(*part), where=part[0].__getitem__,
-        num_classes=len(classes), bad_examples=bad_examples) for part in parts]
+    encoded = [
+        part
+        and Encoded(
+            size=len(part[0]),
+            read=_reader(*part),
+            where=part[0].__getitem__,
+            num_classes=len(classes),
+            bad_examples=bad_examples,
+        )
+        for part in parts
+    ]
     return Source(describe(name, reading), *encoded, bad_examples)
 
 
@@ -121,4 +143,6 @@ def _reader(paths, labels):
     with tf.device("/CPU:0"):
         path_tensor, label_tensor = tf.constant(paths), tf.constant(labels)
     return lambda index: (
-        tf.io.read_file(tf.gather(path_tensor, index)), tf.gather(label_tensor, index))
+        tf.io.read_file(tf.gather(path_tensor, index)),
+        tf.gather(label_tensor, index),
+    )

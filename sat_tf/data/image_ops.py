@@ -19,7 +19,8 @@ import functools
 import importlib.util
 import math
 import warnings
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -27,6 +28,7 @@ GREY = 128
 
 
 # Levels of each pixel.
+
 
 def invert(image):
     """Returns 255 minus the image."""
@@ -69,6 +71,7 @@ def equalize(image):
 
 
 # Blends with a poorer image.
+
 
 def _blend(poorer, image, factor):
     """Returns poorer + factor * (image - poorer), its fraction cut off; 1 gives the image."""
@@ -113,6 +116,7 @@ def sharpness(image, factor):
 
 # Geometry: nearest neighbour, no interpolation.
 
+
 def rotate(image, degrees):
     """Returns the image rotated about its centre, counterclockwise for positive `degrees`."""
     radians = tf.cast(degrees, tf.float32) * (math.pi / 180)
@@ -153,29 +157,37 @@ def cutout(image, half, row, column):
 
 # The two backends.
 
+
 class Backend(NamedTuple):
     """What tensorflow-addons has as well; images are uint8 [H, W, 3]."""
-    rotate: Callable     # (image, radians) -> image
-    shear: Callable      # (image, x by row, y by column) -> image
+
+    rotate: Callable  # (image, radians) -> image
+    shear: Callable  # (image, x by row, y by column) -> image
     translate: Callable  # (image, left, up in pixels) -> image
-    cutout: Callable     # (image, half, row, column) -> image
-    equalize: Callable   # (image) -> image
-    smooth: Callable     # (image) -> image
+    cutout: Callable  # (image, half, row, column) -> image
+    equalize: Callable  # (image) -> image
+    smooth: Callable  # (image) -> image
 
 
 def _transform(image, matrix):
     """Returns output(x, y) = image(a x + b y + c, d x + e y + f), `matrix` being (a, ..., f)."""
     matrix = tf.stack([*matrix, 0.0, 0.0])
     return tf.raw_ops.ImageProjectiveTransformV3(
-        images=image[tf.newaxis], transforms=matrix[tf.newaxis], output_shape=image.shape[:2],
-        fill_value=float(GREY), interpolation="NEAREST", fill_mode="CONSTANT")[0]
+        images=image[tf.newaxis],
+        transforms=matrix[tf.newaxis],
+        output_shape=image.shape[:2],
+        fill_value=float(GREY),
+        interpolation="NEAREST",
+        fill_mode="CONSTANT",
+    )[0]
 
 
 def _plain_rotate(image, radians):
     cos, sin = tf.cos(radians), tf.sin(radians)
     y, x = ((side - 1) / 2 for side in image.shape[:2])  # the centre, which stays where it is
     return _transform(
-        image, (cos, -sin, x - (cos * x - sin * y), sin, cos, y - (sin * x + cos * y)))
+        image, (cos, -sin, x - (cos * x - sin * y), sin, cos, y - (sin * x + cos * y))
+    )
 
 
 def _plain_cutout(image, half, row, column):
@@ -219,7 +231,7 @@ PLAIN = Backend(
 )
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _addons():
     """Returns `tfa.image`; imported at first use, without its notice that development has ended."""
     with warnings.catch_warnings():
@@ -233,11 +245,14 @@ ADDONS = Backend(
     # `shear_x` and `shear_y` of tensorflow-addons carry a fourth channel along to find what to
     # fill, at half the speed; `transform` fills by itself.
     shear=lambda image, x, y: _addons().transform(
-        image, tf.stack([1.0, x, 0.0, y, 1.0, 0.0, 0.0, 0.0]), fill_value=float(GREY)),
+        image, tf.stack([1.0, x, 0.0, y, 1.0, 0.0, 0.0, 0.0]), fill_value=float(GREY)
+    ),
     translate=lambda image, left, up: _addons().translate(
-        image, tf.stack([-left, -up]), fill_value=float(GREY)),
+        image, tf.stack([-left, -up]), fill_value=float(GREY)
+    ),
     cutout=lambda image, half, row, column: _addons().cutout(
-        image[tf.newaxis], 2 * half, tf.stack([[row, column]]), constant_values=GREY)[0],
+        image[tf.newaxis], 2 * half, tf.stack([[row, column]]), constant_values=GREY
+    )[0],
     equalize=lambda image: _addons().equalize(image),
     # Its own blend rounds, where the release cuts the fraction off: factor 0 avoids it.
     smooth=lambda image: _addons().sharpness(image, 0.0),

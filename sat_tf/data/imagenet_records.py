@@ -10,8 +10,8 @@ import functools
 import os
 import re
 
-from google.protobuf.message import DecodeError
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
 from sat_tf.data.description import BadExamples, Description, Source
 from sat_tf.data.encoded import Encoded
@@ -20,8 +20,10 @@ from sat_tf.errors import UserError, one_line
 
 NUM_CLASSES, TRAIN_EXAMPLES = 1000, 1_281_167
 _IMAGE, _LABEL = "image/encoded", "image/class/label"
-_FEATURES = {_IMAGE: tf.io.FixedLenFeature([], tf.string),
-             _LABEL: tf.io.FixedLenFeature([], tf.int64)}
+_FEATURES = {
+    _IMAGE: tf.io.FixedLenFeature([], tf.string),
+    _LABEL: tf.io.FixedLenFeature([], tf.int64),
+}
 _USUAL = {"train": 1024, "validation": 128}  # shards; any number will do
 _SHARD = re.compile(r"-(\d+)-of-(\d+)$")
 
@@ -31,11 +33,16 @@ def _shards(path, split):
     found = []
     for folder in (path, os.path.join(path, split)):
         if not found and tf.io.gfile.isdir(folder):
-            found = sorted(os.path.join(folder, name) for name in tf.io.gfile.listdir(folder)
-                           if name.startswith(f"{split}-") and _SHARD.search(name))
+            found = sorted(
+                os.path.join(folder, name)
+                for name in tf.io.gfile.listdir(folder)
+                if name.startswith(f"{split}-") and _SHARD.search(name)
+            )
     if not found:
-        raise UserError(f"--dataset=tfrecord:{path}: no {split}-00000-of-{_USUAL[split]:05d} and so on "
-                        "there; give the folder of the shards, or of their folders train and validation")
+        raise UserError(
+            f"--dataset=tfrecord:{path}: no {split}-00000-of-{_USUAL[split]:05d} and so on "
+            "there; give the folder of the shards, or of their folders train and validation"
+        )
     numbers, totals = zip(*(map(int, _SHARD.search(name).groups()) for name in found))
     missing = sorted(set(range(totals[0])) - set(numbers))
     if len(set(totals)) > 1 or len(numbers) != len(set(numbers)) or missing:
@@ -43,7 +50,8 @@ def _shards(path, split):
             f"--dataset=tfrecord:{path}: {len(found)} {split} shards are there of "
             f"{' or '.join(map(str, sorted(set(totals))))}"
             + (f"; the first missing is number {missing[0]}" if missing else "")
-            + "; complete them, or give a folder with one whole set")
+            + "; complete them, or give a folder with one whole set"
+        )
     return found
 
 
@@ -53,7 +61,9 @@ def _files(path, split):
     try:
         return RecordFiles(shards)
     except (OSError, ValueError, tf.errors.OpError) as error:
-        raise UserError(f"--dataset=tfrecord:{path}: {one_line(error)}; prepare it again") from error
+        raise UserError(
+            f"--dataset=tfrecord:{path}: {one_line(error)}; prepare it again"
+        ) from error
 
 
 def _parse(record):
@@ -69,8 +79,10 @@ def _check_features(path, files):
         return
     problem = _problem(record)
     if problem:
-        raise UserError(f"--dataset=tfrecord:{path}: {files.where(0)} {problem}; give records of the "
-                        "release's layout")
+        raise UserError(
+            f"--dataset=tfrecord:{path}: {files.where(0)} {problem}; give records of the "
+            "release's layout"
+        )
 
 
 def _problem(record):
@@ -81,8 +93,10 @@ def _problem(record):
         return "is not a tf.train.Example"
     missing = {_IMAGE, _LABEL} - names
     if missing:
-        return (f"has no {' and no '.join(sorted(missing))}; its features are "
-                f"{', '.join(sorted(names)) or 'none'}")
+        return (
+            f"has no {' and no '.join(sorted(missing))}; its features are "
+            f"{', '.join(sorted(names)) or 'none'}"
+        )
     try:
         _parse(record)
     except tf.errors.OpError as error:
@@ -99,10 +113,15 @@ def describe(name: str, reading) -> Description:
     """
     path = name.partition(":")[2]
     return Description(
-        name=name, num_classes=NUM_CLASSES, image_size=None,
+        name=name,
+        num_classes=NUM_CLASSES,
+        image_size=None,
         train_examples=TRAIN_EXAMPLES if reading.eval_only else _files(path, "train").size,
         eval_examples=_files(path, "validation").size,
-        class_names=(), crop_padding=32, flip=True)
+        class_names=(),
+        crop_padding=32,
+        flip=True,
+    )
 
 
 def load(name: str, reading) -> Source:
@@ -113,9 +132,15 @@ def load(name: str, reading) -> Source:
     for split in ("validation",) if reading.eval_only else ("train", "validation"):
         files = _files(path, split)
         _check_features(path, files)
-        parts.append(Encoded(
-            size=files.size, read=_reader(files), where=files.where, num_classes=NUM_CLASSES,
-            bad_examples=bad_examples))
+        parts.append(
+            Encoded(
+                size=files.size,
+                read=_reader(files),
+                where=files.where,
+                num_classes=NUM_CLASSES,
+                bad_examples=bad_examples,
+            )
+        )
     return Source(describe(name, reading), *parts, bad_examples)
 
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 class Examples(NamedTuple):
     """One part of a data set: images uint8 [N, H, W, 3] RGB, labels int32 [N]."""
+
     images: np.ndarray
     labels: np.ndarray
 

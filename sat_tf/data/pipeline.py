@@ -22,9 +22,21 @@ def steps_per_epoch(num_examples: int, batch_size: int) -> int:
     return num_examples // batch_size
 
 
-def training_batches(source, *, batch_size, image_size, augment, seed, start_step=0,
-                     num_examples=None, held_out=0, worker=0, num_workers=1,
-                     randaugment_layers=2, randaugment_magnitude=9.0) -> tf.data.Dataset:
+def training_batches(
+    source,
+    *,
+    batch_size,
+    image_size,
+    augment,
+    seed,
+    start_step=0,
+    num_examples=None,
+    held_out=0,
+    worker=0,
+    num_workers=1,
+    randaugment_layers=2,
+    randaugment_magnitude=9.0,
+) -> tf.data.Dataset:
     """Returns the endless stream of training batches from step `start_step` on.
 
     Every epoch has its own order, shuffled over the whole of the examples in use, and consists of
@@ -48,36 +60,52 @@ def training_batches(source, *, batch_size, image_size, augment, seed, start_ste
       that cannot be dealt out evenly.
     """
     recipe = augmentation.training_recipe(
-        augment, source.description, image_size=image_size, seed=seed,
-        randaugment_layers=randaugment_layers, randaugment_magnitude=randaugment_magnitude)
+        augment,
+        source.description,
+        image_size=image_size,
+        seed=seed,
+        randaugment_layers=randaugment_layers,
+        randaugment_magnitude=randaugment_magnitude,
+    )
     num_examples = _checked_number("train_examples", num_examples, source.train)
     _, indices = _split(num_examples, held_out, seed)
     steps = steps_per_epoch(num_examples - held_out, batch_size)
     if not steps:
-        raise UserError(f"--batch_size={batch_size}: larger than the training set in use; "
-                        f"give at most {num_examples - held_out}")
+        raise UserError(
+            f"--batch_size={batch_size}: larger than the training set in use; "
+            f"give at most {num_examples - held_out}"
+        )
     if batch_size % num_workers:
-        raise UserError(f"--batch_size={batch_size}: not divisible by the {num_workers} workers; "
-                        "give a multiple")
+        raise UserError(
+            f"--batch_size={batch_size}: not divisible by the {num_workers} workers; "
+            "give a multiple"
+        )
     share = batch_size // num_workers
     positions = worker * share + tf.range(share)
 
     def epoch_of_batches(epoch):
         order = tf.random.experimental.stateless_shuffle(
-            indices, seeds.stream_seed(seed, seeds.ORDER, epoch))
-        batches = tf.reshape(order[:steps * batch_size], [steps, batch_size])
-        batches = batches[:, worker * share:(worker + 1) * share]
+            indices, seeds.stream_seed(seed, seeds.ORDER, epoch)
+        )
+        batches = tf.reshape(order[: steps * batch_size], [steps, batch_size])
+        batches = batches[:, worker * share : (worker + 1) * share]
         numbers = epoch * steps + tf.range(steps, dtype=tf.int64)
         return tf.data.Dataset.from_tensor_slices((numbers, batches)).map(
-            lambda step, indices: (step, positions, tf.ensure_shape(indices, [share])))
+            lambda step, indices: (step, positions, tf.ensure_shape(indices, [share]))
+        )
 
     first_epoch, first_batch = divmod(start_step, steps)
     batches = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(epoch_of_batches)
     prepared = source.train.prepared(batches.skip(first_batch), recipe)
     if source.bad_examples is None:
         return _finish(prepared.map(lambda images, labels, readable: (images, labels)))
-    return _finish(prepared.map(lambda images, labels, readable: encoded.cover_unreadable(
-        images, labels, readable, source.bad_examples)))
+    return _finish(
+        prepared.map(
+            lambda images, labels, readable: encoded.cover_unreadable(
+                images, labels, readable, source.bad_examples
+            )
+        )
+    )
 
 
 def evaluation_batches(source, *, batch_size, image_size, num_examples=None) -> tf.data.Dataset:
@@ -99,8 +127,9 @@ def evaluation_batches(source, *, batch_size, image_size, num_examples=None) -> 
     return _masked_batches(source.eval, tf.range(num_examples), recipe, batch_size)
 
 
-def validation_batches(source, *, batch_size, image_size, seed, held_out,
-                       num_examples=None) -> tf.data.Dataset:
+def validation_batches(
+    source, *, batch_size, image_size, seed, held_out, num_examples=None
+) -> tf.data.Dataset:
     """Returns the training examples that `training_batches` leaves out, as evaluation batches.
 
     They get the evaluation crop, no augmentation, and the mask of `evaluation_batches`.
@@ -122,12 +151,15 @@ def validation_batches(source, *, batch_size, image_size, seed, held_out,
 def _split(num_examples, held_out, seed):
     """Returns the indices int32 that are held out and those that are trained on."""
     if not 0 <= held_out < num_examples:
-        raise UserError(f"--validation_examples={held_out}: give a number from 0 to "
-                        f"{num_examples - 1}, so that some of the training examples are left")
+        raise UserError(
+            f"--validation_examples={held_out}: give a number from 0 to "
+            f"{num_examples - 1}, so that some of the training examples are left"
+        )
     if not held_out:
         return tf.range(0), tf.range(num_examples)
     shuffled = tf.random.experimental.stateless_shuffle(
-        tf.range(num_examples), seeds.stream_seed(seed, seeds.HELD_OUT, 0))
+        tf.range(num_examples), seeds.stream_seed(seed, seeds.HELD_OUT, 0)
+    )
     return tf.sort(shuffled[:held_out]), tf.sort(shuffled[held_out:])
 
 
@@ -141,8 +173,15 @@ def _masked_batches(part, indices, recipe, batch_size):
 
     numbers = tf.data.Dataset.range(num_batches)
     prepared = part.prepared(
-        numbers.map(lambda number: (number, tf.range(batch_size), tf.gather(
-            indices, tf.minimum(places(number), num_examples - 1)))), recipe)
+        numbers.map(
+            lambda number: (
+                number,
+                tf.range(batch_size),
+                tf.gather(indices, tf.minimum(places(number), num_examples - 1)),
+            )
+        ),
+        recipe,
+    )
 
     def masked(number, batch):
         images, labels, readable = batch
@@ -156,8 +195,10 @@ def _checked_number(flag, asked, part):
     if asked is None:
         return part.size
     if not 1 <= asked <= part.size:
-        raise UserError(f"--{flag}={asked}: give a number from 1 to {part.size}, "
-                        "the size of this part of the data set")
+        raise UserError(
+            f"--{flag}={asked}: give a number from 1 to {part.size}, "
+            "the size of this part of the data set"
+        )
     return asked
 
 

@@ -22,7 +22,8 @@ def decode(image_bytes):
     """Returns the pixels of an encoded image.
 
     Grey images get three equal channels, CMYK becomes RGB, 16-bit PNGs keep their high byte, an
-    alpha channel is dropped, of a GIF the first frame is taken.  An EXIF orientation is not applied.
+    alpha channel is dropped, of a GIF the first frame is taken.  An EXIF orientation is not
+    applied.
 
     Args:
       image_bytes: string scalar, a JPEG, PNG, GIF or 24-bit BMP file.
@@ -59,7 +60,7 @@ def evaluation_crop(images, size, crop_padding):
         images = images[tf.newaxis]
     height, width = tf.unstack(tf.shape(images)[1:3])
     top, left, side, _ = tf.unstack(_central_window(height, width, size, crop_padding))
-    resized = _resize(images[:, top:top + side, left:left + side], size)
+    resized = _resize(images[:, top : top + side, left : left + side], size)
     return resized[0] if single else resized
 
 
@@ -75,7 +76,8 @@ def evaluation_crop_of_bytes(image_bytes, size, crop_padding):
 
 
 def random_resized_crop(image_bytes, size, seed, *, crop_padding=0):
-    """Returns a random part of an image, resized to `size` x `size`; of a JPEG only that is decoded.
+    """Returns a random part of an image, resized to `size` x `size`; of a JPEG only that is
+    decoded.
 
     The part has 8 to 100 % of the image's area and an aspect ratio of 3/4 to 4/3.  Where ten draws
     find none that fits, the evaluation crop takes its place, as in the release.
@@ -92,9 +94,15 @@ def random_resized_crop(image_bytes, size, seed, *, crop_padding=0):
     """
     height, width = _shape(image_bytes)
     begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
-        tf.stack([height, width, 3]), tf.zeros([1, 0, 4]), seed, min_object_covered=0.1,
-        aspect_ratio_range=(3 / 4, 4 / 3), area_range=(0.08, 1.0), max_attempts=10,
-        use_image_if_no_bounding_boxes=True)
+        tf.stack([height, width, 3]),
+        tf.zeros([1, 0, 4]),
+        seed,
+        min_object_covered=0.1,
+        aspect_ratio_range=(3 / 4, 4 / 3),
+        area_range=(0.08, 1.0),
+        max_attempts=10,
+        use_image_if_no_bounding_boxes=True,
+    )
     drawn = tf.stack([begin[0], begin[1], extent[0], extent[1]])
     whole = (extent[0] == height) & (extent[1] == width)  # what ten failures leave
     window = tf.where(whole, _central_window(height, width, size, crop_padding), drawn)
@@ -109,8 +117,11 @@ def random_flip(image, seed):
 
 def _shape(image_bytes):
     """Returns height and width; of a JPEG they are read without decoding it."""
-    shape = tf.cond(tf.io.is_jpeg(image_bytes), lambda: tf.io.extract_jpeg_shape(image_bytes),
-                    lambda: tf.shape(decode(image_bytes)))
+    shape = tf.cond(
+        tf.io.is_jpeg(image_bytes),
+        lambda: tf.io.extract_jpeg_shape(image_bytes),
+        lambda: tf.shape(decode(image_bytes)),
+    )
     return shape[0], shape[1]
 
 
@@ -127,23 +138,29 @@ def _decode_window(image_bytes, window):
     A JPEG without its end mark is decoded in full, because the window alone may not show that the
     file was cut off.
     """
+
     def of_any():
-        return tf.slice(decode(image_bytes), tf.concat([window[:2], [0]], 0),
-                        tf.concat([window[2:], [3]], 0))
+        return tf.slice(
+            decode(image_bytes), tf.concat([window[:2], [0]], 0), tf.concat([window[2:], [3]], 0)
+        )
 
     size = tf.strings.length(image_bytes)
     is_whole_jpeg = tf.io.is_jpeg(image_bytes) & (
-        tf.strings.substr(image_bytes, tf.maximum(size - 2, 0), 2) == b"\xff\xd9")
-    return tf.cond(is_whole_jpeg,
-                   lambda: tf.io.decode_and_crop_jpeg(image_bytes, window, channels=3), of_any)
+        tf.strings.substr(image_bytes, tf.maximum(size - 2, 0), 2) == b"\xff\xd9"
+    )
+    return tf.cond(
+        is_whole_jpeg, lambda: tf.io.decode_and_crop_jpeg(image_bytes, window, channels=3), of_any
+    )
 
 
 def _resize(images, size):
-    """Resizes uint8, or float32 in [0, 1], [B, h, w, 3] by TensorFlow 1's bicubic kernel, clipped."""
+    """Resizes uint8, or float32 in [0, 1], [B, h, w, 3] by TensorFlow 1's bicubic kernel,
+    clipped."""
     if images.dtype == tf.uint8:
         images = to_float(images)
     resized = tf.raw_ops.ResizeBicubic(
-        images=images, size=[size, size], align_corners=False, half_pixel_centers=False)
+        images=images, size=[size, size], align_corners=False, half_pixel_centers=False
+    )
     return tf.clip_by_value(tf.ensure_shape(resized, [None, size, size, 3]), 0.0, 1.0)
 
 
@@ -164,7 +181,8 @@ def augment_basic(images, seed, *, padding, flip):
     batch, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
     seeds = tf.random.experimental.stateless_split(seed, 2)
     shifts = tf.random.stateless_uniform(
-        [2, batch, 1], seeds[0], minval=0, maxval=2 * padding + 1, dtype=tf.int32)
+        [2, batch, 1], seeds[0], minval=0, maxval=2 * padding + 1, dtype=tf.int32
+    )
     around = [padding, padding]
     padded = tf.pad(images, [[0, 0], around, around, [0, 0]])
     rows = tf.gather(padded, shifts[0] + tf.range(height), axis=1, batch_dims=1)

@@ -1,9 +1,9 @@
 """TFRecord files as a sequence of records that can be read in any order.
 
-    files = RecordFiles(["train-00000-of-00002", "train-00001-of-00002"])
-    files.size                                  # records in all
-    files.read(tf.constant(17))                 # the 18th record, a string
-    files.where(17)                             # "train-00000-of-00002, record 17"
+files = RecordFiles(["train-00000-of-00002", "train-00001-of-00002"])
+files.size                                  # records in all
+files.read(tf.constant(17))                 # the 18th record, a string
+files.where(17)                             # "train-00000-of-00002, record 17"
 """
 
 import concurrent.futures
@@ -20,7 +20,9 @@ _HEADER, _AROUND = 8, 16
 
 def _open(path):
     # Python's own is several times as fast; TensorFlow's also knows gs:// and the like.
-    return tf.io.gfile.GFile(path, "rb") if "://" in os.fspath(path) else open(path, "rb", buffering=0)
+    return (
+        tf.io.gfile.GFile(path, "rb") if "://" in os.fspath(path) else open(path, "rb", buffering=0)
+    )
 
 
 def record_offsets(path: str):
@@ -57,8 +59,9 @@ class RecordFiles:
             if not len(offsets):
                 raise ValueError(f"{path} is empty")
             if len(offsets) == 1 and cut_off:
-                raise ValueError(f"{path} has no whole record: it is compressed, cut off, or no "
-                                 "TFRecord file")
+                raise ValueError(
+                    f"{path} has no whole record: it is compressed, cut off, or no TFRecord file"
+                )
         self._starts = np.cumsum([0] + [len(offsets) for offsets, _ in indices])
         self._cut_off = {path for path, (_, cut_off) in zip(self._paths, indices) if cut_off}
         self._offsets = np.concatenate([offsets for offsets, _ in indices])
@@ -86,10 +89,16 @@ class RecordFiles:
         offsets, files, paths = self._tensors
         path = tf.gather(paths, tf.gather(files, index))
         records = tf.raw_ops.TFRecordDatasetV2(
-            filenames=[path], compression_type="", buffer_size=tf.constant(65536, tf.int64),
-            byte_offsets=[tf.gather(offsets, index)])
-        return tf.data.experimental.from_variant(
-            records, tf.TensorSpec([], tf.string)).take(1).get_single_element()
+            filenames=[path],
+            compression_type="",
+            buffer_size=tf.constant(65536, tf.int64),
+            byte_offsets=[tf.gather(offsets, index)],
+        )
+        return (
+            tf.data.experimental.from_variant(records, tf.TensorSpec([], tf.string))
+            .take(1)
+            .get_single_element()
+        )
 
     def where(self, index: int) -> str:
         """Returns the file's path and the record's number in it, from 0."""

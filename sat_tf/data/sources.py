@@ -1,13 +1,14 @@
 """Where the images come from: SOURCES and KINDS name every data set there is.
 
-    description = describe("digits")        # reads no pixels
-    source = load("digits")
-    source.train.images                     # uint8 [1437, 8, 8, 3]
-    load("cifar10", data_dir="data"), load("tfrecord:imagenet"), load("folder:photos")
+description = describe("digits")        # reads no pixels
+source = load("digits")
+source.train.images                     # uint8 [1437, 8, 8, 3]
+load("cifar10", data_dir="data"), load("tfrecord:imagenet"), load("folder:photos")
 """
 
 import os
-from typing import Callable, NamedTuple, Optional
+from collections.abc import Callable
+from typing import NamedTuple
 
 from sat_tf.data import digits, image_folder, imagenet_records, tfds_sets
 from sat_tf.data.description import Description, Reading, Source
@@ -16,16 +17,14 @@ from sat_tf.errors import UserError
 
 class Row(NamedTuple):
     """(name, Reading) -> Description, and (name, Reading) -> Source."""
+
     describe: Callable[[str, Reading], Description]
     load: Callable[[str, Reading], Source]
 
 
 _TFDS = Row(tfds_sets.describe, tfds_sets.load)
 
-SOURCES = {
-    "digits": Row(digits.describe, digits.load),
-    **{name: _TFDS for name in tfds_sets.KNOWN},
-}
+SOURCES = {"digits": Row(digits.describe, digits.load), **dict.fromkeys(tfds_sets.KNOWN, _TFDS)}
 KINDS = {  # what a name may begin with, before a colon and a path
     "tfrecord": Row(imagenet_records.describe, imagenet_records.load),
     "folder": Row(image_folder.describe, image_folder.load),
@@ -49,8 +48,9 @@ def _canonical(name):
     return name
 
 
-def describe(name: str, data_dir: Optional[str] = None, *, download: bool = False,
-             eval_only: bool = False) -> Description:
+def describe(
+    name: str, data_dir: str | None = None, *, download: bool = False, eval_only: bool = False
+) -> Description:
     """Returns the description of a data set without loading it.
 
     Args:
@@ -60,12 +60,17 @@ def describe(name: str, data_dir: Optional[str] = None, *, download: bool = Fals
       eval_only: whether the training part need not be there; its size is then nominal.
     Raises: UserError if there is no such data set, or nothing is known of it yet.
     """
-    return _row(name).describe(
-        _canonical(name), Reading(data_dir, download, eval_only=eval_only))
+    return _row(name).describe(_canonical(name), Reading(data_dir, download, eval_only=eval_only))
 
 
-def load(name: str, data_dir: Optional[str] = None, *, download: bool = False,
-         max_bad_records: int = 0, eval_only: bool = False) -> Source:
+def load(
+    name: str,
+    data_dir: str | None = None,
+    *,
+    download: bool = False,
+    max_bad_records: int = 0,
+    eval_only: bool = False,
+) -> Source:
     """Returns a data set, ready to make batches of.
 
     Args:
@@ -75,4 +80,5 @@ def load(name: str, data_dir: Optional[str] = None, *, download: bool = False,
     Raises: UserError where there is none, with the remedy.
     """
     return _row(name).load(
-        _canonical(name), Reading(data_dir, download, max_bad_records, eval_only))
+        _canonical(name), Reading(data_dir, download, max_bad_records, eval_only)
+    )

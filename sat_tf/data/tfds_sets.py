@@ -37,6 +37,7 @@ def _plain(name):
 def _builder(name, data_dir):
     """Returns TFDS' builder; UserError for a name it does not know."""
     import tensorflow_datasets as tfds  # takes seconds; only these sets need it
+
     try:
         return tfds.builder(name, data_dir=data_dir)
     except tfds.core.registered.DatasetNotFoundError as error:
@@ -44,30 +45,42 @@ def _builder(name, data_dir):
         meant = f"did you mean {' or '.join(near)}? Known are" if near else "known are"
         raise UserError(
             f"--dataset={name}: no such data set; {meant} digits, {', '.join(KNOWN)}, the other "
-            "image-classification sets of TFDS, tfrecord:PATH and folder:PATH") from error
+            "image-classification sets of TFDS, tfrecord:PATH and folder:PATH"
+        ) from error
     except (ValueError, AssertionError, RuntimeError, OSError, ImportError) as error:
-        raise UserError(f"--dataset={name}: TFDS has no such set or version: {one_line(error)}; "
-                        "leave the version out, or give another name") from error
+        raise UserError(
+            f"--dataset={name}: TFDS has no such set or version: {one_line(error)}; "
+            "leave the version out, or give another name"
+        ) from error
 
 
 def _evaluation_split(name, splits):
     found = [split for split in _SPLITS if split in splits]
     if "train" not in splits or not found:
-        raise UserError(f"--dataset={name}: its parts are {', '.join(splits) or 'none'}; give a "
-                        f"set that has train, and {' or '.join(_SPLITS)}")
+        raise UserError(
+            f"--dataset={name}: its parts are {', '.join(splits) or 'none'}; give a "
+            f"set that has train, and {' or '.join(_SPLITS)}"
+        )
     return found[0]
 
 
 def _keys(name, features):
     """Returns the names of the image and the label; UserError where it is no classification set."""
     import tensorflow_datasets as tfds
+
     features = dict(features.items())
-    keys = [next((key for key in wanted if isinstance(features.get(key), kind)), None)
-            for wanted, kind in ((("image", "images"), tfds.features.Image),
-                                 (("label", "labels"), tfds.features.ClassLabel))]
+    keys = [
+        next((key for key in wanted if isinstance(features.get(key), kind)), None)
+        for wanted, kind in (
+            (("image", "images"), tfds.features.Image),
+            (("label", "labels"), tfds.features.ClassLabel),
+        )
+    ]
     if None in keys or np.dtype(features[keys[0]].np_dtype) != np.uint8:
-        raise UserError(f"--dataset={name}: not for image classification: its features are "
-                        f"{', '.join(sorted(features))}; give a set with an image of 8 bits and a label")
+        raise UserError(
+            f"--dataset={name}: not for image classification: its features are "
+            f"{', '.join(sorted(features))}; give a set with an image of 8 bits and a label"
+        )
     return keys
 
 
@@ -91,9 +104,15 @@ def describe(name: str, reading) -> Description:
         eval_examples = splits[_evaluation_split(name, splits)].num_examples
         class_names = tuple(labels.names)
     return Description(
-        name=name, num_classes=num_classes, image_size=side, train_examples=train_examples,
-        eval_examples=eval_examples, class_names=class_names,
-        crop_padding=32 if side is None else 0, flip=not _plain(name).startswith(_NOT_FLIPPED))
+        name=name,
+        num_classes=num_classes,
+        image_size=side,
+        train_examples=train_examples,
+        eval_examples=eval_examples,
+        class_names=class_names,
+        crop_padding=32 if side is None else 0,
+        flip=not _plain(name).startswith(_NOT_FLIPPED),
+    )
 
 
 def _side(shape):
@@ -114,13 +133,19 @@ def _may_be_there(name, data_dir):
 
 def _missing(name, data_dir):
     place = f", data_dir={data_dir!r}" if data_dir else ""
-    manual = (f" (first put its archives, which need a licence, into "
-              f"{data_dir or '~/tensorflow_datasets'}/downloads/manual)") if (
-                  _plain(name) in _MANUAL) else ""
+    manual = (
+        (
+            f" (first put its archives, which need a licence, into "
+            f"{data_dir or '~/tensorflow_datasets'}/downloads/manual)"
+        )
+        if (_plain(name) in _MANUAL)
+        else ""
+    )
     return UserError(
         f"--dataset={name}: not prepared under --data_dir={data_dir or '~/tensorflow_datasets'}; "
-        f"give --download, or run: python -c \"import tensorflow_datasets as tfds; "
-        f"tfds.builder({name!r}{place}).download_and_prepare()\"{manual}")
+        f'give --download, or run: python -c "import tensorflow_datasets as tfds; '
+        f'tfds.builder({name!r}{place}).download_and_prepare()"{manual}'
+    )
 
 
 def _obtain(name, reading):
@@ -143,18 +168,24 @@ def load(name: str, reading) -> Source:
     """
     builder = _prepared(name, reading.data_dir) or _obtain(name, reading)
     if builder.info.file_format.value != "tfrecord":
-        raise UserError(f"--dataset={name}: prepared as {builder.info.file_format.value}, which is "
-                        "not read here; prepare it with file_format='tfrecord'")
+        raise UserError(
+            f"--dataset={name}: prepared as {builder.info.file_format.value}, which is "
+            "not read here; prepare it with file_format='tfrecord'"
+        )
     bad_examples = BadExamples(name, reading.max_bad_records)
     splits = builder.info.splits
-    parts = [None if split == "train" and reading.eval_only else
-             _part(name, builder.info, splits[split], bad_examples)
-             for split in ("train", _evaluation_split(name, splits))]
+    parts = [
+        None
+        if split == "train" and reading.eval_only
+        else _part(name, builder.info, splits[split], bad_examples)
+        for split in ("train", _evaluation_split(name, splits))
+    ]
     return Source(describe(name, reading), *parts, bad_examples)
 
 
 def _part(name, info, split, bad_examples):
     import tensorflow_datasets as tfds
+
     image_key, label_key = _keys(name, info.features)
     paths = [os.fspath(path) for path in split.filepaths]
     try:
@@ -167,5 +198,10 @@ def _part(name, info, split, bad_examples):
         example = info.features.deserialize_example(files.read(index), decoders=as_stored)
         return example[image_key], tf.cast(example[label_key], tf.int32)
 
-    return Encoded(size=files.size, read=read, where=files.where,
-                   num_classes=info.features[label_key].num_classes, bad_examples=bad_examples)
+    return Encoded(
+        size=files.size,
+        read=read,
+        where=files.where,
+        num_classes=info.features[label_key].num_classes,
+        bad_examples=bad_examples,
+    )

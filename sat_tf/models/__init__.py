@@ -9,7 +9,8 @@ Images are float32 [batch, image_size, image_size, 3] in [0, 1]; the first layer
 """
 
 import functools
-from typing import Callable, NamedTuple, Optional
+from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -27,6 +28,7 @@ class Row(NamedTuple):
     settings of the EfficientNets are those that the paper's checkpoints need; the architecture's
     own were 0.99 and 1e-3.
     """
+
     builder: Callable[..., tf.keras.Model]
     family: str
     image_size: int
@@ -60,7 +62,8 @@ MODELS = {
     "resnext50-32x4d": _resnet(_bottleneck, blocks=(3, 4, 6, 3), group=32, bottleneck_width=4),
     "resnext50-32x8d": _resnet(_bottleneck, blocks=(3, 4, 6, 3), group=32, bottleneck_width=8),
     "resnext152-32x8d": _resnet(
-        _bottleneck, 380, blocks=(3, 8, 36, 3), group=32, bottleneck_width=8),
+        _bottleneck, 380, blocks=(3, 8, 36, 3), group=32, bottleneck_width=8
+    ),
     "efficientnet-b0": _efficientnet(1.0, 1.0, 224, 0.2),
     "efficientnet-b1": _efficientnet(1.0, 1.1, 240, 0.2),
     "efficientnet-b2": _efficientnet(1.1, 1.2, 260, 0.3),
@@ -85,12 +88,20 @@ def canonical_name(name: str) -> str:
     return canonical
 
 
-def create(name: str, *, activation: str = "swish", num_classes: int = 1000,
-           image_size: int = 224, activation_alpha: Optional[float] = None,
-           dropout_rate: Optional[float] = None, survival_probability: Optional[float] = None,
-           batch_norm_momentum: Optional[float] = None,
-           batch_norm_epsilon: Optional[float] = None, seed: int = 0,
-           activation_options: Optional[dict] = None) -> tf.keras.Model:
+def create(
+    name: str,
+    *,
+    activation: str = "swish",
+    num_classes: int = 1000,
+    image_size: int = 224,
+    activation_alpha: float | None = None,
+    dropout_rate: float | None = None,
+    survival_probability: float | None = None,
+    batch_norm_momentum: float | None = None,
+    batch_norm_epsilon: float | None = None,
+    seed: int = 0,
+    activation_options: dict | None = None,
+) -> tf.keras.Model:
     """Returns a freshly initialised classifier.
 
     Args:
@@ -113,26 +124,39 @@ def create(name: str, *, activation: str = "swish", num_classes: int = 1000,
         return own if value is None else value
 
     return row.builder(
-        name=name, num_classes=num_classes, image_size=image_size, seed=seed,
+        name=name,
+        num_classes=num_classes,
+        image_size=image_size,
+        seed=seed,
         activation=activations.create(
-            activation, activation_alpha, **default(activation_options, {})),
+            activation, activation_alpha, **default(activation_options, {})
+        ),
         batch_norm=functools.partial(
-            layers.batch_norm, default(batch_norm_momentum, row.batch_norm_momentum),
-            default(batch_norm_epsilon, row.batch_norm_epsilon)),
+            layers.batch_norm,
+            default(batch_norm_momentum, row.batch_norm_momentum),
+            default(batch_norm_epsilon, row.batch_norm_epsilon),
+        ),
         dropout_rate=default(dropout_rate, row.dropout_rate),
-        survival_probability=default(survival_probability, row.survival_probability))
+        survival_probability=default(survival_probability, row.survival_probability),
+    )
 
 
 def build(config: ModelConfig, seed: int = 0) -> tf.keras.Model:
     """Returns the network that `config` describes; its activations may be frozen."""
     options = look_up(activations.ACTIVATIONS, "activation", config.activation).options
     network = create(
-        config.name, activation=config.activation, num_classes=config.num_classes,
-        image_size=config.image_size, activation_alpha=config.activation_alpha,
-        dropout_rate=config.dropout_rate, survival_probability=config.survival_probability,
+        config.name,
+        activation=config.activation,
+        num_classes=config.num_classes,
+        image_size=config.image_size,
+        activation_alpha=config.activation_alpha,
+        dropout_rate=config.dropout_rate,
+        survival_probability=config.survival_probability,
         batch_norm_momentum=config.batch_norm_momentum,
-        batch_norm_epsilon=config.batch_norm_epsilon, seed=seed,
-        activation_options={name: getattr(config, f"sparta_{name}") for name in options})
+        batch_norm_epsilon=config.batch_norm_epsilon,
+        seed=seed,
+        activation_options={name: getattr(config, f"sparta_{name}") for name in options},
+    )
     if config.freeze_activation:
         for layer in activation_layers(network).values():
             layer.trainable = False

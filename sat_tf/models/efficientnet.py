@@ -9,7 +9,8 @@ blocks_0_expand_conv, blocks_0_depthwise_conv, blocks_0_se_reduce, blocks_0_proj
 """
 
 import math
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -19,6 +20,7 @@ from sat_tf.models import layers
 
 class _Stage(NamedTuple):
     """One row of the paper's table 1, for width and depth 1."""
+
     repeats: int
     kernel_size: int
     stride: int
@@ -40,6 +42,7 @@ _STEM_FILTERS, _HEAD_FILTERS, _SE_RATIO = 32, 1280, 0.25
 
 class _Style(NamedTuple):
     """What all parts of a network share.  `batch_norm` takes a name."""
+
     activation: Activation
     batch_norm: Callable
     seed: int
@@ -55,13 +58,20 @@ def round_filters(filters: int, width: float) -> int:
 def _initializer(name, style):
     """Normal, not truncated, variance 2 / (k^2 out); out is 1 for a depthwise kernel."""
     return tf.keras.initializers.VarianceScaling(
-        2.0, "fan_out", "untruncated_normal", seed=layers.layer_seed(style.seed, name))
+        2.0, "fan_out", "untruncated_normal", seed=layers.layer_seed(style.seed, name)
+    )
 
 
 def _conv(features, filters, *, name, style, kernel_size=1, stride=1, use_bias=False):
     return tf.keras.layers.Conv2D(
-        filters, kernel_size, strides=stride, padding="same", use_bias=use_bias, name=name,
-        kernel_initializer=_initializer(name, style))(features)
+        filters,
+        kernel_size,
+        strides=stride,
+        padding="same",
+        use_bias=use_bias,
+        name=name,
+        kernel_initializer=_initializer(name, style),
+    )(features)
 
 
 def _bn_activation(features, *, name, style):
@@ -82,16 +92,23 @@ def _block(inputs, stage, stride, *, name, style):
     """Expansion (unless its ratio is 1), depthwise, squeeze-and-excitation, linear projection."""
     features, channels = inputs, inputs.shape[-1]
     if stage.expand_ratio != 1:
-        features = _conv(features, channels * stage.expand_ratio, name=f"{name}_expand_conv",
-                         style=style)
+        features = _conv(
+            features, channels * stage.expand_ratio, name=f"{name}_expand_conv", style=style
+        )
         features = _bn_activation(features, name=f"{name}_expand", style=style)
     depthwise = f"{name}_depthwise_conv"
     features = tf.keras.layers.DepthwiseConv2D(
-        stage.kernel_size, strides=stride, padding="same", use_bias=False, name=depthwise,
-        depthwise_initializer=_initializer(depthwise, style))(features)
+        stage.kernel_size,
+        strides=stride,
+        padding="same",
+        use_bias=False,
+        name=depthwise,
+        depthwise_initializer=_initializer(depthwise, style),
+    )(features)
     features = _bn_activation(features, name=f"{name}_depthwise", style=style)
-    features = _squeeze_excite(features, max(1, int(_SE_RATIO * channels)), name=f"{name}_se",
-                               style=style)
+    features = _squeeze_excite(
+        features, max(1, int(_SE_RATIO * channels)), name=f"{name}_se", style=style
+    )
     features = _conv(features, stage.filters, name=f"{name}_project_conv", style=style)
     return style.batch_norm(name=f"{name}_project_bn")(features)
 
@@ -106,8 +123,19 @@ def _scaled_blocks(width, depth):
     return blocks
 
 
-def efficientnet(*, width, depth, name, num_classes, image_size, activation, batch_norm,
-                 dropout_rate, survival_probability, seed):
+def efficientnet(
+    *,
+    width,
+    depth,
+    name,
+    num_classes,
+    image_size,
+    activation,
+    batch_norm,
+    dropout_rate,
+    survival_probability,
+    seed,
+):
     """Returns an EfficientNet.
 
     Args:
@@ -118,8 +146,14 @@ def efficientnet(*, width, depth, name, num_classes, image_size, activation, bat
     style = _Style(activation, batch_norm, seed)
     images = tf.keras.Input((image_size, image_size, 3), dtype=tf.float32, name="images")
     features = layers.InputNormalization(name="input_normalization")(images)
-    features = _conv(features, round_filters(_STEM_FILTERS, width), kernel_size=3, stride=2,
-                     name="stem_conv", style=style)
+    features = _conv(
+        features,
+        round_filters(_STEM_FILTERS, width),
+        kernel_size=3,
+        stride=2,
+        name="stem_conv",
+        style=style,
+    )
     features = _bn_activation(features, name="stem", style=style)
     blocks = _scaled_blocks(width, depth)
     for index, (stage, stride) in enumerate(blocks):
@@ -127,14 +161,24 @@ def efficientnet(*, width, depth, name, num_classes, image_size, activation, bat
         features = _block(features, stage, stride, name=f"blocks_{index}", style=style)
         if stride == 1 and shortcut.shape[-1] == stage.filters:
             features = layers.stochastic_depth(
-                features, survival_probability=survival_probability, block=index,
-                num_blocks=len(blocks), name=f"blocks_{index}_stochastic_depth", seed=seed)
+                features,
+                survival_probability=survival_probability,
+                block=index,
+                num_blocks=len(blocks),
+                name=f"blocks_{index}_stochastic_depth",
+                seed=seed,
+            )
             features = tf.keras.layers.Add(name=f"blocks_{index}_add")([features, shortcut])
     features = _conv(features, round_filters(_HEAD_FILTERS, width), name="head_conv", style=style)
     features = _bn_activation(features, name="head", style=style)
     # A third of 1 / num_classes is the variance of the release's uniform +-1 / sqrt(num_classes).
     logits = layers.classifier(
-        features, num_classes=num_classes, dropout_rate=dropout_rate, seed=seed,
+        features,
+        num_classes=num_classes,
+        dropout_rate=dropout_rate,
+        seed=seed,
         kernel_initializer=tf.keras.initializers.VarianceScaling(
-            1.0 / 3.0, "fan_out", "uniform", seed=layers.layer_seed(seed, "linear")))
+            1.0 / 3.0, "fan_out", "uniform", seed=layers.layer_seed(seed, "linear")
+        ),
+    )
     return tf.keras.Model(images, logits, name=name)

@@ -59,24 +59,35 @@ class GroupedConv2D(tf.keras.layers.Conv2D):
     at once too many products with zero.  The device is the strategy's; without a strategy it is a
     GPU or TPU where there is one.  Kernel: [k, k, in / groups, out].
     """
+
     _CPU_CHANNELS = 64
 
     def call(self, inputs):
         convolve = self._merge_groups if _runs_on_cpu() else tf.nn.conv2d
-        return convolve(inputs, tf.convert_to_tensor(self.kernel), self.strides,
-                        self.padding.upper())
+        return convolve(
+            inputs, tf.convert_to_tensor(self.kernel), self.strides, self.padding.upper()
+        )
 
     def _merge_groups(self, inputs, kernel, strides, padding):
         width, filters = kernel.shape[2], kernel.shape[3]
-        merged = next(n for n in range(self.groups, 0, -1)
-                      if self.groups % n == 0 and (n * width <= self._CPU_CHANNELS or n == 1))
+        merged = next(
+            n
+            for n in range(self.groups, 0, -1)
+            if self.groups % n == 0 and (n * width <= self._CPU_CHANNELS or n == 1)
+        )
         calls = self.groups // merged
         own_group = np.kron(np.eye(merged), np.ones((width, filters // self.groups)))
         own_group = tf.constant(own_group, kernel.dtype)
         parts = zip(tf.split(inputs, calls, 3), tf.split(kernel, calls, 3))
-        return tf.concat([
-            tf.nn.conv2d(part, tf.tile(part_kernel, [1, 1, merged, 1]) * own_group, strides, padding)
-            for part, part_kernel in parts], axis=3)
+        return tf.concat(
+            [
+                tf.nn.conv2d(
+                    part, tf.tile(part_kernel, [1, 1, merged, 1]) * own_group, strides, padding
+                )
+                for part, part_kernel in parts
+            ],
+            axis=3,
+        )
 
 
 def explicit_conv(features, filters, kernel_size, *, name, seed, stride=1, groups=1):
@@ -89,10 +100,17 @@ def explicit_conv(features, filters, kernel_size, *, name, seed, stride=1, group
         features = tf.keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(features)
     layer = GroupedConv2D if groups > 1 else tf.keras.layers.Conv2D
     return layer(
-        filters, kernel_size, strides=stride, groups=groups, use_bias=False, name=name,
+        filters,
+        kernel_size,
+        strides=stride,
+        groups=groups,
+        use_bias=False,
+        name=name,
         padding="same" if stride == 1 else "valid",
         kernel_initializer=tf.keras.initializers.VarianceScaling(
-            2.0, "fan_out", "truncated_normal", seed=layer_seed(seed, name)))(features)
+            2.0, "fan_out", "truncated_normal", seed=layer_seed(seed, name)
+        ),
+    )(features)
 
 
 def _normalize_by_constants(inputs, gamma, beta, mean, variance, *, epsilon):
@@ -105,14 +123,17 @@ def _normalize_by_constants(inputs, gamma, beta, mean, variance, *, epsilon):
     @tf.custom_gradient
     def normalize(inputs, gamma, beta):
         outputs = tf.compat.v1.nn.fused_batch_norm(
-            inputs, gamma, beta, mean, variance, epsilon=epsilon, is_training=False)[0]
+            inputs, gamma, beta, mean, variance, epsilon=epsilon, is_training=False
+        )[0]
 
         def backward(upstream):
             inverse = tf.math.rsqrt(variance + epsilon)
             wide, centred = tf.cast(upstream, tf.float32), tf.cast(inputs, tf.float32) - mean
-            return (upstream * tf.cast(gamma * inverse, upstream.dtype),
-                    tf.reduce_sum(wide * centred, [0, 1, 2]) * inverse,
-                    tf.reduce_sum(wide, [0, 1, 2]))
+            return (
+                upstream * tf.cast(gamma * inverse, upstream.dtype),
+                tf.reduce_sum(wide * centred, [0, 1, 2]) * inverse,
+                tf.reduce_sum(wide, [0, 1, 2]),
+            )
 
         return outputs, backward
 
@@ -131,9 +152,13 @@ class BatchNormalization(tf.keras.layers.BatchNormalization):
     def call(self, inputs, training=None, mask=None):
         if not (training and self.trainable):
             return _normalize_by_constants(
-                inputs, *map(tf.convert_to_tensor, (
-                    self.gamma, self.beta, self.moving_mean, self.moving_variance)),
-                epsilon=self.epsilon)
+                inputs,
+                *map(
+                    tf.convert_to_tensor,
+                    (self.gamma, self.beta, self.moving_mean, self.moving_variance),
+                ),
+                epsilon=self.epsilon,
+            )
         if not self.synchronized:
             return super().call(inputs, training=True)
         wide = tf.cast(inputs, tf.float32)
@@ -142,13 +167,20 @@ class BatchNormalization(tf.keras.layers.BatchNormalization):
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, unbiased)):
             moving.assign_sub((moving - tf.stop_gradient(value)) * (1.0 - self.momentum))
         outputs = tf.nn.batch_normalization(
-            wide, mean, variance, self.beta, self.gamma, self.epsilon)
+            wide, mean, variance, self.beta, self.gamma, self.epsilon
+        )
         return tf.cast(outputs, inputs.dtype)
 
     def _global_moments(self, inputs):
         count = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], tf.float32)
-        sums = tf.concat([tf.reduce_sum(inputs, [0, 1, 2]),
-                          tf.reduce_sum(tf.square(inputs), [0, 1, 2]), [count]], axis=0)
+        sums = tf.concat(
+            [
+                tf.reduce_sum(inputs, [0, 1, 2]),
+                tf.reduce_sum(tf.square(inputs), [0, 1, 2]),
+                [count],
+            ],
+            axis=0,
+        )
         context = tf.distribute.get_replica_context()
         if context is not None:
             sums = context.all_reduce(tf.distribute.ReduceOp.SUM, sums)
@@ -164,8 +196,12 @@ def batch_norm(momentum, epsilon, name, gamma_initializer="ones"):
     how many devices share the batch.
     """
     return BatchNormalization(
-        momentum=momentum, epsilon=epsilon, gamma_initializer=gamma_initializer, name=name,
-        synchronized=tf.distribute.get_strategy().num_replicas_in_sync > 1)
+        momentum=momentum,
+        epsilon=epsilon,
+        gamma_initializer=gamma_initializer,
+        name=name,
+        synchronized=tf.distribute.get_strategy().num_replicas_in_sync > 1,
+    )
 
 
 @_register
@@ -189,9 +225,14 @@ class _CountingLayer(tf.keras.layers.Layer):
 
     def build(self, input_shape):
         self.calls = self.add_weight(
-            name="calls", shape=[], dtype=tf.int64, initializer="zeros", trainable=False,
+            name="calls",
+            shape=[],
+            dtype=tf.int64,
+            initializer="zeros",
+            trainable=False,
             synchronization=tf.VariableSynchronization.ON_READ,
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        )
         super().build(input_shape)
 
     def uniform(self, shape):
@@ -214,7 +255,8 @@ class _CountingLayer(tf.keras.layers.Layer):
 
 @_register
 class Dropout(_CountingLayer):
-    """Zeroes a share `rate` of the inputs in training mode and scales the rest by 1 / (1 - rate)."""
+    """Zeroes a share `rate` of the inputs in training mode and scales the rest by 1 / (1 -
+    rate)."""
 
     def __init__(self, rate, seed=0, **kwargs):
         super().__init__(seed, **kwargs)
@@ -264,4 +306,5 @@ def classifier(features, *, num_classes, dropout_rate, kernel_initializer, seed)
     if dropout_rate > 0:
         pooled = Dropout(dropout_rate, seed, name="dropout")(pooled)
     return tf.keras.layers.Dense(
-        num_classes, kernel_initializer=kernel_initializer, dtype="float32", name="linear")(pooled)
+        num_classes, kernel_initializer=kernel_initializer, dtype="float32", name="linear"
+    )(pooled)

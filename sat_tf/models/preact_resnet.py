@@ -28,7 +28,8 @@ from sat_tf.models import layers, resnet
 
 def _conv(features, filters, kernel_size, *, name, style, stride=1):
     return layers.explicit_conv(
-        features, filters, kernel_size, stride=stride, name=name, seed=style.seed)
+        features, filters, kernel_size, stride=stride, name=name, seed=style.seed
+    )
 
 
 def _bn_activation(features, *, name, style):
@@ -46,8 +47,9 @@ def _block(features, channels, stride, *, name, index, style):
     branch = _bn_activation(branch, name=f"{name}_preact2", style=style)
     branch = _conv(branch, channels, 3, name=f"{name}_conv2", style=style)
     if stride > 1 or features.shape[-1] != channels:
-        features = _conv(preactivated, channels, 1, stride=stride, name=f"{name}_convshortcut",
-                         style=style)
+        features = _conv(
+            preactivated, channels, 1, stride=stride, name=f"{name}_convshortcut", style=style
+        )
     else:
         branch = resnet.drop_branch(branch, name=name, index=index, style=style)
     return tf.keras.layers.Add(name=f"{name}_add")([features, branch])
@@ -55,8 +57,13 @@ def _block(features, channels, stride, *, name, index, style):
 
 def _preact_resnet(stem_filters, channels, blocks, **kwargs):
     return resnet.residual_network(
-        functools.partial(_conv, filters=stem_filters, kernel_size=3, name="conv0"), _block,
-        channels, blocks, head=functools.partial(_bn_activation, name="head"), **kwargs)
+        functools.partial(_conv, filters=stem_filters, kernel_size=3, name="conv0"),
+        _block,
+        channels,
+        blocks,
+        head=functools.partial(_bn_activation, name="head"),
+        **kwargs,
+    )
 
 
 def preact_resnet18(**kwargs):
@@ -79,4 +86,5 @@ def wide_resnet(*, depth, width, **kwargs):
     Returns: float32 [B, image_size, image_size, 3] in [0, 1] -> float32 logits [B, num_classes].
     """
     return _preact_resnet(
-        16, (16 * width, 32 * width, 64 * width), 3 * ((depth - 4) // 6,), **kwargs)
+        16, (16 * width, 32 * width, 64 * width), 3 * ((depth - 4) // 6,), **kwargs
+    )

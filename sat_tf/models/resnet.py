@@ -15,7 +15,8 @@ group0_block0_conv1_bn, group0_block0_convshortcut, linear.
 """
 
 import functools
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -25,6 +26,7 @@ from sat_tf.models import layers
 
 class _Style(NamedTuple):
     """What all parts of a network share.  `batch_norm` takes name and gamma_initializer."""
+
     activation: Activation
     batch_norm: Callable
     survival_probability: float
@@ -32,10 +34,12 @@ class _Style(NamedTuple):
     seed: int
 
 
-def _conv_bn(features, filters, kernel_size, *, name, style, stride=1, groups=1,
-             gamma_initializer="ones"):
+def _conv_bn(
+    features, filters, kernel_size, *, name, style, stride=1, groups=1, gamma_initializer="ones"
+):
     features = layers.explicit_conv(
-        features, filters, kernel_size, stride=stride, groups=groups, name=name, seed=style.seed)
+        features, filters, kernel_size, stride=stride, groups=groups, name=name, seed=style.seed
+    )
     return style.batch_norm(name=f"{name}_bn", gamma_initializer=gamma_initializer)(features)
 
 
@@ -47,16 +51,22 @@ def _conv_bn_activation(features, filters, kernel_size, *, name, style, **kwargs
 def drop_branch(branch, *, name, index, style):
     """Applies stochastic depth to the branch of block `index`, whose shortcut is the identity."""
     return layers.stochastic_depth(
-        branch, survival_probability=style.survival_probability, block=index,
-        num_blocks=style.num_blocks, name=f"{name}_stochastic_depth", seed=style.seed)
+        branch,
+        survival_probability=style.survival_probability,
+        block=index,
+        num_blocks=style.num_blocks,
+        name=f"{name}_stochastic_depth",
+        seed=style.seed,
+    )
 
 
 def _add_shortcut(features, branch, stride, *, name, index, style):
     """Adds the block's input to its branch, projected only where the channels change."""
     filters = branch.shape[-1]
     if features.shape[-1] != filters:
-        features = _conv_bn(features, filters, 1, stride=stride, name=f"{name}_convshortcut",
-                            style=style)
+        features = _conv_bn(
+            features, filters, 1, stride=stride, name=f"{name}_convshortcut", style=style
+        )
     else:
         branch = drop_branch(branch, name=name, index=index, style=style)
     features = tf.keras.layers.Add(name=f"{name}_add")([features, branch])
@@ -70,17 +80,20 @@ def _bottleneck_block(features, channels, stride, *, group, bottleneck_width, na
     branch = conv(features, width, 1, name=f"{name}_conv1")
     branch = conv(branch, width, 3, stride=stride, groups=group, name=f"{name}_conv2")
     # With its last gamma at zero, a block starts as its shortcut.
-    branch = _conv_bn(branch, 4 * channels, 1, name=f"{name}_conv3", style=style,
-                      gamma_initializer="zeros")
+    branch = _conv_bn(
+        branch, 4 * channels, 1, name=f"{name}_conv3", style=style, gamma_initializer="zeros"
+    )
     return _add_shortcut(features, branch, stride, name=name, index=index, style=style)
 
 
 def _basic_block(features, channels, stride, *, name, index, style):
     """3x3 (which has the stride), 3x3."""
-    branch = _conv_bn_activation(features, channels, 3, stride=stride, name=f"{name}_conv1",
-                                 style=style)
-    branch = _conv_bn(branch, channels, 3, name=f"{name}_conv2", style=style,
-                      gamma_initializer="zeros")
+    branch = _conv_bn_activation(
+        features, channels, 3, stride=stride, name=f"{name}_conv1", style=style
+    )
+    branch = _conv_bn(
+        branch, channels, 3, name=f"{name}_conv2", style=style, gamma_initializer="zeros"
+    )
     return _add_shortcut(features, branch, stride, name=name, index=index, style=style)
 
 
@@ -99,8 +112,22 @@ def _unchanged(features, *, style):
     return features
 
 
-def residual_network(stem, block, channels, blocks, *, name, num_classes, image_size, activation,
-                     batch_norm, dropout_rate, survival_probability, seed, head=_unchanged):
+def residual_network(
+    stem,
+    block,
+    channels,
+    blocks,
+    *,
+    name,
+    num_classes,
+    image_size,
+    activation,
+    batch_norm,
+    dropout_rate,
+    survival_probability,
+    seed,
+    head=_unchanged,
+):
     """Returns a classifier of `stem`, groups of `block`, `head`, pooling and a linear layer.
 
     Args:
@@ -118,13 +145,24 @@ def residual_network(stem, block, channels, blocks, *, name, num_classes, image_
     index = 0
     for group, (width, depth) in enumerate(zip(channels, blocks)):
         for position in range(depth):
-            features = block(features, width, 2 if position == 0 and group > 0 else 1,
-                             name=f"group{group}_block{position}", index=index, style=style)
+            features = block(
+                features,
+                width,
+                2 if position == 0 and group > 0 else 1,
+                name=f"group{group}_block{position}",
+                index=index,
+                style=style,
+            )
             index += 1
     logits = layers.classifier(
-        head(features, style=style), num_classes=num_classes, dropout_rate=dropout_rate, seed=seed,
+        head(features, style=style),
+        num_classes=num_classes,
+        dropout_rate=dropout_rate,
+        seed=seed,
         kernel_initializer=tf.keras.initializers.RandomNormal(
-            stddev=0.01, seed=layers.layer_seed(seed, "linear")))
+            stddev=0.01, seed=layers.layer_seed(seed, "linear")
+        ),
+    )
     return tf.keras.Model(images, logits, name=name)
 
 
@@ -148,8 +186,9 @@ def basic_resnet(*, blocks, image_size, **kwargs):
     Below 64 pixels the stem is one 3x3 of stride 1 and no pooling.
     """
     stem = _imagenet_stem if image_size >= 64 else _small_stem(64)
-    return residual_network(stem, _basic_block, (64, 128, 256, 512), blocks,
-                            image_size=image_size, **kwargs)
+    return residual_network(
+        stem, _basic_block, (64, 128, 256, 512), blocks, image_size=image_size, **kwargs
+    )
 
 
 def cifar_resnet(*, depth, **kwargs):
@@ -159,4 +198,5 @@ def cifar_resnet(*, depth, **kwargs):
     pads with zero channels.
     """
     return residual_network(
-        _small_stem(16), _basic_block, (16, 32, 64), 3 * ((depth - 2) // 6,), **kwargs)
+        _small_stem(16), _basic_block, (16, 32, 64), 3 * ((depth - 2) // 6,), **kwargs
+    )

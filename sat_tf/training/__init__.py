@@ -1,12 +1,12 @@
 """Adversarial training of Keras classifiers.
 
-    model = AdversarialModel(classifier, create("pgd", epsilon=8/255, num_steps=7))
-    model.compile("sgd")
-    model.fit(images, labels)
+model = AdversarialModel(classifier, create("pgd", epsilon=8/255, num_steps=7))
+model.compile("sgd")
+model.fit(images, labels)
 """
 
 import dataclasses
-from typing import Callable, Dict, Mapping, Optional, Tuple
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
@@ -19,8 +19,18 @@ from sat_tf.training.model import AdversarialModel
 from sat_tf.training.optimization import Schedule, create_optimizer
 from sat_tf.training.sam import SAM
 
-__all__ = ["AdversarialModel", "METHODS", "Method", "Row", "SAM", "acts_in_some_epoch", "build", "build_method", "create",
-           "row"]
+__all__ = [
+    "AdversarialModel",
+    "METHODS",
+    "Method",
+    "Row",
+    "SAM",
+    "acts_in_some_epoch",
+    "build",
+    "build_method",
+    "create",
+    "row",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,14 +47,15 @@ class Row:
       catastrophic_drop: the fall of robust accuracy that ends training, unless told otherwise.
       from_config: Config -> what else `make` is to know of the run.
     """
+
     make: Callable[..., Method]
     passes: Callable[[int], float]
-    attack_settings: Tuple[str, ...] = ()
+    attack_settings: tuple[str, ...] = ()
     constants: Mapping[str, str] = dataclasses.field(default_factory=dict)
     step_size: Callable[[float, int], float] = attacks.default_step_size
-    num_steps: Optional[int] = None
+    num_steps: int | None = None
     catastrophic_drop: float = 0.0
-    from_config: Callable[[Config], Dict] = lambda config: {}
+    from_config: Callable[[Config], dict] = lambda config: {}
 
 
 def _drops(settings):
@@ -73,25 +84,47 @@ def acts_in_some_epoch(config: Config) -> bool:
 METHODS = {
     "standard": Row(methods.standard, lambda steps: 1),
     "pgd": Row(
-        methods.pgd, lambda steps: steps + 1,
-        ("epsilon", "step_size", "num_steps", "random_start", "clean_start_probability")),
+        methods.pgd,
+        lambda steps: steps + 1,
+        ("epsilon", "step_size", "num_steps", "random_start", "clean_start_probability"),
+    ),
     "fast": Row(
-        methods.fast, lambda steps: 2, ("epsilon", "step_size"),
-        step_size=methods.fast_step_size, num_steps=1, catastrophic_drop=0.2),
+        methods.fast,
+        lambda steps: 2,
+        ("epsilon", "step_size"),
+        step_size=methods.fast_step_size,
+        num_steps=1,
+        catastrophic_drop=0.2,
+    ),
     "trades": Row(
-        methods.trades, lambda steps: steps + 2.5, ("epsilon", "step_size", "num_steps"),
-        {"beta": "trades_beta"}),
+        methods.trades,
+        lambda steps: steps + 2.5,
+        ("epsilon", "step_size", "num_steps"),
+        {"beta": "trades_beta"},
+    ),
     "backward_smoothing": Row(
-        methods.backward_smoothing, lambda steps: steps + 3.5,
+        methods.backward_smoothing,
+        lambda steps: steps + 3.5,
         ("epsilon", "step_size", "num_steps"),
         {"beta": "backward_smoothing_beta", "gamma": "backward_smoothing_gamma"},
-        step_size=methods.step_of_epsilon, num_steps=1),
+        step_size=methods.step_of_epsilon,
+        num_steps=1,
+    ),
     "converge_smooth": Row(
-        converge_smooth.converge_smooth, lambda steps: 3, ("epsilon", "step_size"),
-        {"threshold": "converge_smooth_threshold", "ratio": "converge_smooth_ratio",
-         "weight": "converge_smooth_weight", "stride": "converge_smooth_stride",
-         "project": "converge_smooth_project"},
-        step_size=methods.step_of_epsilon, num_steps=1, from_config=_rate_boundaries),
+        converge_smooth.converge_smooth,
+        lambda steps: 3,
+        ("epsilon", "step_size"),
+        {
+            "threshold": "converge_smooth_threshold",
+            "ratio": "converge_smooth_ratio",
+            "weight": "converge_smooth_weight",
+            "stride": "converge_smooth_stride",
+            "project": "converge_smooth_project",
+        },
+        step_size=methods.step_of_epsilon,
+        num_steps=1,
+        from_config=_rate_boundaries,
+    ),
 }
 
 
@@ -109,27 +142,36 @@ def build_method(config: Config, *, compiled: str, loss_scale: float) -> Method:
     """Makes the configured method; `compiled` and `loss_scale` are those of `attacks.pgd`."""
     chosen = row(config.method.name)
     settings = {name: getattr(config.attack, name) for name in chosen.attack_settings}
-    settings.update({keyword: getattr(config.method, flag)
-                     for keyword, flag in chosen.constants.items()})
+    settings.update(
+        {keyword: getattr(config.method, flag) for keyword, flag in chosen.constants.items()}
+    )
     if chosen.attack_settings:
         settings.update(compiled=compiled, loss_scale=loss_scale)
-    return chosen.make(label_smoothing=config.method.label_smoothing, **settings,
-                       **chosen.from_config(config))
+    return chosen.make(
+        label_smoothing=config.method.label_smoothing, **settings, **chosen.from_config(config)
+    )
 
 
 def _build_optimizer(config: Config) -> tf.keras.optimizers.Optimizer:
     settings = config.optimizer
-    optimizer = create_optimizer(settings.name, Schedule(
-        settings.schedule, learning_rate=settings.learning_rate,
-        total_steps=settings.train_steps, steps_per_epoch=settings.steps_per_epoch,
-        drops=_drops(settings), warmup_steps=settings.warmup_steps,
-        warmup_learning_rate=settings.warmup_learning_rate))
+    optimizer = create_optimizer(
+        settings.name,
+        Schedule(
+            settings.schedule,
+            learning_rate=settings.learning_rate,
+            total_steps=settings.train_steps,
+            steps_per_epoch=settings.steps_per_epoch,
+            drops=_drops(settings),
+            warmup_steps=settings.warmup_steps,
+            warmup_learning_rate=settings.warmup_learning_rate,
+        ),
+    )
     if config.distribution.precision == "float16":  # its gradients would underflow unscaled
         optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
     return optimizer
 
 
-def _build_sam(config: Config) -> Optional[SAM]:
+def _build_sam(config: Config) -> SAM | None:
     settings = config.optimizer
     if not settings.sam_rho:
         return None
@@ -139,11 +181,18 @@ def _build_sam(config: Config) -> Optional[SAM]:
 def build(config: Config, classifier: tf.keras.Model, method: Method) -> AdversarialModel:
     """Wraps `classifier` as configured and compiles it; call inside the strategy's scope."""
     model = AdversarialModel(
-        classifier, method, seed=config.seed, weight_decay=config.optimizer.weight_decay,
-        weight_decay_on=config.optimizer.weight_decay_on, ema_decay=config.optimizer.ema_decay,
-        clean_epochs=config.method.clean_epochs, sam=_build_sam(config),
+        classifier,
+        method,
+        seed=config.seed,
+        weight_decay=config.optimizer.weight_decay,
+        weight_decay_on=config.optimizer.weight_decay_on,
+        ema_decay=config.optimizer.ema_decay,
+        clean_epochs=config.method.clean_epochs,
+        sam=_build_sam(config),
         attack_gradient=config.attack.attack_gradient,
-        update_gradient=config.method.update_gradient)
-    model.compile(_build_optimizer(config),
-                  steps_per_execution=config.distribution.steps_per_execution)
+        update_gradient=config.method.update_gradient,
+    )
+    model.compile(
+        _build_optimizer(config), steps_per_execution=config.distribution.steps_per_execution
+    )
     return model

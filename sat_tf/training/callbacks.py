@@ -68,7 +68,8 @@ class StopOnNonFinite(tf.keras.callbacks.Callback):
         kept = self._checkpoints.latest or "none yet"
         raise RunFailure(
             f"the loss is {logs['loss']} at step {step} (learning rate {rate:.3g}); last good "
-            f"checkpoint: {kept}; try a lower --learning_rate or a longer --warmup_epochs")
+            f"checkpoint: {kept}; try a lower --learning_rate or a longer --warmup_epochs"
+        )
 
 
 class Progress(tf.keras.callbacks.Callback):
@@ -91,8 +92,10 @@ class Progress(tf.keras.callbacks.Callback):
             self._drawn = time.monotonic()
             done = batch + 1
             bar = "=" * (20 * done // self._steps)
-            self._write(f"\r\033[Kepoch {self._epoch + 1}/{self._epochs} [{bar:20}] "
-                        f"{done}/{self._steps}  {self._line(logs)}")
+            self._write(
+                f"\r\033[Kepoch {self._epoch + 1}/{self._epochs} [{bar:20}] "
+                f"{done}/{self._steps}  {self._line(logs)}"
+            )
 
     def on_epoch_end(self, epoch, logs=None):
         start = "\r\033[K" if self._stream.isatty() else ""
@@ -104,9 +107,13 @@ class Progress(tf.keras.callbacks.Callback):
             value = logs.get(name, math.nan)
             if not math.isnan(value):
                 label = name.replace("_", " ").replace("images per second", "images/s")
-                parts.append(f"{label} {100 * value:.1f} %" if name.endswith("accuracy")
-                             else f"{label} {value:.0f}" if "per_second" in name
-                             else f"{label} {value:.4f}")
+                parts.append(
+                    f"{label} {100 * value:.1f} %"
+                    if name.endswith("accuracy")
+                    else f"{label} {value:.0f}"
+                    if "per_second" in name
+                    else f"{label} {value:.4f}"
+                )
         return "  ".join(parts)
 
     def _write(self, text):
@@ -141,8 +148,10 @@ class Record(tf.keras.callbacks.Callback):
         logs["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
         with self._folder.writing("tensorboard"):
             summaries.write_scalars(
-                self._writer, {f"train/{name}": value for name, value in logs.items()
-                               if not math.isnan(value)}, step)
+                self._writer,
+                {f"train/{name}": value for name, value in logs.items() if not math.isnan(value)},
+                step,
+            )
         return step
 
 

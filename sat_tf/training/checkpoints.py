@@ -1,15 +1,14 @@
 """Training state on disk: save, exact resume, and which checkpoint a path means.
 
-    checkpoints = Checkpoints(model.training_state, folder)
-    checkpoints.restore()
-    checkpoints.save(step)
+checkpoints = Checkpoints(model.training_state, folder)
+checkpoints.restore()
+checkpoints.save(step)
 """
 
 import glob
 import os
 import re
 import time
-from typing import Dict, Optional
 
 import tensorflow as tf
 
@@ -39,7 +38,8 @@ class Checkpoints:
 
     def _managed(self, name):
         return tf.train.CheckpointManager(
-            self._state, self._directory, max_to_keep=None, checkpoint_name=name)
+            self._state, self._directory, max_to_keep=None, checkpoint_name=name
+        )
 
     @property
     def latest(self):
@@ -77,8 +77,11 @@ class Checkpoints:
 
         Raises: UserError where it is damaged or belongs to another model.
         """
-        there = [prefix for prefix in self._manager.checkpoints
-                 if step is None or step_of(prefix) == step]
+        there = [
+            prefix
+            for prefix in self._manager.checkpoints
+            if step is None or step_of(prefix) == step
+        ]
         if not there:
             return False
         restore(self._state, there[-1], flag="model_dir")
@@ -97,8 +100,11 @@ class Checkpoints:
         if kept:
             names = [os.path.basename(prefix) for prefix in kept]  # relative: folders may move
             tf.compat.v1.train.update_checkpoint_state(
-                os.path.abspath(self._directory), names[-1], names,
-                all_model_checkpoint_timestamps=[time.time()] * len(names))
+                os.path.abspath(self._directory),
+                names[-1],
+                names,
+                all_model_checkpoint_timestamps=[time.time()] * len(names),
+            )
         else:
             os.unlink(os.path.join(self._directory, "checkpoint"))
         for prefix in removed:
@@ -119,8 +125,10 @@ def restore(state: tf.train.Checkpoint, prefix: str, *, flag: str, partial: bool
         status.assert_existing_objects_matched()
     except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:
         raise errors.UserError(
-            f"--{flag}: checkpoint {prefix} cannot be restored ({errors.one_line(error)}); if it is "
-            f"damaged, remove it and its line in {os.path.join(os.path.dirname(prefix), 'checkpoint')}"
+            f"--{flag}: checkpoint {prefix} cannot be restored ({errors.one_line(error)}); if it "
+            f"is "
+            f"damaged, remove it and its line in "
+            f"{os.path.join(os.path.dirname(prefix), 'checkpoint')}"
         ) from error
 
 
@@ -137,21 +145,26 @@ def find(path: str, flag="init_checkpoint") -> str:
             return tf.train.latest_checkpoint(folder)
     prefixes = _prefixes_in(path) if os.path.isdir(path) else []
     if len(prefixes) > 1:
-        raise errors.UserError(f"--{flag}={path}: several checkpoints there "
-                               f"({errors.few(prefixes)}); give the path of one")
+        raise errors.UserError(
+            f"--{flag}={path}: several checkpoints there "
+            f"({errors.few(prefixes)}); give the path of one"
+        )
     prefix = os.path.join(path, prefixes[0]) if prefixes else _FILE_ENDING.sub("", path)
     if os.path.exists(prefix + ".index"):
         return prefix
     if os.path.isfile(path):  # an .npz file, or TensorFlow's older format
         return path
-    raise errors.UserError(f"--{flag}={path}: no checkpoint there; give a run folder, a "
-                           "checkpoint's path without .index or .data, or an .npz file")
+    raise errors.UserError(
+        f"--{flag}={path}: no checkpoint there; give a run folder, a "
+        "checkpoint's path without .index or .data, or an .npz file"
+    )
 
 
 def _prefixes_in(folder):
     """The checkpoints of a folder whose `checkpoint` file is missing or names another place."""
-    return sorted(name.removesuffix(".index") for name in os.listdir(folder)
-                  if name.endswith(".index"))
+    return sorted(
+        name.removesuffix(".index") for name in os.listdir(folder) if name.endswith(".index")
+    )
 
 
 def run_of(path: str) -> str:
@@ -173,7 +186,7 @@ def _latest_of(path):
     return tf.train.latest_checkpoint(folder) if os.path.isdir(folder) else None
 
 
-def kept_of(path: str) -> Dict[str, str]:
+def kept_of(path: str) -> dict[str, str]:
     """Returns {"best": prefix, "last": prefix} of a run's folder.
 
     Empty where `path` is none, or of a run without a best checkpoint.  The newest state says which
@@ -186,7 +199,7 @@ def kept_of(path: str) -> Dict[str, str]:
     return {"best": f"{path}/checkpoints/{BEST}/{_NAME}-{int(watch.best_step)}", "last": last}
 
 
-def resolve(path: str, flag="init_checkpoint", chosen: Optional[str] = None) -> str:
+def resolve(path: str, flag="init_checkpoint", chosen: str | None = None) -> str:
     """Returns the checkpoint that `path` means where its weights are used.
 
     Of a run's folder that is the one the run is evaluated with, else what `find` returns.
@@ -204,12 +217,14 @@ def resolve(path: str, flag="init_checkpoint", chosen: Optional[str] = None) -> 
         chosen = config.evaluation.checkpoint if config else "last"
     kept = kept_of(path)
     if chosen == "best" and not kept:
-        raise errors.UserError(f"--{flag}={path}: has no best checkpoint yet; train on there, or "
-                               f"name its newest, {latest}")
+        raise errors.UserError(
+            f"--{flag}={path}: has no best checkpoint yet; train on there, or "
+            f"name its newest, {latest}"
+        )
     return kept.get(chosen, latest)
 
 
-def stop_of(prefix: str) -> Optional[Stop]:
+def stop_of(prefix: str) -> Stop | None:
     """Returns why training ended early at a checkpoint, as `Watch.stop`, or None.
 
     Patience and length are those of the run it lies in; where there is none, only a collapse shows.
@@ -218,14 +233,16 @@ def stop_of(prefix: str) -> Optional[Stop]:
     config = watch and RunFolder(run_of(prefix)).stored_config()
     if not config:
         return watch and watch.stop(0, at_end=False)
-    return watch.stop(config.evaluation.patience,
-                      at_end=step_of(prefix) >= config.optimizer.train_steps)
+    return watch.stop(
+        config.evaluation.patience, at_end=step_of(prefix) >= config.optimizer.train_steps
+    )
 
 
 def _watch_of(prefix):
     """Returns the Watch in a checkpoint, or None where its run was not watched."""
     if not os.path.exists(prefix + ".index") or not any(
-            key.startswith("watch/") for key in tf1_checkpoint.read(prefix, "model_dir").shapes):
+        key.startswith("watch/") for key in tf1_checkpoint.read(prefix, "model_dir").shapes
+    ):
         return None
     watch = Watch()
     restore(tf.train.Checkpoint(watch=watch), prefix, flag="model_dir", partial=True)

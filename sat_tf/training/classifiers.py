@@ -1,23 +1,26 @@
 """What adversarial training needs to know of somebody else's classifier."""
 
-from typing import Optional
-
 import tensorflow as tf
 
 from sat_tf import activations, derivatives
 
 
 def check(classifier: tf.keras.Model, from_logits: bool):
-    """Raises ValueError unless `classifier` is built and its outputs are what `from_logits` says."""
+    """Raises ValueError unless `classifier` is built and its outputs are what `from_logits`
+    says."""
     if not classifier.built:
-        raise ValueError(f"classifier {classifier.name!r} has no weights yet: build it first, as by "
-                         "calling it on a batch of images")
+        raise ValueError(
+            f"classifier {classifier.name!r} has no weights yet: build it first, as by "
+            "calling it on a batch of images"
+        )
     if from_logits and _ends_in_softmax(classifier):
-        raise ValueError(f"classifier {classifier.name!r} ends in a softmax: give "
-                         "from_logits=False, or leave the softmax out")
+        raise ValueError(
+            f"classifier {classifier.name!r} ends in a softmax: give "
+            "from_logits=False, or leave the softmax out"
+        )
 
 
-def check_derivative(classifier: tf.keras.Model, name: Optional[str]):
+def check_derivative(classifier: tf.keras.Model, name: str | None):
     """Raises ValueError unless the derivative of `name` can replace that of the activations.
 
     Args:
@@ -28,15 +31,19 @@ def check_derivative(classifier: tf.keras.Model, name: Optional[str]):
         return
     activations.check_derivative(name)
     if not any(isinstance(part, derivatives.ActivationLayer) for part in classifier.submodules):
-        raise ValueError(f"classifier {classifier.name!r} has no layer of `sat_tf.activations`, so "
-                         f"the derivative of {name} would replace nothing: make its activations by "
-                         "`sat_tf.activations.create`")
+        raise ValueError(
+            f"classifier {classifier.name!r} has no layer of `sat_tf.activations`, so "
+            f"the derivative of {name} would replace nothing: make its activations by "
+            "`sat_tf.activations.create`"
+        )
 
 
 def _ends_in_softmax(classifier):
     last = classifier.layers[-1] if classifier.layers else None
-    return (isinstance(last, tf.keras.layers.Softmax)
-            or getattr(last, "activation", None) is tf.keras.activations.softmax)
+    return (
+        isinstance(last, tf.keras.layers.Softmax)
+        or getattr(last, "activation", None) is tf.keras.activations.softmax
+    )
 
 
 def logits_of(classifier: tf.keras.Model):
@@ -47,8 +54,9 @@ def logits_of(classifier: tf.keras.Model):
     decision boundary, where the attack then has no gradient and robustness is over-estimated.
     """
     if not _ends_in_softmax(classifier) or not getattr(classifier, "inputs", None):
-        return lambda images, training: tf.math.log(tf.maximum(
-            tf.cast(classifier(images, training=training), tf.float32), 1e-30))
+        return lambda images, training: tf.math.log(
+            tf.maximum(tf.cast(classifier(images, training=training), tf.float32), 1e-30)
+        )
     last = classifier.layers[-1]
     with classifier.distribute_strategy.scope():
         features = tf.keras.Model(classifier.inputs, last.input)

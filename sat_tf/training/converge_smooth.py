@@ -5,9 +5,9 @@
 
 Catastrophic overfitting comes with outliers in the loss curve (Zhao et al., 2023,
 https://arxiv.org/abs/2308.12857), so the loss of a batch on clean images, the benign loss, is held
-near its mean over the epoch before.  This is their FGSM-RS-CS.  Not built: FGSM-MEP-CS, which stores a
-perturbation for every training image; the two regularisers that their code has off by default; and
-weight centralisation, which their code lacks and whose formula we could not read.
+near its mean over the epoch before.  This is their FGSM-RS-CS.  Not built: FGSM-MEP-CS, which
+stores a perturbation for every training image; the two regularisers that their code has off by
+default; and weight centralisation, which their code lacks and whose formula we could not read.
 """
 
 import contextlib
@@ -30,8 +30,9 @@ def _shared(dtype=tf.float32):
 
 def _summed():
     """A sum to which every replica adds its part."""
-    return _counter(synchronization=tf.VariableSynchronization.ON_READ,
-                    aggregation=tf.VariableAggregation.SUM)
+    return _counter(
+        synchronization=tf.VariableSynchronization.ON_READ, aggregation=tf.VariableAggregation.SUM
+    )
 
 
 class State(tf.Module):
@@ -58,7 +59,9 @@ class State(tf.Module):
     def build(self):
         """Raises: ValueError for a second model, which would share and confuse the sums."""
         if hasattr(self, "epoch"):
-            raise ValueError("a ConvergeSmooth method belongs to one model: make another for this one")
+            raise ValueError(
+                "a ConvergeSmooth method belongs to one model: make another for this one"
+            )
         self.epoch = _shared(tf.int64)
         self.active = _shared(tf.bool)
         self.means = [_shared(), _shared()]  # of the last epoch, and of the one before
@@ -81,8 +84,10 @@ class State(tf.Module):
 
     def is_active(self, epoch: int) -> bool:
         """Whether `epoch` (from 0) is more than the stride away from its segment's two ends."""
-        return any(first + self._stride < epoch < last - self._stride
-                   for first, last in itertools.pairwise(self._boundaries))
+        return any(
+            first + self._stride < epoch < last - self._stride
+            for first, last in itertools.pairwise(self._boundaries)
+        )
 
     def update(self, measured):
         """Adds a step's losses: what the method's loss has measured, of this replica's examples."""
@@ -124,18 +129,30 @@ class State(tf.Module):
         return tf.where(tf.convert_to_tensor(self.active) & is_outlier, tf.sign(mean - last), 0.0)
 
 
-def converge_smooth(*, epsilon, step_size=None, threshold=0.03, ratio=1.0, weight=1.0, stride=1,
-                    project=True, boundaries=(), label_smoothing=0.0, bounds=(0.0, 1.0),
-                    compiled="none", loss_scale=1.0) -> Method:
+def converge_smooth(
+    *,
+    epsilon,
+    step_size=None,
+    threshold=0.03,
+    ratio=1.0,
+    weight=1.0,
+    stride=1,
+    project=True,
+    boundaries=(),
+    label_smoothing=0.0,
+    bounds=(0.0, 1.0),
+    compiled="none",
+    loss_scale=1.0,
+) -> Method:
     """Returns FGSM with a random start, under the ConvergeSmooth loss.  Three passes.
 
     The loss is the cross-entropy on the perturbed images, plus `weight` times the benign loss where
     that of the batch is over the last epoch's mean by more than the threshold, minus it where it is
-    under.  The benign loss is that of the clean images, as the paper's name for it says (the authors'
-    script takes it at the noisy start of the attack); it costs a training pass also while it is not
-    in use, since its mean is needed.  Clean images go first through the network,
-    then perturbed ones, and both move the batch-norm statistics.  As in all methods here, batch norm is in
-    inference mode while attacking; in the authors' code in training mode.
+    under.  The benign loss is that of the clean images, as the paper's name for it says (the
+    authors' script takes it at the noisy start of the attack); it costs a training pass also while
+    it is not in use, since its mean is needed.  Clean images go first through the network,
+    then perturbed ones, and both move the batch-norm statistics.  As in all methods here, batch
+    norm is in inference mode while attacking; in the authors' code in training mode.
 
     Args:
       epsilon, step_size: in the units of `bounds`; step_size None means epsilon, as in their code.
@@ -144,38 +161,62 @@ def converge_smooth(*, epsilon, step_size=None, threshold=0.03, ratio=1.0, weigh
       weight: their w2, >= 0.
       project: whether the step ends inside the ball.  In their code it does not, so that a
         perturbation can reach epsilon + step_size.
-      label_smoothing: of both losses; theirs, in which the true class has 0.6, is 4/9 for ten classes.
+      label_smoothing: of both losses; theirs, in which the true class has 0.6, is 4/9 for ten
+        classes.
       bounds, compiled, loss_scale: see `attacks.pgd`.
     Raises: ValueError for a ratio below 1.
     """
     if not ratio >= 1:
         raise ValueError(f"ratio={ratio}: give a number of at least 1")
     state = State(threshold=threshold, ratio=ratio, stride=stride, boundaries=boundaries)
-    perturb = _perturb(epsilon, epsilon if step_size is None else step_size, project, bounds,
-                       compiled=compiled, loss_scale=loss_scale)
+    perturb = _perturb(
+        epsilon,
+        epsilon if step_size is None else step_size,
+        project,
+        bounds,
+        compiled=compiled,
+        loss_scale=loss_scale,
+    )
 
     def loss(logits_fn, images, adversarial, labels):
         clean, attacked = logits_fn(images), logits_fn(adversarial)
-        benign, harmed = (cross_entropy(logits, labels, label_smoothing=label_smoothing)
-                          for logits in (clean, attacked))
+        benign, harmed = (
+            cross_entropy(logits, labels, label_smoothing=label_smoothing)
+            for logits in (clean, attacked)
+        )
         total = harmed + weight * state.direction(benign) * benign
-        return total, {"clean_accuracy": is_correct(clean, labels),
-                       "adversarial_accuracy": is_correct(attacked, labels), "benign_loss": benign}
+        return total, {
+            "clean_accuracy": is_correct(clean, labels),
+            "adversarial_accuracy": is_correct(attacked, labels),
+            "benign_loss": benign,
+        }
 
-    return Method(perturb, loss, ("clean_accuracy", "adversarial_accuracy", "benign_loss"), bounds,
-                  state)
+    return Method(
+        perturb, loss, ("clean_accuracy", "adversarial_accuracy", "benign_loss"), bounds, state
+    )
 
 
 def _perturb(epsilon, step_size, project, bounds, **settings):
     threat = attacks.ThreatModel(epsilon=epsilon, bounds=bounds)
     low, high = threat.bounds
     # A ball that the step cannot leave leaves the pixel range as the only limit.
-    reached = threat if project else attacks.ThreatModel(
-        epsilon=min(epsilon + step_size, high - low), bounds=bounds)
+    reached = (
+        threat
+        if project
+        else attacks.ThreatModel(epsilon=min(epsilon + step_size, high - low), bounds=bounds)
+    )
 
     def perturb(logits_fn, images, labels, seed):
         start = threat.project(images, images + threat.random_start(images, attacks.as_seed(seed)))
-        return attacks.ascend(logits_fn, start, images, labels, threat=reached, num_steps=1,
-                              step_size=step_size, **settings)
+        return attacks.ascend(
+            logits_fn,
+            start,
+            images,
+            labels,
+            threat=reached,
+            num_steps=1,
+            step_size=step_size,
+            **settings,
+        )
 
     return perturb

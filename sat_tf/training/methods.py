@@ -16,14 +16,15 @@ K attack steps: `standard` 1, `fast` 2, `pgd` K + 1, `trades` K + 2.5, `backward
 
 import dataclasses
 import functools
-from typing import Any, Callable, Dict, Optional, Tuple
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
 from sat_tf import attacks
 
 PerExample = tf.Tensor  # float32 [batch]
-Loss = Callable[..., Tuple[PerExample, Dict[str, PerExample]]]
+Loss = Callable[..., tuple[PerExample, dict[str, PerExample]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +40,12 @@ class Method:
       bounds: the pixel range of the images; epsilon is in its units.
       state: what the method remembers from step to step, or None; see `converge_smooth.State`.
     """
+
     perturb: attacks.Attack
     loss: Loss
-    metrics: Tuple[str, ...]
-    bounds: Tuple[float, float] = (0.0, 1.0)
-    state: Optional[Any] = None
+    metrics: tuple[str, ...]
+    bounds: tuple[float, float] = (0.0, 1.0)
+    state: Any | None = None
 
 
 def cross_entropy(logits, labels, *, label_smoothing=0.0):
@@ -57,8 +59,10 @@ def cross_entropy(logits, labels, *, label_smoothing=0.0):
     logits = tf.cast(logits, tf.float32)
     classes = logits.shape[-1]
     # One-hot targets of other labels would be zero, and such examples teach nothing.
-    tf.debugging.Assert(tf.reduce_all((labels >= 0) & (labels < classes)),
-                        [f"labels must be in [0, {classes}); found", labels])
+    tf.debugging.Assert(
+        tf.reduce_all((labels >= 0) & (labels < classes)),
+        [f"labels must be in [0, {classes}); found", labels],
+    )
     targets = tf.one_hot(labels, classes) * (1.0 - label_smoothing) + label_smoothing / classes
     return tf.nn.softmax_cross_entropy_with_logits(labels=targets, logits=logits)
 
@@ -86,20 +90,36 @@ def standard(*, label_smoothing=0.0, bounds=(0.0, 1.0)) -> Method:
     return Method(
         _unperturbed,
         functools.partial(
-            _adversarial_loss, label_smoothing=label_smoothing, metric="clean_accuracy"),
-        ("clean_accuracy",), bounds)
+            _adversarial_loss, label_smoothing=label_smoothing, metric="clean_accuracy"
+        ),
+        ("clean_accuracy",),
+        bounds,
+    )
 
 
 def _train_on(attack, label_smoothing, bounds):
     return Method(
         attack,
         functools.partial(
-            _adversarial_loss, label_smoothing=label_smoothing, metric="adversarial_accuracy"),
-        ("adversarial_accuracy",), bounds)
+            _adversarial_loss, label_smoothing=label_smoothing, metric="adversarial_accuracy"
+        ),
+        ("adversarial_accuracy",),
+        bounds,
+    )
 
 
-def pgd(*, epsilon, num_steps=1, step_size=None, random_start=True, clean_start_probability=0.0,
-        label_smoothing=0.0, bounds=(0.0, 1.0), compiled="none", loss_scale=1.0) -> Method:
+def pgd(
+    *,
+    epsilon,
+    num_steps=1,
+    step_size=None,
+    random_start=True,
+    clean_start_probability=0.0,
+    label_smoothing=0.0,
+    bounds=(0.0, 1.0),
+    compiled="none",
+    loss_scale=1.0,
+) -> Method:
     """PGD adversarial training (Madry et al., 2018), the inner loop of SAT (arXiv 2006.14536).
 
     num_steps + 1 passes.
@@ -111,14 +131,28 @@ def pgd(*, epsilon, num_steps=1, step_size=None, random_start=True, clean_start_
       bounds, compiled, loss_scale: see `attacks.pgd`.
     """
     attack = functools.partial(
-        attacks.pgd, epsilon=epsilon, step_size=step_size, num_steps=num_steps,
-        random_start=random_start, clean_start_probability=clean_start_probability,
-        bounds=bounds, compiled=compiled, loss_scale=loss_scale)
+        attacks.pgd,
+        epsilon=epsilon,
+        step_size=step_size,
+        num_steps=num_steps,
+        random_start=random_start,
+        clean_start_probability=clean_start_probability,
+        bounds=bounds,
+        compiled=compiled,
+        loss_scale=loss_scale,
+    )
     return _train_on(attack, label_smoothing, bounds)
 
 
-def fast(*, epsilon, step_size=None, label_smoothing=0.0, bounds=(0.0, 1.0), compiled="none",
-         loss_scale=1.0) -> Method:
+def fast(
+    *,
+    epsilon,
+    step_size=None,
+    label_smoothing=0.0,
+    bounds=(0.0, 1.0),
+    compiled="none",
+    loss_scale=1.0,
+) -> Method:
     """Fast adversarial training: one step from a random start (Wong et al., arXiv 2001.03994).
 
     The start is clipped to the pixel range and the step is 1.25 epsilon unless given.  A
@@ -126,10 +160,16 @@ def fast(*, epsilon, step_size=None, label_smoothing=0.0, bounds=(0.0, 1.0), com
     in all methods; theirs leaves it in training mode.  Two passes.
     """
     attack = functools.partial(
-        attacks.pgd, epsilon=epsilon,
-        step_size=fast_step_size(epsilon, 1) if step_size is None else step_size, num_steps=1,
-        random_start=True, clip_start=True, bounds=bounds, compiled=compiled,
-        loss_scale=loss_scale)
+        attacks.pgd,
+        epsilon=epsilon,
+        step_size=fast_step_size(epsilon, 1) if step_size is None else step_size,
+        num_steps=1,
+        random_start=True,
+        clip_start=True,
+        bounds=bounds,
+        compiled=compiled,
+        loss_scale=loss_scale,
+    )
     return _train_on(attack, label_smoothing, bounds)
 
 
@@ -149,27 +189,41 @@ def _consistency_loss(logits_fn, images, adversarial, labels, *, beta, label_smo
     clean, attacked = logits_fn(images), logits_fn(adversarial)
     loss = cross_entropy(clean, labels, label_smoothing=label_smoothing)
     loss += beta * attacks.kl_divergence(clean, attacked)
-    return loss, {"clean_accuracy": is_correct(clean, labels),
-                  "adversarial_accuracy": is_correct(attacked, labels)}
+    return loss, {
+        "clean_accuracy": is_correct(clean, labels),
+        "adversarial_accuracy": is_correct(attacked, labels),
+    }
 
 
 def _consistent(attack, beta, label_smoothing, bounds):
     return Method(
         attack,
         functools.partial(_consistency_loss, beta=beta, label_smoothing=label_smoothing),
-        ("clean_accuracy", "adversarial_accuracy"), bounds)
+        ("clean_accuracy", "adversarial_accuracy"),
+        bounds,
+    )
 
 
 _TRADES_NOISE = 0.001  # standard deviation of the start, in the authors' pixels of [0, 1]
 
 
-def trades(*, epsilon, num_steps=10, step_size=None, beta=6.0, label_smoothing=0.0,
-           bounds=(0.0, 1.0), compiled="none", loss_scale=1.0) -> Method:
+def trades(
+    *,
+    epsilon,
+    num_steps=10,
+    step_size=None,
+    beta=6.0,
+    label_smoothing=0.0,
+    bounds=(0.0, 1.0),
+    compiled="none",
+    loss_scale=1.0,
+) -> Method:
     """TRADES (Zhang et al., 2019, https://arxiv.org/abs/1901.08573), as the authors' code has it.
 
     The attack starts at x + 0.001 N(0, 1), since the divergence from the clean prediction, which it
-    climbs, has no gradient at x itself; no label is used.  The clean logits are computed once, not at
-    every step as in the authors' code: they are the same each time.  One forward, num_steps attack
+    climbs, has no gradient at x itself; no label is used.  The clean logits are computed once, not
+    at every step as in the authors' code: they are the same each time.  One forward, num_steps
+    attack
     passes and two of training: num_steps + 2.5 passes.
 
     Args:
@@ -185,19 +239,36 @@ def trades(*, epsilon, num_steps=10, step_size=None, beta=6.0, label_smoothing=0
     def perturb(logits_fn, images, labels, seed):
         clean = logits_fn(images)
         start = images + deviation * tf.random.stateless_normal(
-            tf.shape(images), attacks.as_seed(seed))
+            tf.shape(images), attacks.as_seed(seed)
+        )
         return attacks.ascend(
-            logits_fn, tf.ensure_shape(start, images.shape), images, labels, threat=threat,
-            num_steps=num_steps, step_size=step_size,
+            logits_fn,
+            tf.ensure_shape(start, images.shape),
+            images,
+            labels,
+            threat=threat,
+            num_steps=num_steps,
+            step_size=step_size,
             loss=lambda logits, unused_labels: attacks.kl_divergence(clean, logits),
-            compiled=compiled, loss_scale=loss_scale)
+            compiled=compiled,
+            loss_scale=loss_scale,
+        )
 
     return _consistent(perturb, beta, label_smoothing, bounds)
 
 
-def backward_smoothing(*, epsilon, num_steps=1, step_size=None, beta=10.0, gamma=1.0,
-                       label_smoothing=0.0, bounds=(0.0, 1.0), compiled="none",
-                       loss_scale=1.0) -> Method:
+def backward_smoothing(
+    *,
+    epsilon,
+    num_steps=1,
+    step_size=None,
+    beta=10.0,
+    gamma=1.0,
+    label_smoothing=0.0,
+    bounds=(0.0, 1.0),
+    compiled="none",
+    loss_scale=1.0,
+) -> Method:
     """Backward Smoothing (Chen et al., 2022, https://arxiv.org/abs/2010.01278), after their code.
 
     Noise is drawn around the logits, not around the image, and mapped back: from x, one step down
@@ -214,19 +285,33 @@ def backward_smoothing(*, epsilon, num_steps=1, step_size=None, beta=10.0, gamma
     """
     step_size = epsilon if step_size is None else step_size
     ascend = functools.partial(
-        attacks.ascend, threat=attacks.ThreatModel(epsilon=epsilon, bounds=bounds),
-        step_size=step_size, compiled=compiled, loss_scale=loss_scale)
+        attacks.ascend,
+        threat=attacks.ThreatModel(epsilon=epsilon, bounds=bounds),
+        step_size=step_size,
+        compiled=compiled,
+        loss_scale=loss_scale,
+    )
 
     def perturb(logits_fn, images, labels, seed):
         clean = tf.cast(logits_fn(images), tf.float32)
         noise = tf.random.stateless_uniform(tf.shape(clean), attacks.as_seed(seed), -1.0, 1.0)
         target = clean + gamma * noise
         start = ascend(
-            logits_fn, images, images, labels, num_steps=1,
-            loss=lambda logits, unused_labels: -attacks.kl_divergence(target, logits))
+            logits_fn,
+            images,
+            images,
+            labels,
+            num_steps=1,
+            loss=lambda logits, unused_labels: -attacks.kl_divergence(target, logits),
+        )
         return ascend(
-            logits_fn, start, images, labels, num_steps=num_steps,
-            loss=lambda logits, unused_labels: attacks.kl_divergence(clean, logits))
+            logits_fn,
+            start,
+            images,
+            labels,
+            num_steps=num_steps,
+            loss=lambda logits, unused_labels: attacks.kl_divergence(clean, logits),
+        )
 
     return _consistent(perturb, beta, label_smoothing, bounds)
 

@@ -1,9 +1,9 @@
 """Adversarial training through Keras' own `compile` and `fit`.
 
-    model = AdversarialModel(classifier, training.create("pgd", epsilon=8/255, num_steps=7))
-    model.compile("sgd")
-    model.fit(images, labels, epochs=10, callbacks=[tf.keras.callbacks.CSVLogger("log.csv")])
-    model.save("robust.keras")  # the bare classifier
+model = AdversarialModel(classifier, training.create("pgd", epsilon=8/255, num_steps=7))
+model.compile("sgd")
+model.fit(images, labels, epochs=10, callbacks=[tf.keras.callbacks.CSVLogger("log.csv")])
+model.save("robust.keras")  # the bare classifier
 """
 
 import contextlib
@@ -11,7 +11,8 @@ import contextlib
 import tensorflow as tf
 
 from sat_tf import activations, attacks, seeds
-from sat_tf.training import classifiers, methods, optimization, sam as sharpness, step
+from sat_tf.training import classifiers, methods, optimization, step
+from sat_tf.training import sam as sharpness
 
 
 class _Epochs(tf.keras.callbacks.Callback):
@@ -41,10 +42,11 @@ class AdversarialModel(tf.keras.Model):
     """A Keras classifier with an adversarial `train_step` and `test_step`.
 
     Data is (images, labels) or (images, labels, sample_weight): float images within the method's
-    `bounds`, integer class indices [batch].  Training reports `loss`, `clean_accuracy` (in inference mode,
-    on a quarter of each batch, unless the method measures it anyway), `adversarial_accuracy`, and
-    the perturbation's mean and maximum.  Validation and `evaluate` report clean loss, clean
-    accuracy and accuracy under the method's own attack: a progress signal, not a robustness claim.
+    `bounds`, integer class indices [batch].  Training reports `loss`, `clean_accuracy` (in
+    inference mode, on a quarter of each batch, unless the method measures it anyway),
+    `adversarial_accuracy`, and the perturbation's mean and maximum.  Validation and `evaluate`
+    report clean loss, clean accuracy and accuracy under the method's own attack: a progress
+    signal, not a robustness claim.
 
     All randomness of a step is a function of (seed, step, replica); everything that training
     changes is in `training_state`.
@@ -65,24 +67,45 @@ class AdversarialModel(tf.keras.Model):
       where their derivative is to be replaced.
     """
 
-    def __init__(self, classifier, method, *, seed=0, weight_decay=0.0, weight_decay_on="kernels",
-                 ema_decay=0.0, clean_epochs=0, sam=None, from_logits=True, attack_gradient=None,
-                 update_gradient=None):
+    def __init__(
+        self,
+        classifier,
+        method,
+        *,
+        seed=0,
+        weight_decay=0.0,
+        weight_decay_on="kernels",
+        ema_decay=0.0,
+        clean_epochs=0,
+        sam=None,
+        from_logits=True,
+        attack_gradient=None,
+        update_gradient=None,
+    ):
         super().__init__(name="adversarial_" + classifier.name)
         classifiers.check(classifier, from_logits)
         if not isinstance(sam, (sharpness.SAM, type(None))):
-            raise ValueError(f"sam={sam!r}: give a sat_tf.training.SAM, as in SAM(rho=0.05), or None")
+            raise ValueError(
+                f"sam={sam!r}: give a sat_tf.training.SAM, as in SAM(rho=0.05), or None"
+            )
         for name in (attack_gradient, update_gradient):
             classifiers.check_derivative(classifier, name)
         self.classifier = classifier
         self.method = method
         self.clean_epochs = clean_epochs
         self.global_step = tf.Variable(
-            0, dtype=tf.int64, trainable=False, name="global_step",
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+            0,
+            dtype=tf.int64,
+            trainable=False,
+            name="global_step",
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        )
         self.attacking = tf.Variable(
-            clean_epochs == 0, trainable=False, name="attacking",
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+            clean_epochs == 0,
+            trainable=False,
+            name="attacking",
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        )
         self.average = optimization.WeightAverage(classifier, ema_decay) if ema_decay else None
         self._attack_gradient, self._update_gradient = attack_gradient, update_gradient
         if method.state is not None:
@@ -91,17 +114,30 @@ class AdversarialModel(tf.keras.Model):
         self.sam = sam
         self._to_logits = classifier if from_logits else classifiers.logits_of(classifier)
         self._weight_decay = weight_decay
-        self._decayed = optimization.decayed_variables(
-            classifier.trainable_variables, weight_decay_on) if weight_decay else []
-        self._means = {name: tf.keras.metrics.Mean(name) for name in (
-            "loss", "clean_accuracy", "adversarial_accuracy", "perturbation_mean",
-            "perturbation_max", *method.metrics)}
+        self._decayed = (
+            optimization.decayed_variables(classifier.trainable_variables, weight_decay_on)
+            if weight_decay
+            else []
+        )
+        self._means = {
+            name: tf.keras.metrics.Mean(name)
+            for name in (
+                "loss",
+                "clean_accuracy",
+                "adversarial_accuracy",
+                "perturbation_mean",
+                "perturbation_max",
+                *method.metrics,
+            )
+        }
 
     def compile(self, optimizer="sgd", *, loss=None, metrics=None, **kwargs):
         """As Keras' `compile`, but without `loss` and `metrics`, which the method defines."""
         if loss is not None or metrics is not None:
-            raise ValueError("the training method defines the loss and the metrics: call "
-                             "compile(optimizer) without loss and metrics")
+            raise ValueError(
+                "the training method defines the loss and the metrics: call "
+                "compile(optimizer) without loss and metrics"
+            )
         super().compile(optimizer, **kwargs)
         if hasattr(self.optimizer, "build"):  # so that its slots exist before any restore
             with self.distribute_strategy.scope():
@@ -154,12 +190,18 @@ class AdversarialModel(tf.keras.Model):
         images, labels, sample_weight = self._unpack(data)
         seed = seeds.replica_seed(self._seed, seeds.TRAINING_ATTACK, self.global_step)
         adversarial = step.perturb(
-            self.method, self._attack_logits, images, labels, seed,
-            attacking=self.attacking if self.clean_epochs else None)
+            self.method,
+            self._attack_logits,
+            images,
+            labels,
+            seed,
+            attacking=self.attacking if self.clean_epochs else None,
+        )
 
         def compute_loss():
             per_example, measured = self.method.loss(
-                self._update_logits, images, adversarial, labels)
+                self._update_logits, images, adversarial, labels
+            )
             if sample_weight is not None:
                 per_example *= tf.cast(sample_weight, per_example.dtype)
             return tf.reduce_mean(per_example), measured
@@ -176,10 +218,12 @@ class AdversarialModel(tf.keras.Model):
         self.global_step.assign_add(1)
         mean, largest = step.perturbation_size(images, adversarial)
         return self._report(
-            None, loss=loss, **clean, **measured, perturbation_mean=mean, perturbation_max=largest)
+            None, loss=loss, **clean, **measured, perturbation_mean=mean, perturbation_max=largest
+        )
 
     def _descend(self, compute_loss):
         """Moves the weights by one step, plain or sharpness-aware, on the loss and the decay."""
+
         def decay_loss():
             return optimization.weight_decay_loss(self._decayed, self._weight_decay)
 
@@ -189,9 +233,11 @@ class AdversarialModel(tf.keras.Model):
 
         if self.sam is not None:
             return sharpness.apply_gradients(
-                self.sam, self.optimizer, self.classifier, compute_loss, decay_loss)
+                self.sam, self.optimizer, self.classifier, compute_loss, decay_loss
+            )
         return step.apply_gradients(
-            self.optimizer, self.classifier.trainable_variables, compute_both)
+            self.optimizer, self.classifier.trainable_variables, compute_both
+        )
 
     def test_step(self, data):
         images, labels, sample_weight = self._unpack(data)
@@ -199,9 +245,11 @@ class AdversarialModel(tf.keras.Model):
         adversarial = self.method.perturb(self._attack_logits, images, labels, seed)
         logits = self.logits(images)
         return self._report(
-            sample_weight, loss=methods.cross_entropy(logits, labels),
+            sample_weight,
+            loss=methods.cross_entropy(logits, labels),
             clean_accuracy=methods.is_correct(logits, labels),
-            adversarial_accuracy=methods.is_correct(self.logits(adversarial), labels))
+            adversarial_accuracy=methods.is_correct(self.logits(adversarial), labels),
+        )
 
     def evaluated_weights(self):
         """Returns a context in which the classifier holds the averaged weights, where there are."""

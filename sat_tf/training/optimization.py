@@ -1,7 +1,7 @@
 """Learning-rate schedules, optimizers, weight decay and the moving average of the weights.
 
-    schedule = Schedule("step", learning_rate=0.1, total_steps=1000, steps_per_epoch=10)
-    optimizer = create_optimizer("sgd", schedule)
+schedule = Schedule("step", learning_rate=0.1, total_steps=1000, steps_per_epoch=10)
+optimizer = create_optimizer("sgd", schedule)
 """
 
 import contextlib
@@ -11,7 +11,6 @@ import math
 import tensorflow as tf
 
 from sat_tf.errors import look_up
-
 
 # After which shares of training the schedules with sudden drops have them: the release's epochs
 # 30, 60, 90 of 100, and epochs 100 and 105 of 110.
@@ -80,21 +79,38 @@ class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
     Called with a step, it returns a float32 scalar.
     """
 
-    def __init__(self, name, *, learning_rate, total_steps, steps_per_epoch, drops=None,
-                 warmup_steps=0, warmup_learning_rate=0.0):
+    def __init__(
+        self,
+        name,
+        *,
+        learning_rate,
+        total_steps,
+        steps_per_epoch,
+        drops=None,
+        warmup_steps=0,
+        warmup_learning_rate=0.0,
+    ):
         self._factor = look_up(SCHEDULES, "schedule", name)
         self._config = dict(
-            name=name, learning_rate=learning_rate, total_steps=total_steps,
+            name=name,
+            learning_rate=learning_rate,
+            total_steps=total_steps,
             steps_per_epoch=steps_per_epoch,
-            drops=default_drops(name) if drops is None else tuple(drops), warmup_steps=warmup_steps,
-            warmup_learning_rate=warmup_learning_rate)
+            drops=default_drops(name) if drops is None else tuple(drops),
+            warmup_steps=warmup_steps,
+            warmup_learning_rate=warmup_learning_rate,
+        )
 
     def __call__(self, step):
         c = self._config
         step = tf.cast(step, tf.float32)
         rate = c["learning_rate"] * self._factor(
-            step, total_steps=c["total_steps"], steps_per_epoch=c["steps_per_epoch"],
-            drops=c["drops"], warmup_steps=c["warmup_steps"])
+            step,
+            total_steps=c["total_steps"],
+            steps_per_epoch=c["steps_per_epoch"],
+            drops=c["drops"],
+            warmup_steps=c["warmup_steps"],
+        )
         if not c["warmup_steps"]:
             return rate
         rise = (c["learning_rate"] - c["warmup_learning_rate"]) * step / c["warmup_steps"]
@@ -113,12 +129,14 @@ class TF1RMSprop(tf.keras.optimizers.RMSprop):
     steps short, where Keras starts it at zero.
     """
 
-    def add_variable_from_reference(self, model_variable, variable_name, shape=None,
-                                    initial_value=None):
+    def add_variable_from_reference(
+        self, model_variable, variable_name, shape=None, initial_value=None
+    ):
         if variable_name == "velocity":
             initial_value = tf.ones_like(model_variable)
         return super().add_variable_from_reference(
-            model_variable, variable_name, shape=shape, initial_value=initial_value)
+            model_variable, variable_name, shape=shape, initial_value=initial_value
+        )
 
 
 OPTIMIZERS = {
@@ -182,11 +200,18 @@ class WeightAverage(tf.Module):
         trainable = {id(w) for w in classifier.trainable_weights}
         self.averages = [
             tf.Variable(
-                w, trainable=False, name=w.name.split(":")[0] + "/average",
+                w,
+                trainable=False,
+                name=w.name.split(":")[0] + "/average",
                 synchronization=tf.VariableSynchronization.ON_READ,
-                aggregation=(tf.VariableAggregation.ONLY_FIRST_REPLICA if id(w) in trainable
-                             else tf.VariableAggregation.MEAN))
-            for w in self._sources()]
+                aggregation=(
+                    tf.VariableAggregation.ONLY_FIRST_REPLICA
+                    if id(w) in trainable
+                    else tf.VariableAggregation.MEAN
+                ),
+            )
+            for w in self._sources()
+        ]
 
     def update(self, step):
         """Moves the average; call in replica context after the weights of `step` (from 0) moved."""

@@ -34,6 +34,7 @@ class SAM:
     References: Foret et al., 2021, https://arxiv.org/abs/2010.01412; Kwon et al., 2021,
       https://arxiv.org/abs/2102.11600, in the form of the widely used davda54/sam.
     """
+
     rho: float
     adaptive: bool = False
     norm: str = "global"
@@ -83,8 +84,7 @@ def apply_gradients(settings, optimizer, classifier, compute_loss, decay_loss):
     _assign([*variables, *state], [*_perturbed(settings, weights, gradients), *before])
     _, _, gradients = step.gradients(optimizer, variables, compute_loss)
     _assign([*variables, *state], [*weights, *after])
-    decay, _, decay_gradients = step.gradients(
-        None, variables, lambda: (decay_loss(), None))
+    decay, _, decay_gradients = step.gradients(None, variables, lambda: (decay_loss(), None))
     gradients = [_sum(pair) for pair in zip(gradients, decay_gradients)]
     optimizer.apply_gradients(zip(gradients, variables))
     return loss + decay, extra
@@ -112,6 +112,7 @@ def _assign(variables, values):
     A mirrored variable refuses that in replica context, so it is done across them, as Keras'
     optimizers do it.
     """
+
     def assign(variable, value):
         variable.assign(value)
 
@@ -120,7 +121,8 @@ def _assign(variables, values):
             strategy.extended.update(variable, assign, args=(value,))
 
     tf.__internal__.distribute.interim.maybe_merge_call(
-        update, tf.distribute.get_strategy(), variables, values)
+        update, tf.distribute.get_strategy(), variables, values
+    )
 
 
 def _sum(gradients):

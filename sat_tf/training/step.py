@@ -11,6 +11,7 @@ def perturb(method, logits_fn, images, labels, seed, *, attacking=None):
       logits_fn: the classifier in inference mode.
       attacking: bool scalar tensor; where it is false the images stay as they are.  None: attack.
     """
+
     def attack():
         return method.perturb(logits_fn, images, labels, seed)
 

@@ -14,7 +14,7 @@ one step loses all robustness to several within an epoch or two.
 Nothing here measures; see `sat_tf.training_measurement`.
 """
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -24,12 +24,14 @@ _NONE = -1  # of a step or an accuracy that is not there yet
 
 class Stop(NamedTuple):
     """Why training ended early: the flag that asked for it, and a sentence for people."""
+
     by: str
     reason: str
 
 
 class Collapse(Exception):
-    """Raised where accuracy on the first batch has fallen to `accuracy`: the epoch is to be undone."""
+    """Raised where accuracy on the first batch has fallen to `accuracy`: the epoch is to be
+    undone."""
 
     def __init__(self, accuracy: float):
         super().__init__(accuracy)
@@ -54,9 +56,11 @@ class Watch(tf.Module):
         super().__init__(name="watch")
         with tf.device("/CPU:0"):  # for Python alone; no step on a device reads them
             self.best_accuracy, self.batch_accuracy, self.collapsed_to = (
-                tf.Variable(_NONE, dtype=tf.float64, trainable=False) for _ in range(3))
+                tf.Variable(_NONE, dtype=tf.float64, trainable=False) for _ in range(3)
+            )
             self.best_step, self.validated_step, self.batch_step = (
-                tf.Variable(_NONE, dtype=tf.int64, trainable=False) for _ in range(3))
+                tf.Variable(_NONE, dtype=tf.int64, trainable=False) for _ in range(3)
+            )
             self.epochs_since_best = tf.Variable(0, dtype=tf.int64, trainable=False)
 
     def note_validation(self, robust_accuracy: float, *, step: int, counts: bool) -> bool:
@@ -91,7 +95,7 @@ class Watch(tf.Module):
         """Remembers that the epoch after `batch_step` was undone, and training with it ended."""
         self.collapsed_to.assign(accuracy)
 
-    def stop(self, patience: int, *, at_end: bool) -> Optional[Stop]:
+    def stop(self, patience: int, *, at_end: bool) -> Stop | None:
         """Returns why training is to go no further, or None.
 
         Args:
@@ -99,16 +103,25 @@ class Watch(tf.Module):
           at_end: whether all steps are taken, which patience then has not cut short.
         """
         if _value(self.collapsed_to) != _NONE:
-            return Stop("catastrophic_drop", (
-                f"catastrophic overfitting: accuracy under PGD-{COLLAPSE_STEPS} on the first "
-                f"training batch fell from {_per_cent(self.batch_accuracy)} to "
-                f"{_per_cent(self.collapsed_to)} in the epoch after step "
-                f"{_value(self.batch_step)}; that epoch is undone"))
+            return Stop(
+                "catastrophic_drop",
+                (
+                    f"catastrophic overfitting: accuracy under PGD-{COLLAPSE_STEPS} on the first "
+                    f"training batch fell from {_per_cent(self.batch_accuracy)} to "
+                    f"{_per_cent(self.collapsed_to)} in the epoch after step "
+                    f"{_value(self.batch_step)}; that epoch is undone"
+                ),
+            )
         since = _value(self.epochs_since_best)
         if patience and since >= patience and not at_end:
-            return Stop("patience", (
-                f"{since} epochs without a higher robust accuracy on held-out examples than the "
-                f"{_per_cent(self.best_accuracy)} at step {_value(self.best_step)}"))
+            return Stop(
+                "patience",
+                (
+                    f"{since} epochs without a higher robust accuracy on held-out examples than "
+                    f"the "
+                    f"{_per_cent(self.best_accuracy)} at step {_value(self.best_step)}"
+                ),
+            )
         return None
 
 

@@ -135,20 +135,33 @@ def test_every_iterate_is_that_of_a_twin(loss, norm):
     assert compared >= 5 and verdicts_met >= {(True, False), (False, False)}
 
 
-@pytest.mark.parametrize("rises, highest_before, halved_before, halves", [
-    (14, -9.0, True, True), (15, -9.0, True, False),  # 0.75 * 19 is 14.25
-    (14, -9.0, False, True), (15, -9.0, False, False),
-    (15, 9.0, False, True), (15, 9.0, True, False)])  # the best loss has not improved
+@pytest.mark.parametrize(
+    "rises, highest_before, halved_before, halves",
+    [
+        (14, -9.0, True, True),
+        (15, -9.0, True, False),  # 0.75 * 19 is 14.25
+        (14, -9.0, False, True),
+        (15, -9.0, False, False),
+        (15, 9.0, False, True),
+        (15, 9.0, True, False),
+    ],
+)  # the best loss has not improved
 def test_the_two_rules_of_a_checkpoint(rises, highest_before, halved_before, halves):
     search = apgd_search("dlr", epsilon=0.2)
     best = tf.constant(NEAR_PEAK)
     state = search.begin(network, best, ZEROS, tf.constant([0, 1]), ZEROS)
     like = lambda value, dtype: tf.fill([8], tf.constant(value, dtype))
-    state.update(adversarial=best, rises=like(rises, tf.int32), halved=like(halved_before, tf.bool),
-                 highest=like(9.0, tf.float32), last=like(9.0, tf.float32),
-                 highest_before=like(highest_before, tf.float32))
-    at_checkpoint, elsewhere = (search.step(network, best, ZEROS, state, ZEROS + index)
-                                for index in (41, 42))
+    state.update(
+        adversarial=best,
+        rises=like(rises, tf.int32),
+        halved=like(halved_before, tf.bool),
+        highest=like(9.0, tf.float32),
+        last=like(9.0, tf.float32),
+        highest_before=like(highest_before, tf.float32),
+    )
+    at_checkpoint, elsewhere = (
+        search.step(network, best, ZEROS, state, ZEROS + index) for index in (41, 42)
+    )
     np.testing.assert_allclose(at_checkpoint["size"], 0.2 if halves else 0.4)
     np.testing.assert_array_equal(at_checkpoint["halved"], halves)
     np.testing.assert_array_equal(at_checkpoint["previous"], best if halves else state["current"])
@@ -176,23 +189,26 @@ def test_examples_may_be_at_different_steps_and_in_different_runs(loss):
     seeds = tf.constant([[3, number] for number in range(8)])
     runs = tf.constant([0, 1, 2, 3, 3, 2, 1, 0]) % search.runs
     begin = lambda: search.begin(network, tf.constant(NEAR_PEAK), tf.constant(ZEROS), seeds, runs)
-    step = tf.function(lambda state, index, count: search.advance(
-        network, tf.constant(NEAR_PEAK), tf.constant(ZEROS), state, index, count))
+    step = tf.function(
+        lambda state, index, count: search.advance(
+            network, tf.constant(NEAR_PEAK), tf.constant(ZEROS), state, index, count
+        )
+    )
     together, index = step(begin(), tf.constant(ZEROS), tf.constant(99))
     np.testing.assert_array_equal(index, 21)
     state, index, fresh = begin(), tf.constant(ZEROS), begin()
     for number in range(8):  # those that have not begun are put back
         state, index = step(state, index, tf.constant(3))
         waits = np.arange(8) > number
-        state = {name: select(waits, fresh[name], value)
-                 for name, value in state.items()}
+        state = {name: select(waits, fresh[name], value) for name, value in state.items()}
         index = tf.where(waits, 0, index)
     assert len(set(index.numpy())) > 5
     state, index = step(state, index, tf.constant(99))
     assert len(np.unique(state["size"])) > 1
     for name, value in together.items():
-        np.testing.assert_allclose(*(tf.cast(x, tf.float32) for x in (state[name], value)),
-                                   atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(
+            *(tf.cast(x, tf.float32) for x in (state[name], value)), atol=1e-6, err_msg=name
+        )
 
 
 def test_with_a_seed_for_each_example_its_result_depends_on_no_other():
@@ -231,6 +247,7 @@ def test_linf_start_is_noise_over_its_largest_part():
 
 # What counts as broken.
 
+
 def test_every_iterate_counts_the_start_too():
     # Class 1 wins only between the greys 0.5 and 0.6; class 2, which never wins, is the pull.
     def stretch(images):
@@ -262,6 +279,7 @@ def test_what_survives_is_returned_at_its_highest_loss():
 
 # Closed forms.
 
+
 def highest_margins(images, labels, norm, epsilon, weights):
     """How far any other class can get past the true one within reach, [batch], by the dual norm."""
     flat = images.reshape(len(images), 48).astype("float64")
@@ -277,19 +295,30 @@ def highest_margins(images, labels, norm, epsilon, weights):
     return margins.max(-1)
 
 
-@pytest.mark.parametrize("norm, low, high, epsilon", [
-    ("linf", 0.2, 0.8, 0.04), ("linf", 0.0, 1.0, 0.05), ("l2", 0.3, 0.7, 0.15)])
+@pytest.mark.parametrize(
+    "norm, low, high, epsilon",
+    [("linf", 0.2, 0.8, 0.04), ("linf", 0.0, 1.0, 0.05), ("l2", 0.3, 0.7, 0.15)],
+)
 @pytest.mark.parametrize("loss, classes", [("ce", 2), ("dlr", 2), ("dlr-targeted", 5)])
 def test_a_linear_network_is_as_robust_as_its_dual_norm_says(
-        loss, classes, norm, low, high, epsilon):
+    loss, classes, norm, low, high, epsilon
+):
     """With more classes than two, the climb of an untargeted loss may end on the wrong one."""
     weights = WEIGHTS[:, :classes]
     logits_fn = lambda images: tf.reshape(images, [-1, 48]) @ weights
     images = np.random.RandomState(1).uniform(low, high, (64,) + SHAPE).astype("float32")
     labels = logits_fn(images).numpy().argmax(-1).astype("int32")
     highest = highest_margins(images, labels, norm, epsilon, weights)
-    attacked = run(logits_fn, images, labels, loss=loss, norm=norm, epsilon=epsilon, num_targets=4,
-                   num_steps=50)
+    attacked = run(
+        logits_fn,
+        images,
+        labels,
+        loss=loss,
+        norm=norm,
+        epsilon=epsilon,
+        num_targets=4,
+        num_steps=50,
+    )
     found = broken(logits_fn, attacked, labels)
     assert 0.2 < found.mean() < 0.9 and np.abs(highest).min() > 1e-3  # no matter of rounding
     np.testing.assert_array_equal(found, highest > 0)
@@ -298,16 +327,20 @@ def test_a_linear_network_is_as_robust_as_its_dual_norm_says(
 @pytest.mark.parametrize("norm, epsilon", [("linf", 0.2), ("l2", 0.8)])
 def test_a_peak_inside_the_ball_is_found_by_shrinking_steps(norm, epsilon):
     """The second logit falls from PEAK like a roof, and wins there by as much as `height`."""
-    images = np.clip(PEAK.reshape(SHAPE) + np.random.RandomState(2).uniform(
-        -0.1, 0.1, (32,) + SHAPE), 0, 1).astype("float32")
+    images = np.clip(
+        PEAK.reshape(SHAPE) + np.random.RandomState(2).uniform(-0.1, 0.1, (32,) + SHAPE), 0, 1
+    ).astype("float32")
 
     def roof(images, height):
         second = height - tf.abs(tf.reshape(images, [-1, 48]) - PEAK) @ SLOPES[:, None]
         return tf.concat([tf.zeros_like(second), second], -1)
 
     labels = np.zeros(32, "int32")
-    attack = tf.function(lambda height: apgd(lambda images: roof(images, height), images, labels, 0,
-                                             norm=norm, epsilon=epsilon))
+    attack = tf.function(
+        lambda height: apgd(
+            lambda images: roof(images, height), images, labels, 0, norm=norm, epsilon=epsilon
+        )
+    )
     fall = -roof(images, 0.0).numpy()[:, 1].mean()
     for share, is_broken in ((-0.06, False), (0.06, True)):
         height = tf.constant(share * fall, tf.float32)
@@ -318,24 +351,44 @@ def test_a_peak_inside_the_ball_is_found_by_shrinking_steps(norm, epsilon):
 
 # What holds for every loss, norm and form.
 
+
 def half_network():
     layers = tf.keras.layers
-    net = tf.keras.Sequential([
-        layers.Conv2D(8, 3, activation="swish", input_shape=SHAPE, dtype="float16"),
-        layers.GlobalAveragePooling2D(dtype="float16"), layers.Dense(5, dtype="float16")])
+    net = tf.keras.Sequential(
+        [
+            layers.Conv2D(8, 3, activation="swish", input_shape=SHAPE, dtype="float16"),
+            layers.GlobalAveragePooling2D(dtype="float16"),
+            layers.Dense(5, dtype="float16"),
+        ]
+    )
     return lambda images: net(images, training=False)
 
 
-@pytest.mark.parametrize("loss, norm, epsilon, half", [
-    ("ce", "linf", 0.05, False), ("ce", "linf", 1.0, False), ("ce", "l2", 0.5, True),
-    ("dlr", "linf", 0.05, True), ("dlr", "l2", 0.5, False), ("dlr", "l2", 0.0, False),
-    ("dlr-targeted", "linf", 0.05, True), ("dlr-targeted", "linf", 0.0, False)])
+@pytest.mark.parametrize(
+    "loss, norm, epsilon, half",
+    [
+        ("ce", "linf", 0.05, False),
+        ("ce", "linf", 1.0, False),
+        ("ce", "l2", 0.5, True),
+        ("dlr", "linf", 0.05, True),
+        ("dlr", "l2", 0.5, False),
+        ("dlr", "l2", 0.0, False),
+        ("dlr-targeted", "linf", 0.05, True),
+        ("dlr-targeted", "linf", 0.0, False),
+    ],
+)
 def test_all_returned_images_are_in_the_ball_and_in_range(loss, norm, epsilon, half):
     logits_fn = half_network() if half else linear
     images = np.random.RandomState(3).uniform(0, 1, (8,) + SHAPE).astype("float32")
     labels = logits_fn(images).numpy().argmax(-1).astype("int32")
-    search = apgd_search(loss, epsilon=epsilon, norm=norm, num_steps=12, num_targets=2,
-                         loss_scale=128.0 if half else 1.0)
+    search = apgd_search(
+        loss,
+        epsilon=epsilon,
+        norm=norm,
+        num_steps=12,
+        num_targets=2,
+        loss_scale=128.0 if half else 1.0,
+    )
     found = states(search, logits_fn, images, labels)
     for state in found:
         attacked = state["adversarial"].numpy()
@@ -356,16 +409,22 @@ def progress(loss, logits_fn, state, labels):
     return np.where(broken(logits_fn, state["adversarial"], labels), np.inf, value)
 
 
-@pytest.mark.parametrize("loss, norm, restarts", [
-    ("ce", "linf", 2), ("dlr", "l2", 1), ("dlr-targeted", "linf", 1)])
+@pytest.mark.parametrize(
+    "loss, norm, restarts", [("ce", "linf", 2), ("dlr", "l2", 1), ("dlr-targeted", "linf", 1)]
+)
 def test_every_form_agrees_with_the_eager_loop(loss, norm, restarts):
-    settings = dict(loss=loss, norm=norm, epsilon=EPSILONS[norm], num_steps=6, restarts=restarts,
-                    num_targets=1)
+    settings = dict(
+        loss=loss, norm=norm, epsilon=EPSILONS[norm], num_steps=6, restarts=restarts, num_targets=1
+    )
     eager = apgd(network, NEAR_PEAK, ZEROS, 2, **settings)
     assert np.abs(eager.numpy() - NEAR_PEAK).max() > 0.05
     for compiled in COMPILED_FORMS:
-        np.testing.assert_allclose(run(network, NEAR_PEAK, ZEROS, 2, compiled=compiled, **settings),
-                                   eager, atol=1e-5, err_msg=compiled)
+        np.testing.assert_allclose(
+            run(network, NEAR_PEAK, ZEROS, 2, compiled=compiled, **settings),
+            eager,
+            atol=1e-5,
+            err_msg=compiled,
+        )
 
 
 def test_one_compiled_program_breaks_as_many_examples_of_a_network_with_more_classes():
@@ -374,8 +433,17 @@ def test_one_compiled_program_breaks_as_many_examples_of_a_network_with_more_cla
     labels = deep(images).numpy().argmax(-1).astype("int32")
     shares = {}
     for compiled in ("none", "loop"):
-        attacked = run(deep, images, labels, loss="dlr-targeted", num_targets=2, epsilon=0.02,
-                       num_steps=20, eot=2, compiled=compiled)
+        attacked = run(
+            deep,
+            images,
+            labels,
+            loss="dlr-targeted",
+            num_targets=2,
+            epsilon=0.02,
+            num_steps=20,
+            eot=2,
+            compiled=compiled,
+        )
         shares[compiled] = broken(deep, attacked, labels).mean()
     assert 0.1 < shares["none"] < 0.9 and abs(shares["none"] - shares["loop"]) < 0.04
 
@@ -384,9 +452,19 @@ def test_one_compiled_program_breaks_as_many_examples_of_a_network_with_more_cla
 def test_graph_size_grows_with_nothing_and_the_batch_size_may_be_unknown(compiled):
     def attack(**settings):
         attack = tf.function(
-            lambda images, labels: apgd(network, images, labels, 0, loss="dlr-targeted",
-                                        epsilon=0.2, num_targets=1, compiled=compiled, **settings),
-            input_signature=[tf.TensorSpec((None,) + SHAPE), tf.TensorSpec([None], tf.int32)])
+            lambda images, labels: apgd(
+                network,
+                images,
+                labels,
+                0,
+                loss="dlr-targeted",
+                epsilon=0.2,
+                num_targets=1,
+                compiled=compiled,
+                **settings,
+            ),
+            input_signature=[tf.TensorSpec((None,) + SHAPE), tf.TensorSpec([None], tf.int32)],
+        )
         graph = attack.get_concrete_function().graph.as_graph_def()
         return attack, sum(len(function.node_def) for function in graph.library.function)
 
@@ -397,20 +475,30 @@ def test_graph_size_grows_with_nothing_and_the_batch_size_may_be_unknown(compile
 
 # Targets.
 
+
 def test_runs_go_through_the_targets_and_each_target_through_its_restarts():
     logits = tf.constant([[5.0, 1.0, 4.0, 2.0, 3.0]] * 3)
     labels = tf.constant([0, 2, 1])  # the second and third example are misclassified at once
 
     def targets(search):
-        return np.array([search.begin(lambda images: logits + 0 * tf.reduce_sum(images),
-                                      tf.constant(IMAGES[:3]), labels, tf.constant([0, 1]),
-                                      tf.fill([3], run))["target"]
-                         for run in range(search.runs)]).T
+        return np.array(
+            [
+                search.begin(
+                    lambda images: logits + 0 * tf.reduce_sum(images),
+                    tf.constant(IMAGES[:3]),
+                    labels,
+                    tf.constant([0, 1]),
+                    tf.fill([3], run),
+                )["target"]
+                for run in range(search.runs)
+            ]
+        ).T
 
     search = apgd_search("dlr-targeted", epsilon=0.1, restarts=2, num_targets=3)
     assert search.runs == 6
     np.testing.assert_array_equal(
-        targets(search), [[2, 2, 4, 4, 3, 3], [0, 0, 4, 4, 3, 3], [0, 0, 2, 2, 4, 4]])
+        targets(search), [[2, 2, 4, 4, 3, 3], [0, 0, 4, 4, 3, 3], [0, 0, 2, 2, 4, 4]]
+    )
     many = apgd_search("dlr-targeted", epsilon=0.1)  # nine, and there are four other classes
     np.testing.assert_array_equal(targets(many)[0], [2, 4, 3, 1, 1, 1, 1, 1, 1])
     assert apgd_search("dlr", epsilon=0.1, restarts=2).runs == 2
@@ -419,7 +507,8 @@ def test_runs_go_through_the_targets_and_each_target_through_its_restarts():
 def test_a_targeted_run_drives_to_its_target():
     """Each of four classes has a row of the image, whose mean has to pass 0.64."""
     rows = lambda images: tf.pad(
-        tf.reduce_mean(images, [2, 3]), [[0, 0], [1, 0]], constant_values=0.64)
+        tf.reduce_mean(images, [2, 3]), [[0, 0], [1, 0]], constant_values=0.64
+    )
     search = apgd_search("dlr-targeted", epsilon=0.2, num_targets=4, num_steps=20)
     images, number = np.repeat(0.45 + 0.1 * IMAGES[:1], search.runs, 0), np.arange(search.runs)
     state = states(search, rows, images, ZEROS[:4], run=number)[-1]
@@ -428,6 +517,7 @@ def test_a_targeted_run_drives_to_its_target():
 
 
 # Networks that are random.
+
 
 def test_loss_and_gradient_are_means_over_passes_through_a_random_network():
     noises = []
@@ -461,19 +551,35 @@ def test_a_graph_draws_anew_in_each_pass(compiled):
 
 # What it refuses.
 
-@pytest.mark.parametrize("settings, message", [
-    ({"loss": "cw"}, "unknown loss 'cw'; known: ce, dlr, dlr-targeted"),
-    ({"num_steps": 0}, "num_steps=0"), ({"restarts": 0}, "restarts=0"),
-    ({"num_targets": 0}, "num_targets=0"), ({"eot": 1.5}, "eot=1.5"),
-    ({"epsilon": -1}, "epsilon=-1"), ({"norm": "l1"}, "norm='l1'"),
-    ({"bounds": (1, 0)}, r"bounds=\(1, 0\)"), ({"loss_scale": 0.0}, "loss_scale=0.0"),
-    ({"compiled": "yes"}, "'yes': allowed are none, step, loop"),
-    ({"logits_fn": lambda images: tf.zeros([8, 4])}, "not differentiable"),
-    ({"loss": "dlr", "logits_fn": lambda images: images[:, 0, 0, :1]}, "at least 2 classes"),
-], ids=str)
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"loss": "cw"}, "unknown loss 'cw'; known: ce, dlr, dlr-targeted"),
+        ({"num_steps": 0}, "num_steps=0"),
+        ({"restarts": 0}, "restarts=0"),
+        ({"num_targets": 0}, "num_targets=0"),
+        ({"eot": 1.5}, "eot=1.5"),
+        ({"epsilon": -1}, "epsilon=-1"),
+        ({"norm": "l1"}, "norm='l1'"),
+        ({"bounds": (1, 0)}, r"bounds=\(1, 0\)"),
+        ({"loss_scale": 0.0}, "loss_scale=0.0"),
+        ({"compiled": "yes"}, "'yes': allowed are none, step, loop"),
+        ({"logits_fn": lambda images: tf.zeros([8, 4])}, "not differentiable"),
+        ({"loss": "dlr", "logits_fn": lambda images: images[:, 0, 0, :1]}, "at least 2 classes"),
+    ],
+    ids=str,
+)
 def test_values_out_of_range_are_refused_by_name(settings, message):
-    arguments = {"logits_fn": linear, "images": IMAGES, "labels": ZEROS, "seed": 0, "epsilon": 0.1,
-                 "num_steps": 1, **settings}
+    arguments = {
+        "logits_fn": linear,
+        "images": IMAGES,
+        "labels": ZEROS,
+        "seed": 0,
+        "epsilon": 0.1,
+        "num_steps": 1,
+        **settings,
+    }
     with pytest.raises(ValueError, match=message):
         apgd(**arguments)
 

@@ -15,11 +15,17 @@ WEIGHTS = np.random.RandomState(1).randn(108, 3).astype("float32")
 
 # table row -> names of that row to run
 EXAMPLES = {
-    "clean": ["clean"], "fgsm": ["fgsm"], "pgd-N[xR]": ["pgd-1", "pgd-12", "pgd-3x2"],
+    "clean": ["clean"],
+    "fgsm": ["fgsm"],
+    "pgd-N[xR]": ["pgd-1", "pgd-12", "pgd-3x2"],
     "apgd-ce[-N][xR][-eotM]": ["apgd-ce-20", "apgd-ce-5x2-eot2"],
-    "apgd-dlr[-N][xR][-eotM]": ["apgd-dlr-20"], "apgd-t[-N][xR][-eotM]": ["apgd-t-10"],
-    "fab[-N][xR]": ["fab-5x2"], "fab-t[-N][xR]": ["fab-t-5"], "square[-N][xR]": ["square-60x2"],
-    "autoattack": ["autoattack"]}
+    "apgd-dlr[-N][xR][-eotM]": ["apgd-dlr-20"],
+    "apgd-t[-N][xR][-eotM]": ["apgd-t-10"],
+    "fab[-N][xR]": ["fab-5x2"],
+    "fab-t[-N][xR]": ["fab-t-5"],
+    "square[-N][xR]": ["square-60x2"],
+    "autoattack": ["autoattack"],
+}
 
 
 def logits_fn(images):
@@ -71,13 +77,36 @@ def test_names_carry_steps_and_restarts():
     one_step = attacks.create("fgsm", epsilon=EPSILON, step_size=0.5)
     np.testing.assert_array_equal(  # its step is epsilon
         one_step(logits_fn, IMAGES, LABELS, 0),
-        attacks.fgsm(logits_fn, IMAGES, LABELS, epsilon=EPSILON))
+        attacks.fgsm(logits_fn, IMAGES, LABELS, epsilon=EPSILON),
+    )
 
 
-@pytest.mark.parametrize("name", [
-    "", "pgd", "pgd-", "pgd-0", "pgd-05", "pgd-1.5", "pgd-10x", "PGD-10", "pgd-10x0", "pgd--1",
-    "pgd-N", "xpgd-10", "pgd-10 ", "auto-attack", "apgd-50", "apgd-ce-0", "apgd-ce-eot", "square-x2",
-    "fab-t-5-eot2", "nosuch-50x5", "autoattack-50"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "pgd",
+        "pgd-",
+        "pgd-0",
+        "pgd-05",
+        "pgd-1.5",
+        "pgd-10x",
+        "PGD-10",
+        "pgd-10x0",
+        "pgd--1",
+        "pgd-N",
+        "xpgd-10",
+        "pgd-10 ",
+        "auto-attack",
+        "apgd-50",
+        "apgd-ce-0",
+        "apgd-ce-eot",
+        "square-x2",
+        "fab-t-5-eot2",
+        "nosuch-50x5",
+        "autoattack-50",
+    ],
+)
 def test_unknown_names_are_refused_with_the_known_ones(name):
     expected = re.escape(f"unknown attack {name!r}: allowed are clean, fgsm, pgd-N[xR], ")
     with pytest.raises(ValueError, match=expected):
@@ -94,9 +123,19 @@ def test_lists_of_names_are_parsed_and_checked():
             attacks.parse_names(text)
 
 
-@pytest.mark.parametrize("name, num_steps, runs", [
-    ("apgd-ce", 101, 1), ("apgd-ce-30x5", 31, 5), ("apgd-dlrx5", 101, 5), ("apgd-t", 101, 9),
-    ("apgd-tx2", 101, 18), ("fab-t", 100, 9), ("fab-7x3", 7, 3), ("square-200", 200, 1)])
+@pytest.mark.parametrize(
+    "name, num_steps, runs",
+    [
+        ("apgd-ce", 101, 1),
+        ("apgd-ce-30x5", 31, 5),
+        ("apgd-dlrx5", 101, 5),
+        ("apgd-t", 101, 9),
+        ("apgd-tx2", 101, 18),
+        ("fab-t", 100, 9),
+        ("fab-7x3", 7, 3),
+        ("square-200", 200, 1),
+    ],
+)
 def test_budgets_are_in_the_names(name, num_steps, runs):
     # Of APGD the start is looked at in a step of its own.
     attack = attacks.create(name, epsilon=EPSILON)
@@ -108,8 +147,10 @@ def test_square_has_the_queries_of_the_reference():
 
 
 def test_no_target_is_tried_twice_where_the_classes_are_known():
-    assert [attacks.create(name, epsilon=EPSILON, num_classes=classes).runs
-            for name, classes in (("apgd-t", 4), ("fab-tx2", 3), ("apgd-t", 1000))] == [3, 4, 9]
+    assert [
+        attacks.create(name, epsilon=EPSILON, num_classes=classes).runs
+        for name, classes in (("apgd-t", 4), ("fab-tx2", 3), ("apgd-t", 1000))
+    ] == [3, 4, 9]
 
 
 def test_versions_of_autoattack():
@@ -118,8 +159,13 @@ def test_versions_of_autoattack():
 
     assert list(stages("standard")) == ["apgd-ce", "apgd-t", "fab-t", "square"]
     assert [(name, stage.runs) for name, stage in stages("plus").items()] == [
-        ("apgd-cex5", 5), ("apgd-dlrx5", 5), ("fabx5", 5), ("square", 1), ("apgd-t", 9),
-        ("fab-t", 9)]
+        ("apgd-cex5", 5),
+        ("apgd-dlrx5", 5),
+        ("fabx5", 5),
+        ("square", 1),
+        ("apgd-t", 9),
+        ("fab-t", 9),
+    ]
     assert list(stages("rand")) == ["apgd-ce-eot20", "apgd-dlr-eot20"]
     assert list(stages("square-50, pgd-3x2")) == ["square-50", "pgd-3x2"]
     for version in ("strong", "standard,plus", "clean,square", "autoattack", ""):
@@ -145,8 +191,9 @@ def test_every_attack_breaks_a_linear_model_exactly_where_it_can_be_broken(norm,
 
     names = ["pgd-20", "apgd-ce-50", "apgd-dlr-50", "apgd-t-50", "fab-20", "fab-t-20"]
     for name in names:
-        attack = attacks.create(name, epsilon=epsilon, norm=norm, num_classes=2,
-                                step_size=epsilon / 2)
+        attack = attacks.create(
+            name, epsilon=epsilon, norm=norm, num_classes=2, step_size=epsilon / 2
+        )
         found = tf.function(functools.partial(attack, linear))(images, np.zeros(8, "int32"), 3)
         broken = np.argmax(linear(found), -1) == 1
         np.testing.assert_array_equal(broken, shares < 1, err_msg=name)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-
 import tiny
+
 from sat_tf.attacks import COMPILED_FORMS
 from sat_tf.attacks.fab import fab, fab_search
 from sat_tf.attacks.threat import NORMS, ThreatModel
@@ -32,7 +32,7 @@ def traced_fab(*arguments, **settings):
 
 def lengths(changes, norm):
     flat = np.asarray(changes, "float64").reshape(len(changes), -1)
-    return np.abs(flat).max(1) if norm == "linf" else np.sqrt((flat ** 2).sum(1))
+    return np.abs(flat).max(1) if norm == "linf" else np.sqrt((flat**2).sum(1))
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,7 @@ def classifier():
 
 
 # On linear models.
+
 
 def reachable(image, weights, epsilon, norm):
     """The largest sum(weights * change) within epsilon and [0, 1], bisecting for a multiplier."""
@@ -65,25 +66,44 @@ def reachable(image, weights, epsilon, norm):
 
 def breakable(images, labels, epsilon, norm):
     """Which images of `linear` have a misclassified point within epsilon and [0, 1]."""
-    return np.array([any(
-        (TEMPLATES[:, other] - TEMPLATES[:, label]) @ image
-        + reachable(image, TEMPLATES[:, other] - TEMPLATES[:, label], epsilon, norm) > 0
-        for other in range(4) if other != label)
-        for image, label in zip(images.reshape(-1, 192).astype("float64"), labels)])
+    return np.array(
+        [
+            any(
+                (TEMPLATES[:, other] - TEMPLATES[:, label]) @ image
+                + reachable(image, TEMPLATES[:, other] - TEMPLATES[:, label], epsilon, norm)
+                > 0
+                for other in range(4)
+                if other != label
+            )
+            for image, label in zip(images.reshape(-1, 192).astype("float64"), labels)
+        ]
+    )
 
 
-@pytest.mark.parametrize("norm, epsilon, darkness", [
-    ("linf", 0.045, 0), ("l2", 0.5, 0), ("linf", 0.03, 0.7), ("l2", 0.25, 0.7)])
+@pytest.mark.parametrize(
+    "norm, epsilon, darkness",
+    [("linf", 0.045, 0), ("l2", 0.5, 0), ("linf", 0.03, 0.7), ("l2", 0.25, 0.7)],
+)
 def test_on_a_linear_model_the_robust_accuracy_is_exact(norm, epsilon, darkness):
     """But for images whose distance is within 1 percent of epsilon; the bounds bind in the dark."""
     random = np.random.RandomState(5)
     images = random.uniform(*((0.0, 1.0) if darkness else (0.4, 0.6)), (60, 8, 8, 3))
     images = np.where(random.rand(*images.shape) < darkness, 0, images).astype("float32")
     labels = predicted(linear, images)
-    certain, possible = (breakable(images, labels, epsilon * factor, norm)
-                         for factor in (0.99, 1.0))
-    found = traced_fab(linear, images, labels, 0, targeted=True, epsilon=epsilon, norm=norm,
-                       num_targets=3, num_steps=30)
+    certain, possible = (
+        breakable(images, labels, epsilon * factor, norm) for factor in (0.99, 1.0)
+    )
+    found = traced_fab(
+        linear,
+        images,
+        labels,
+        0,
+        targeted=True,
+        epsilon=epsilon,
+        norm=norm,
+        num_targets=3,
+        num_steps=30,
+    )
     broken = predicted(linear, found) != labels
     np.testing.assert_array_equal(broken[certain == possible], possible[certain == possible])
     assert (certain == possible).sum() > 50
@@ -102,8 +122,13 @@ def test_the_first_point_found_on_a_linear_model_is_eta_times_the_distance_away(
     distances[range(20), labels] = np.inf
     second = np.argsort(-logits)[:, 1]
     expected = distances[range(20), second] if targeted else distances.min(1)
-    settings = dict(targeted=targeted, epsilon={"linf": 0.5, "l2": 5.0}[norm], norm=norm,
-                    num_targets=1, num_steps=1)
+    settings = dict(
+        targeted=targeted,
+        epsilon={"linf": 0.5, "l2": 5.0}[norm],
+        norm=norm,
+        num_targets=1,
+        num_steps=1,
+    )
     found = fab(linear, images, labels, 0, **settings)
     np.testing.assert_allclose(lengths(found - images, norm), 1.05 * expected, rtol=1e-3)
     assert (predicted(linear, found) != labels).all()
@@ -113,8 +138,10 @@ def test_the_first_point_found_on_a_linear_model_is_eta_times_the_distance_away(
 
 # Against a twin.
 
+
 class Net:
     """logits = tanh(x @ first) @ second for images of [2, 2, 3], in TensorFlow and in NumPy."""
+
     first = 2 * np.random.RandomState(1).randn(12, 9)
     second = np.random.RandomState(2).randn(9, 4)
 
@@ -183,7 +210,8 @@ def test_the_points_are_those_of_a_numpy_twin(norm, targeted):
         state = step(state)
         for number in range(24):
             currents[number], wrong = twin_step(
-                net, flat[number], currents[number], labels[number], targets[number], norm)
+                net, flat[number], currents[number], labels[number], targets[number], norm
+            )
             missed += not wrong
         np.testing.assert_allclose(tf.reshape(state["current"], [24, 12]), currents, atol=2e-4)
     assert 10 < missed < 100 and not state["broken"].numpy().any()
@@ -191,9 +219,20 @@ def test_the_points_are_those_of_a_numpy_twin(norm, targeted):
 
 # What counts.
 
-@pytest.mark.parametrize("settings", [
-    {}, {"norm": "l2", "epsilon": 0.5}, {"restarts": 2}, {"bounds": (0.25, 0.75)},
-    {"epsilon": 0.0}, {"epsilon": 1.0}, {"targeted": False, "restarts": 3}], ids=str)
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"norm": "l2", "epsilon": 0.5},
+        {"restarts": 2},
+        {"bounds": (0.25, 0.75)},
+        {"epsilon": 0.0},
+        {"epsilon": 1.0},
+        {"targeted": False, "restarts": 3},
+    ],
+    ids=str,
+)
 def test_what_is_returned_is_misclassified_and_within_epsilon_or_the_image(classifier, settings):
     logits_fn, images, _ = classifier
     settings = {"targeted": True, "epsilon": 0.03, "num_steps": 5, "num_targets": 2, **settings}
@@ -215,8 +254,16 @@ def test_more_steps_and_a_larger_epsilon_break_what_less_did(classifier, norm):
     logits_fn, images, labels = classifier
     for num_steps, factor in ((1, 1.0), (20, 1.0), (20, 2.0)):
         found = traced_fab(
-            logits_fn, images, labels, 0, targeted=True, epsilon=factor * EPSILONS[norm], norm=norm,
-            num_steps=num_steps, num_targets=3)
+            logits_fn,
+            images,
+            labels,
+            0,
+            targeted=True,
+            epsilon=factor * EPSILONS[norm],
+            norm=norm,
+            num_steps=num_steps,
+            num_targets=3,
+        )
         broken.append(predicted(logits_fn, found) != labels)
     assert (broken[0] <= broken[1]).all() and (broken[1] <= broken[2]).all()
     assert broken[0].mean() < broken[1].mean() < broken[2].mean()
@@ -238,8 +285,9 @@ def test_a_gradient_that_is_not_finite_is_seen():
     images = np.full((2, 2, 2, 3), 0.5, "float32")
     images[0, 0, 0, 0] = 0
     for targeted in (False, True):
-        found = fab(logits_fn, images, np.zeros(2, "int32"), 0, targeted=targeted, epsilon=0.01,
-                    num_steps=2).numpy()
+        found = fab(
+            logits_fn, images, np.zeros(2, "int32"), 0, targeted=targeted, epsilon=0.01, num_steps=2
+        ).numpy()
         assert np.isnan(found[0]).all() and np.isfinite(found[1]).all()
 
 
@@ -249,8 +297,18 @@ def test_a_flat_network_does_no_harm(compiled):
     flat = lambda images: tf.stack([tf.reduce_sum(0 * images, [1, 2, 3])] * 3, -1)
     images = np.full((2, 4, 4, 3), 0.5, "float32")
     for targeted in (False, True):
-        attack = tf.function(lambda: fab(flat, images, np.zeros(2, "int32"), 0, targeted=targeted,
-                                         epsilon=0.1, num_steps=2, compiled=compiled))
+        attack = tf.function(
+            lambda: fab(
+                flat,
+                images,
+                np.zeros(2, "int32"),
+                0,
+                targeted=targeted,
+                epsilon=0.1,
+                num_steps=2,
+                compiled=compiled,
+            )
+        )
         np.testing.assert_array_equal(attack(), images)
 
 
@@ -264,8 +322,17 @@ def test_float16_model_is_attacked_in_float32_images():
     assert half(images).dtype == tf.float16
     labels = predicted(half, images)
     for targeted in (False, True):
-        found = traced_fab(lambda x: half(x, training=False), images, labels, 0, targeted=targeted,
-                           epsilon=0.03, num_steps=10, num_targets=2, loss_scale=128.0).numpy()
+        found = traced_fab(
+            lambda x: half(x, training=False),
+            images,
+            labels,
+            0,
+            targeted=targeted,
+            epsilon=0.03,
+            num_steps=10,
+            num_targets=2,
+            loss_scale=128.0,
+        ).numpy()
         assert found.dtype == np.float32
         assert lengths(found - images, "linf").max() <= 0.03
         assert (predicted(half, found) != labels).mean() > 0.1
@@ -273,12 +340,23 @@ def test_float16_model_is_attacked_in_float32_images():
 
 def test_loss_scale_changes_nothing_in_float32(classifier):
     for targeted in (False, True):
-        plain, scaled = (fab(*classifier, 0, targeted=targeted, epsilon=0.03, num_steps=4,
-                             num_targets=1, loss_scale=scale).numpy() for scale in (1.0, 128.0))
+        plain, scaled = (
+            fab(
+                *classifier,
+                0,
+                targeted=targeted,
+                epsilon=0.03,
+                num_steps=4,
+                num_targets=1,
+                loss_scale=scale,
+            ).numpy()
+            for scale in (1.0, 128.0)
+        )
         np.testing.assert_array_equal(plain, scaled)  # a power of two is exact
 
 
 # Runs, starts and examples.
+
 
 def test_runs_are_all_restarts_of_a_target_then_those_of_the_next(classifier):
     logits_fn, images, labels = classifier
@@ -296,8 +374,11 @@ def test_runs_are_all_restarts_of_a_target_then_those_of_the_next(classifier):
 def test_restarts_begin_at_half_of_epsilon_and_in_range(norm, epsilon):
     search = fab_search(targeted=False, epsilon=epsilon, norm=norm, restarts=3)
     grey, labels = tf.fill([6, 8, 8, 3], 0.5), tf.zeros([6], tf.int32)
-    starts = [search.begin(linear, grey, labels, seed, labels + run)["current"].numpy() - 0.5
-              for seed in (SEEDS[:6], SEEDS[9]) for run in (1, 2)]
+    starts = [
+        search.begin(linear, grey, labels, seed, labels + run)["current"].numpy() - 0.5
+        for seed in (SEEDS[:6], SEEDS[9])
+        for run in (1, 2)
+    ]
     for start in starts:
         np.testing.assert_allclose(lengths(start, norm), epsilon / 2, rtol=1e-5)
     together = np.concatenate(starts).reshape(24, -1)
@@ -310,8 +391,11 @@ def test_restarts_begin_at_half_of_epsilon_and_in_range(norm, epsilon):
 def test_an_example_depends_on_no_other_whatever_their_runs_and_steps(classifier, norm, targeted):
     logits_fn, images, labels = classifier
     search = fab_search(targeted=targeted, epsilon=EPSILONS[norm] / 2, norm=norm, restarts=2)
-    step = tf.function(lambda images, labels, state: search.step(
-        logits_fn, images, labels, state, tf.zeros_like(labels)))
+    step = tf.function(
+        lambda images, labels, state: search.step(
+            logits_fn, images, labels, state, tf.zeros_like(labels)
+        )
+    )
     runs = np.arange(32, dtype="int32") % 4
 
     def states(chosen, count):
@@ -324,8 +408,10 @@ def test_an_example_depends_on_no_other_whatever_their_runs_and_steps(classifier
 
     expected = states(np.arange(32), 4)
     older, newer = np.array([5, 0, 9, 20]), np.array([7, 3, 30, 12])
-    mixed = {name: tf.concat([states(older, 3)[name], values], 0)
-             for name, values in states(newer, 1).items()}
+    mixed = {
+        name: tf.concat([states(older, 3)[name], values], 0)
+        for name, values in states(newer, 1).items()
+    }
     both = np.concatenate([older, newer])
     mixed = step(tf.constant(images[both]), tf.constant(labels[both]), mixed)
     after_two = states(np.arange(32), 2)
@@ -336,12 +422,14 @@ def test_an_example_depends_on_no_other_whatever_their_runs_and_steps(classifier
 
 # The forms, and what they cost.
 
+
 @pytest.mark.parametrize("compiled", COMPILED_FORMS)
 @pytest.mark.parametrize("targeted", [False, True])
 def test_every_form_agrees_with_the_eager_loop(classifier, targeted, compiled):
     norm = "l2" if targeted else "linf"
-    settings = dict(targeted=targeted, epsilon=EPSILONS[norm], norm=norm, num_steps=3, restarts=2,
-                    num_targets=1)
+    settings = dict(
+        targeted=targeted, epsilon=EPSILONS[norm], norm=norm, num_steps=3, restarts=2, num_targets=1
+    )
     logits_fn, images, labels = classifier
     eager = fab(logits_fn, images, labels, 2, **settings)
     graph = tf.function(lambda x, y, s: fab(logits_fn, x, y, s, compiled=compiled, **settings))
@@ -357,8 +445,11 @@ def test_part_of_a_larger_program_around_a_traced_network_of_any_batch_size(clas
     specification = [tf.TensorSpec([None, 8, 8, 3]), tf.TensorSpec([None], tf.int32)]
     expected = fab(logits_fn, images, labels, 0, **settings)
     for compiled in (False, True):
-        attack = tf.function(lambda x, y: fab(traced, x, y, 0, **settings),
-                             input_signature=specification, jit_compile=compiled)
+        attack = tf.function(
+            lambda x, y: fab(traced, x, y, 0, **settings),
+            input_signature=specification,
+            jit_compile=compiled,
+        )
         np.testing.assert_allclose(attack(images, labels), expected, atol=1e-5)
 
 
@@ -374,25 +465,53 @@ def test_the_network_is_traced_three_times_whatever_the_steps_and_classes(target
 
     for num_steps in (1, 30):
         calls.clear()
-        tf.function(lambda: fab(
-            logits_fn, tf.zeros([2, 8, 8, 3]), [0, 1], 0, targeted=targeted, epsilon=0.1,
-            num_steps=num_steps, num_targets=1, compiled=compiled)).get_concrete_function()
+        tf.function(
+            lambda: fab(
+                logits_fn,
+                tf.zeros([2, 8, 8, 3]),
+                [0, 1],
+                0,
+                targeted=targeted,
+                epsilon=0.1,
+                num_steps=num_steps,
+                num_targets=1,
+                compiled=compiled,
+            )
+        ).get_concrete_function()
         assert len(calls) == 3
 
 
 # What it refuses.
 
-@pytest.mark.parametrize("settings, message", [
-    ({"num_steps": 0}, "num_steps=0"), ({"restarts": 0}, "restarts=0"),
-    ({"num_targets": 1.5}, "num_targets=1.5"), ({"epsilon": 4}, "epsilon=4"),
-    ({"norm": "l1"}, "norm='l1'"), ({"alpha_max": 1.1}, "alpha_max=1.1"),
-    ({"eta": 0.9}, "eta=0.9"), ({"eta": float("nan")}, "eta=nan"), ({"beta": 1.0}, "beta=1.0"),
-    ({"loss_scale": 0.0}, "loss_scale=0.0"), ({"compiled": "yes"}, "'yes': allowed are none"),
-    ({"logits_fn": lambda images: tf.zeros([6, 4])}, "not differentiable")], ids=str)
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"num_steps": 0}, "num_steps=0"),
+        ({"restarts": 0}, "restarts=0"),
+        ({"num_targets": 1.5}, "num_targets=1.5"),
+        ({"epsilon": 4}, "epsilon=4"),
+        ({"norm": "l1"}, "norm='l1'"),
+        ({"alpha_max": 1.1}, "alpha_max=1.1"),
+        ({"eta": 0.9}, "eta=0.9"),
+        ({"eta": float("nan")}, "eta=nan"),
+        ({"beta": 1.0}, "beta=1.0"),
+        ({"loss_scale": 0.0}, "loss_scale=0.0"),
+        ({"compiled": "yes"}, "'yes': allowed are none"),
+        ({"logits_fn": lambda images: tf.zeros([6, 4])}, "not differentiable"),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("targeted", [False, True])
 def test_values_out_of_range_are_refused_by_name(settings, message, targeted):
-    arguments = {"logits_fn": linear, "images": np.zeros((6, 8, 8, 3), "float32"),
-                 "labels": np.zeros(6, "int32"), "seed": 0, "epsilon": 0.1, "targeted": targeted,
-                 **settings}
+    arguments = {
+        "logits_fn": linear,
+        "images": np.zeros((6, 8, 8, 3), "float32"),
+        "labels": np.zeros(6, "int32"),
+        "seed": 0,
+        "epsilon": 0.1,
+        "targeted": targeted,
+        **settings,
+    }
     with pytest.raises(ValueError, match=message):
         fab(**arguments)

@@ -36,26 +36,42 @@ def by_linear_program(point, normal, offset, bounds):
     d = point.size
     below = np.block([[np.eye(d), -np.ones((d, 1))], [-np.eye(d), -np.ones((d, 1))]])
     solved = scipy.optimize.linprog(
-        np.append(np.zeros(d), 1), A_ub=below, b_ub=np.zeros(2 * d),
-        A_eq=np.append(normal, 0)[None], b_eq=[offset],
-        bounds=[(bounds[0] - x, bounds[1] - x) for x in point] + [(0, None)])
+        np.append(np.zeros(d), 1),
+        A_ub=below,
+        b_ub=np.zeros(2 * d),
+        A_eq=np.append(normal, 0)[None],
+        b_eq=[offset],
+        bounds=[(bounds[0] - x, bounds[1] - x) for x in point] + [(0, None)],
+    )
     return solved.x[-1] if solved.status == 0 else None
 
 
 def by_quadratic_program(point, normal, offset, bounds):
     """The size of the smallest L2 move, by a general solver."""
     solved = scipy.optimize.minimize(
-        lambda move: (move ** 2).sum(), np.zeros(point.size), jac=lambda move: 2 * move,
-        method="SLSQP", bounds=[(bounds[0] - x, bounds[1] - x) for x in point],
-        constraints={"type": "eq", "fun": lambda move: normal @ move - offset,
-                     "jac": lambda move: normal}, options={"ftol": 1e-12, "maxiter": 500})
+        lambda move: (move**2).sum(),
+        np.zeros(point.size),
+        jac=lambda move: 2 * move,
+        method="SLSQP",
+        bounds=[(bounds[0] - x, bounds[1] - x) for x in point],
+        constraints={
+            "type": "eq",
+            "fun": lambda move: normal @ move - offset,
+            "jac": lambda move: normal,
+        },
+        options={"ftol": 1e-12, "maxiter": 500},
+    )
     return np.sqrt(solved.fun) if solved.success else None
 
 
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (-2.0, 3.0)])
-@pytest.mark.parametrize("norm, solver, size", [
-    ("linf", by_linear_program, lambda move: np.abs(move).max()),
-    ("l2", by_quadratic_program, lambda move: np.sqrt((move ** 2).sum()))])
+@pytest.mark.parametrize(
+    "norm, solver, size",
+    [
+        ("linf", by_linear_program, lambda move: np.abs(move).max()),
+        ("l2", by_quadratic_program, lambda move: np.sqrt((move**2).sum())),
+    ],
+)
 def test_the_move_is_feasible_and_no_solver_finds_a_shorter_one(norm, solver, size, bounds):
     points, normals, offsets, most = problems(bounds=bounds)
     moves = move_onto(points, normals, offsets, norm=norm, bounds=bounds)
@@ -69,8 +85,11 @@ def test_the_move_is_feasible_and_no_solver_finds_a_shorter_one(norm, solver, si
             assert abs(reached[number]) == pytest.approx(most[number], rel=1e-5, abs=1e-6)
             continue
         assert reached[number] == pytest.approx(offsets[number], rel=1e-5, abs=1e-6)
-        expected = solver(*(values[number].ravel().astype("float64")
-                            for values in (points, normals)), float(offsets[number]), bounds)
+        expected = solver(
+            *(values[number].ravel().astype("float64") for values in (points, normals)),
+            float(offsets[number]),
+            bounds,
+        )
         if expected is not None:
             solved += 1
             assert size(moves[number]) == pytest.approx(expected, rel=1e-4, abs=1e-5)
@@ -81,13 +100,16 @@ def test_the_move_is_feasible_and_no_solver_finds_a_shorter_one(norm, solver, si
 def test_without_bounds_in_the_way_the_move_has_the_closed_form_and_the_dual_distance(norm):
     _, normals, offsets, _ = problems()
     moves = move_onto(np.zeros_like(normals), normals, offsets, norm=norm, bounds=(-1e6, 1e6))
-    dual = (np.abs(normals).sum((1, 2, 3)) if norm == "linf"
-            else np.sqrt((normals ** 2).sum((1, 2, 3))))
+    dual = (
+        np.abs(normals).sum((1, 2, 3)) if norm == "linf" else np.sqrt((normals**2).sum((1, 2, 3)))
+    )
     along = np.sign(normals) if norm == "linf" else normals / dual[:, None, None, None]
-    np.testing.assert_allclose(moves, along * (offsets / dual)[:, None, None, None], rtol=1e-5,
-                               atol=1e-6)
-    np.testing.assert_allclose(distance(tf.constant(normals), offsets, norm=norm),
-                               np.abs(offsets) / dual, rtol=1e-5)
+    np.testing.assert_allclose(
+        moves, along * (offsets / dual)[:, None, None, None], rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        distance(tf.constant(normals), offsets, norm=norm), np.abs(offsets) / dual, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -97,8 +119,9 @@ def test_where_there_is_nothing_to_do_there_is_no_move_and_no_nan(norm, compiled
     normals[0], normals[1] = 0, 0  # no hyperplane; and an offset that no move reaches
     points[3], normals[3] = 1, np.abs(normals[3])  # no room
     offsets = np.array([0, 1, 0, 1], "float32")
-    move = tf.function(lambda *problem: shortest_move(*problem, norm=norm, bounds=(0.0, 1.0)),
-                       jit_compile=compiled)
+    move = tf.function(
+        lambda *problem: shortest_move(*problem, norm=norm, bounds=(0.0, 1.0)), jit_compile=compiled
+    )
     np.testing.assert_array_equal(move(points, normals, offsets), np.zeros_like(points))
     assert np.isfinite(distance(tf.constant(normals), offsets, norm=norm)).all()
 
@@ -111,7 +134,9 @@ def test_the_scale_of_the_normal_does_not_matter(norm, scale):
     settings = dict(norm=norm, bounds=(0.0, 1.0))
     np.testing.assert_allclose(
         move_onto(points, np.float32(scale) * normals, np.float32(scale) * offsets, **settings),
-        move_onto(points, normals, offsets, **settings), atol=1e-5)
+        move_onto(points, normals, offsets, **settings),
+        atol=1e-5,
+    )
 
 
 @pytest.mark.parametrize("norm", NORMS)

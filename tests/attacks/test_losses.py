@@ -6,7 +6,13 @@ import tensorflow as tf
 
 from sat_tf import attacks
 from sat_tf.attacks.losses import (
-    classes_by_rank, cross_entropy, dlr, kl_divergence, margin, targeted_dlr)
+    classes_by_rank,
+    cross_entropy,
+    dlr,
+    kl_divergence,
+    margin,
+    targeted_dlr,
+)
 
 
 def value_and_gradient(logits, labels):
@@ -79,6 +85,7 @@ def test_kl_divergence_is_finite_far_out_and_zero_for_equals():
 
 # The difference of logits ratio.
 
+
 def twin_dlr(logits, label, target=None):
     """One example, straight from the paper's formula, in float64."""
     ordered = np.sort(logits.astype("float64"))[::-1]
@@ -100,9 +107,11 @@ def test_dlr_and_its_targeted_form_by_the_formula(classes, dtype):
     plain, targeted = dlr(logits, labels), targeted_dlr(logits, labels, targets)
     assert plain.dtype == targeted.dtype == tf.float32
     np.testing.assert_allclose(
-        plain, [twin_dlr(*example) for example in zip(logits, labels)], rtol=1e-5)
+        plain, [twin_dlr(*example) for example in zip(logits, labels)], rtol=1e-5
+    )
     np.testing.assert_allclose(
-        targeted, [twin_dlr(*example) for example in zip(logits, labels, targets)], rtol=1e-5)
+        targeted, [twin_dlr(*example) for example in zip(logits, labels, targets)], rtol=1e-5
+    )
     np.testing.assert_array_equal(plain > 0, logits.argmax(-1) != labels)
     np.testing.assert_array_equal(margin(logits, labels) > 0, logits.argmax(-1) != labels)
 
@@ -111,14 +120,16 @@ def test_dlr_does_not_fade_where_cross_entropy_does():
     logits, labels = tf.constant([[3.0, 1.0, 0.5, -1.0]]), tf.constant([0])
     far = 100 * logits + 7
     np.testing.assert_allclose(dlr(far, labels), dlr(logits, labels), rtol=1e-5)
-    np.testing.assert_allclose(targeted_dlr(far, labels, [1]), targeted_dlr(logits, labels, [1]),
-                               rtol=1e-5)
+    np.testing.assert_allclose(
+        targeted_dlr(far, labels, [1]), targeted_dlr(logits, labels, [1]), rtol=1e-5
+    )
     with tf.GradientTape() as tape:
         tape.watch(far)
         value = dlr(far, labels)
     # -(z_0 - z_1) / (z_0 - z_2): the denominator has a gradient too.
     np.testing.assert_allclose(
-        250 ** 2 * tape.gradient(value, far), [[-50.0, 250.0, -200.0, 0.0]], rtol=1e-4)
+        250**2 * tape.gradient(value, far), [[-50.0, 250.0, -200.0, 0.0]], rtol=1e-4
+    )
     assert float(cross_entropy(far, labels)[0]) == 0
 
 
@@ -128,14 +139,21 @@ def test_dlr_of_equal_logits_is_zero(logits):
     assert float(dlr(logits, labels)[0]) == float(targeted_dlr(logits, labels, [0])[0]) == 0
 
 
-@pytest.mark.parametrize("loss", [
-    margin, dlr, lambda logits, labels: targeted_dlr(logits, labels, labels),
-    lambda logits, labels: classes_by_rank(logits, labels, 1)])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        margin,
+        dlr,
+        lambda logits, labels: targeted_dlr(logits, labels, labels),
+        lambda logits, labels: classes_by_rank(logits, labels, 1),
+    ],
+)
 def test_fewer_than_two_classes_are_refused(loss):
     with pytest.raises(ValueError, match=r"shape \(2, 1\): attacks need at least 2 classes"):
         loss(tf.zeros([2, 1]), tf.zeros([2], tf.int32))
-    untold = tf.function(loss, input_signature=[tf.TensorSpec([None, None]),
-                                                tf.TensorSpec([None], tf.int32)])
+    untold = tf.function(
+        loss, input_signature=[tf.TensorSpec([None, None]), tf.TensorSpec([None], tf.int32)]
+    )
     with pytest.raises(ValueError, match="tf.ensure_shape"):
         untold.get_concrete_function()
 

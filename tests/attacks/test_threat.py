@@ -49,11 +49,19 @@ def test_it_is_frozen_and_keeps_plain_numbers():
         threat.epsilon = 0.1
 
 
-@pytest.mark.parametrize("settings, message", [
-    ({"norm": "l3"}, "norm='l3': known norms are linf, l2"), ({"epsilon": -1e-9}, "epsilon=-1e-09"),
-    ({"epsilon": 4}, "epsilon=4: .*4/255"), ({"epsilon": float("nan")}, "epsilon=nan"),
-    ({"epsilon": float("inf")}, "epsilon=inf"), ({"bounds": (1, 0)}, r"bounds=\(1, 0\)"),
-    ({"bounds": (0, float("inf"))}, "bounds=")], ids=str)
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"norm": "l3"}, "norm='l3': known norms are linf, l2"),
+        ({"epsilon": -1e-9}, "epsilon=-1e-09"),
+        ({"epsilon": 4}, "epsilon=4: .*4/255"),
+        ({"epsilon": float("nan")}, "epsilon=nan"),
+        ({"epsilon": float("inf")}, "epsilon=inf"),
+        ({"bounds": (1, 0)}, r"bounds=\(1, 0\)"),
+        ({"bounds": (0, float("inf"))}, "bounds="),
+    ],
+    ids=str,
+)
 def test_values_out_of_range_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         ThreatModel(**{"epsilon": 0.1, **settings})

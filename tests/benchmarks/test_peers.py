@@ -36,8 +36,10 @@ def test_starts_that_disagree():
 
 
 def test_what_stands_after_each_stage():
-    pairs = {"a": (_side([1, 0, 0]), _side([0, 0, 0], excess=0.1)),
-             "b": (_side([0, 1, 0]), _side([0, 0, 1]))}
+    pairs = {
+        "a": (_side([1, 0, 0]), _side([0, 0, 0], excess=0.1)),
+        "b": (_side([0, 1, 0]), _side([0, 0, 1])),
+    }
     first, second = agreement.after_each(SETTING, pairs)
     assert first["robust_accuracy"] == pytest.approx({"ours": 2 / 3, "theirs": 1})
     assert second["robust_accuracy"] == pytest.approx({"ours": 1 / 3, "theirs": 2 / 3})

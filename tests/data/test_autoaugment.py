@@ -6,13 +6,18 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from image_twins import blend, dull_pixels, grey_square, nearest, pillow, random_pixels, rotation
 from PIL import ImageEnhance, ImageOps
 
-from image_twins import (
-    blend, dull_pixels, grey_square, nearest, pillow, random_pixels, rotation)
 from sat_tf.data import autoaugment as module
 from sat_tf.data.autoaugment import (
-    AUTOAUGMENT_REACH, OPERATIONS, POLICY_V0, RANDAUGMENT_REACH, autoaugment, randaugment)
+    AUTOAUGMENT_REACH,
+    OPERATIONS,
+    POLICY_V0,
+    RANDAUGMENT_REACH,
+    autoaugment,
+    randaugment,
+)
 
 pytestmark = pytest.mark.smoke
 
@@ -83,7 +88,8 @@ def test_half_of_the_chances_go_the_other_way(name):
     one, other = (applied(name, pixels, 4, chance=(chance, 0.0)) for chance in (0.49, 0.5))
     assert not np.array_equal(one, other)
     negative = OPERATIONS[name].apply(
-        tf.constant(pixels), tf.constant(-CASES[name][0][1], tf.float32), tf.constant([0.0, 0.0]))
+        tf.constant(pixels), tf.constant(-CASES[name][0][1], tf.float32), tf.constant([0.0, 0.0])
+    )
     np.testing.assert_array_equal(other, negative)
 
 
@@ -91,14 +97,22 @@ def test_levels_that_overflow_in_the_release_do_what_they_do_there():
     levels = (0, 2, 4, 5, 10, 20, 22, 22.5, 30)
     bits, thresholds = (
         [OPERATIONS[name].argument(level, RANDAUGMENT_REACH) for level in levels]
-        for name in ("Posterize", "Solarize"))
+        for name in ("Posterize", "Solarize")
+    )
     assert bits == [1, 1, 1, 2, 4, 8, 8, 1, 1]
     assert thresholds == [0, 51, 102, 128, 0, 0, 51, 64, 0]
 
 
-@pytest.mark.parametrize("shape, shift, half", [
-    ((224, 224), 250, 100), ((300, 600), 250, 100), ((112, 500), 125, 50), ((40, 60), 44.6, 17),
-    ((8, 8), 8.93, 3)])
+@pytest.mark.parametrize(
+    "shape, shift, half",
+    [
+        ((224, 224), 250, 100),
+        ((300, 600), 250, 100),
+        ((112, 500), 125, 50),
+        ((40, 60), 44.6, 17),
+        ((8, 8), 8.93, 3),
+    ],
+)
 def test_pixels_are_counted_on_images_of_224(shape, shift, half):
     reach = AUTOAUGMENT_REACH.on(tf.zeros([*shape, 3], tf.uint8))
     assert OPERATIONS["TranslateX"].argument(10, reach) == pytest.approx(shift, rel=1e-3)
@@ -109,9 +123,12 @@ def test_pixels_are_counted_on_images_of_224(shape, shift, half):
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("level", [0, 10, 30])
 def test_extreme_levels_and_constant_images(name, level):
-    for pixels in (np.zeros((8, 12, 3), np.uint8), np.full((8, 12, 3), 255, np.uint8),
-                   random_pixels(40, 60)):
-        for chance in ((0.0, 0.0), (1 - 2 ** -23, 1 - 2 ** -23)):
+    for pixels in (
+        np.zeros((8, 12, 3), np.uint8),
+        np.full((8, 12, 3), 255, np.uint8),
+        random_pixels(40, 60),
+    ):
+        for chance in ((0.0, 0.0), (1 - 2**-23, 1 - 2**-23)):
             result = applied(name, pixels, level, chance)
             assert result.shape == pixels.shape and result.dtype == np.uint8
             if level == 0 and name in (*GEOMETRY, "Cutout"):
@@ -126,8 +143,18 @@ def test_policy_v0_is_a_table_of_25_pairs():
             assert name in OPERATIONS and 0 <= probability <= 1 and level in range(11)
     names = collections.Counter(name for pair in POLICY_V0 for name, _, _ in pair)
     assert names == {
-        "Equalize": 12, "Color": 9, "Rotate": 7, "Solarize": 8, "ShearY": 4, "SolarizeAdd": 2,
-        "ShearX": 2, "Invert": 1, "Posterize": 2, "AutoContrast": 2, "TranslateY": 1}
+        "Equalize": 12,
+        "Color": 9,
+        "Rotate": 7,
+        "Solarize": 8,
+        "ShearY": 4,
+        "SolarizeAdd": 2,
+        "ShearX": 2,
+        "Invert": 1,
+        "Posterize": 2,
+        "AutoContrast": 2,
+        "TranslateY": 1,
+    }
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -137,7 +164,8 @@ def test_a_policy_is_a_function_of_its_seed_in_graphs_eagerly_and_in_parallel_ma
     eager = [function(image, seed).numpy() for seed in seeds]
     graph = tf.function(function)
     mapped = tf.data.Dataset.from_tensor_slices(seeds).map(
-        lambda seed: function(image, seed), num_parallel_calls=4, deterministic=True)
+        lambda seed: function(image, seed), num_parallel_calls=4, deterministic=True
+    )
     assert mapped.element_spec == tf.TensorSpec([32, 32, 3], tf.uint8)
     for one, seed, other in zip(eager, seeds, mapped):
         np.testing.assert_array_equal(one, graph(image, seed))
@@ -151,7 +179,8 @@ def test_a_policy_is_a_function_of_its_seed_in_graphs_eagerly_and_in_parallel_ma
 def test_shape_and_dtype_are_kept_and_a_batch_is_made_in_time(policy, shape):
     image = tf.constant(random_pixels(*shape))
     dataset = tf.data.Dataset.range(8).map(
-        lambda number: POLICIES[policy](image, tf.stack([number, 5])), num_parallel_calls=2)
+        lambda number: POLICIES[policy](image, tf.stack([number, 5])), num_parallel_calls=2
+    )
     assert dataset.element_spec == tf.TensorSpec([*shape, 3], tf.uint8)
     batches = dataset.batch(8, drop_remainder=True)
     assert [batch.shape for batch in batches] == [(8, *shape, 3)]
@@ -168,18 +197,23 @@ def journals(policy, monkeypatch, count):
     """
     runs = []
     for number, name in enumerate(OPERATIONS, start=1):
+
         def apply(journal, level, chance, number=number):
             note = tf.numpy_function(
                 lambda level: runs.append(number) or np.array([number, level, 0], np.uint8),
-                [level], tf.uint8)
+                [level],
+                tf.uint8,
+            )
             return tf.concat([journal[:, 1:], tf.reshape(note, [1, 1, 3])], axis=1)
-        monkeypatch.setitem(
-            OPERATIONS, name, module.Operation(apply, lambda level, reach: level))
+
+        monkeypatch.setitem(OPERATIONS, name, module.Operation(apply, lambda level, reach: level))
     empty = tf.zeros([1, 2, 3], tf.uint8)
     dataset = tf.data.Dataset.range(count).map(lambda seed: policy(empty, tf.stack([seed, 11])))
     names = [None, *OPERATIONS]
-    notes = [tuple((names[number], level) for number, level, _ in journal[0] if number)
-             for journal in dataset.as_numpy_iterator()]
+    notes = [
+        tuple((names[number], level) for number, level, _ in journal[0] if number)
+        for journal in dataset.as_numpy_iterator()
+    ]
     assert len(runs) == sum(len(note) for note in notes)  # what was not chosen did not run
     return collections.Counter(notes)
 
@@ -204,8 +238,9 @@ def test_autoaugment_chooses_sub_policies_equally_and_applies_by_probability(mon
 
 def test_randaugment_chooses_among_all_operations_equally_and_applies_every_one(monkeypatch):
     outcomes = [((one, 9), (other, 9)) for one in OPERATIONS for other in OPERATIONS]
-    counts = journals(lambda image, seed: randaugment(image, seed, layers=2, magnitude=9),
-                      monkeypatch, 5000)
+    counts = journals(
+        lambda image, seed: randaugment(image, seed, layers=2, magnitude=9), monkeypatch, 5000
+    )
     check_frequencies(counts, dict.fromkeys(outcomes, 1 / len(outcomes)))
 
 
@@ -216,9 +251,14 @@ def test_randaugment_refuses_what_is_out_of_range(layers, magnitude):
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("image", [
-    np.zeros((8, 8, 3), np.float32), np.zeros((8, 8, 1), np.uint8),
-    np.zeros((2, 8, 8, 3), np.uint8)])
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((8, 8, 3), np.float32),
+        np.zeros((8, 8, 1), np.uint8),
+        np.zeros((2, 8, 8, 3), np.uint8),
+    ],
+)
 def test_other_images_are_refused(policy, image):
     with pytest.raises(ValueError, match=image.dtype.name):
         POLICIES[policy](image, [1, 2])

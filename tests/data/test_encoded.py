@@ -19,6 +19,7 @@ def test_attempt_gives_the_result_or_the_alternative_in_graphs():
         def checked(value):
             with tf.control_dependencies([tf.debugging.Assert(value >= 0, ["negative"])]):
                 return (tf.sqrt(value),)
+
         return encoded.attempt(checked, (value,), (tf.constant(-1.0),))[0]
 
     assert root(9.0) == 3.0 and root(-9.0) == -1.0
@@ -41,7 +42,8 @@ def _epoch(name, max_bad_records=0, augment="basic"):
     source = data.load(name, max_bad_records=max_bad_records)
     with source.reading():
         batches = data.training_batches(
-            source, batch_size=source.train.size, image_size=32, augment=augment, seed=0)
+            source, batch_size=source.train.size, image_size=32, augment=augment, seed=0
+        )
         return next(iter(batches))
 
 
@@ -50,13 +52,15 @@ def test_grey_alpha_cmyk_and_palette_images_become_rgb(tmp_path, augment):
     colour = small_data.pixels(40, 50)
     grey = Image.fromarray(colour).convert("L")
     files = {
-        "grey.jpg": small_data.encoded(grey), "grey.png": small_data.encoded(grey, "PNG"),
+        "grey.jpg": small_data.encoded(grey),
+        "grey.png": small_data.encoded(grey, "PNG"),
         "alpha.png": small_data.encoded(Image.fromarray(colour).convert("RGBA"), "PNG"),
         "grey_alpha.png": small_data.encoded(Image.fromarray(colour).convert("LA"), "PNG"),
         "cmyk.jpg": small_data.encoded(Image.fromarray(colour).convert("CMYK")),
         "palette.png": small_data.encoded(Image.fromarray(colour).convert("P"), "PNG"),
         "actually_a_png.jpg": small_data.encoded(colour, "PNG"),
-        "one.bmp": small_data.encoded(colour, "BMP")}
+        "one.bmp": small_data.encoded(colour, "BMP"),
+    }
     images, labels = _epoch(_folder(tmp_path, files), augment=augment)
     assert images.shape == (18, 32, 32, 3) and sum(labels.numpy()) == 8
     assert images.numpy().min() >= 0 and images.numpy().max() <= 1
@@ -106,15 +110,19 @@ def test_a_batch_without_a_readable_example_is_said(tmp_path):
     source = data.load(_folder(tmp_path, {"a.jpg": b""}), max_bad_records=9)
     with pytest.raises(UnreadableData, match="none of the examples of a batch can be read"):
         with source.reading():
-            list(data.training_batches(
-                source, batch_size=1, image_size=32, augment="basic", seed=0).take(11))
+            list(
+                data.training_batches(
+                    source, batch_size=1, image_size=32, augment="basic", seed=0
+                ).take(11)
+            )
 
 
 def test_an_example_met_again_is_counted_once(tmp_path):
     source = data.load(_folder(tmp_path, {"a.jpg": b""}), max_bad_records=1)
     with source.reading():
         batches = data.training_batches(
-            source, batch_size=11, image_size=32, augment="basic", seed=0)
+            source, batch_size=11, image_size=32, augment="basic", seed=0
+        )
         assert len(list(batches.take(5))) == 5
 
 
@@ -130,8 +138,9 @@ def test_stopping_early_counts_nothing(tmp_path, capfd):
     """An iterator that is dropped cancels the reading of what it had begun."""
     source = data.load(_folder(tmp_path, {"a.jpg": small_data.encoded(small_data.pixels(40, 50))}))
     for _ in range(5):
-        batches = iter(data.training_batches(
-            source, batch_size=4, image_size=64, augment="basic", seed=0))
+        batches = iter(
+            data.training_batches(source, batch_size=4, image_size=64, augment="basic", seed=0)
+        )
         next(batches)
         del batches
     with source.reading():

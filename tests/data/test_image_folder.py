@@ -20,7 +20,7 @@ def test_classes_are_the_sub_folders_in_order(tmp_path):
     assert description == data.describe(f"folder:{tmp_path}")
     assert description.class_names == ("Cat", "ape", "dog") and description.num_classes == 3
     assert (description.train_examples, description.eval_examples) == (9, 6)
-    (images, labels, mask), = data.evaluation_batches(source, batch_size=6, image_size=24)
+    ((images, labels, mask),) = data.evaluation_batches(source, batch_size=6, image_size=24)
     assert images.shape == (6, 24, 24, 3) and labels.numpy().tolist() == [0, 1, 2, 0, 1, 2]
     assert mask.numpy().all()
 
@@ -69,7 +69,7 @@ def test_other_folders_are_refused(tmp_path, make):
 def test_caps_take_all_classes(tmp_path):
     small_data.write_folder(tmp_path, ("ape", "cat", "dog"), train=4, val=4)
     source = data.load(f"folder:{tmp_path}")
-    (_, labels, _), = data.evaluation_batches(source, batch_size=3, image_size=16, num_examples=3)
+    ((_, labels, _),) = data.evaluation_batches(source, batch_size=3, image_size=16, num_examples=3)
     assert labels.numpy().tolist() == [0, 1, 2]
 
 
@@ -93,7 +93,7 @@ def test_small_images_of_one_size_keep_it_and_their_borders(tmp_path):
     small_data.write_folder(tmp_path, side=24)
     source = data.load(f"folder:{tmp_path}")
     assert (source.description.image_size, source.description.crop_padding) == (24, 0)
-    (images, _, _), = data.evaluation_batches(source, batch_size=4, image_size=24)
+    ((images, _, _),) = data.evaluation_batches(source, batch_size=4, image_size=24)
     first = tf.io.decode_image((tmp_path / "val/cat/0.jpeg").read_bytes())
     np.testing.assert_array_equal(images[0], first.numpy().astype(np.float32) / 255)
 
@@ -103,7 +103,8 @@ def test_other_images_are_photographs(tmp_path, side, name):
     """Larger ones, and those of which one differs."""
     small_data.write_folder(tmp_path, side=side)
     odd = small_data.encoded(small_data.pixels(30, 40, 0, 0), "PNG")
-    (tmp_path / "val/cat" / name).write_bytes(odd if name == "odd.png" else (
-        tmp_path / "val/cat/0.jpeg").read_bytes())
+    (tmp_path / "val/cat" / name).write_bytes(
+        odd if name == "odd.png" else (tmp_path / "val/cat/0.jpeg").read_bytes()
+    )
     description = data.describe(f"folder:{tmp_path}")
     assert (description.image_size, description.crop_padding) == (None, 32)

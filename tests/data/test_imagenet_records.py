@@ -20,7 +20,8 @@ def folder(tmp_path):
 
 def _labels(source, **options):
     batches = data.training_batches(
-        source, **{**dict(batch_size=4, image_size=32, augment="basic", seed=3), **options})
+        source, **{**dict(batch_size=4, image_size=32, augment="basic", seed=3), **options}
+    )
     return [tuple(labels.numpy()) for _, labels in batches.take(6)]
 
 
@@ -44,7 +45,7 @@ def test_labels_count_from_0_and_every_record_counts(folder):
 def test_images_stay_with_their_labels(folder):
     """Sixty-four pixels of every image have a colour that its label decides."""
     source = data.load(f"tfrecord:{folder}")
-    for images, labels, mask in data.evaluation_batches(source, batch_size=5, image_size=32):
+    for images, labels, _ in data.evaluation_batches(source, batch_size=5, image_size=32):
         for image, label in zip(images, labels.numpy()):
             wanted = small_data.pixels(60 + label, 80, label) / 255
             assert abs(image.numpy().mean() - wanted[14:-14, 24:-24].mean()) < 0.03
@@ -65,8 +66,10 @@ def test_workers_share_each_global_batch(folder):
     source = data.load(f"tfrecord:{folder}")
     options = dict(batch_size=4, image_size=32, augment="basic", seed=1)
     whole = data.training_batches(source, **options).take(4)
-    shares = [data.training_batches(source, **options, worker=worker, num_workers=2).take(4)
-              for worker in range(2)]
+    shares = [
+        data.training_batches(source, **options, worker=worker, num_workers=2).take(4)
+        for worker in range(2)
+    ]
     for (images, labels), *parts in zip(whole, *shares):
         np.testing.assert_array_equal(images, np.concatenate([part[0] for part in parts]))
         np.testing.assert_array_equal(labels, np.concatenate([part[1] for part in parts]))
@@ -83,7 +86,9 @@ def test_shards_may_lie_in_folders_of_their_parts(tmp_path):
 
 def test_missing_shards_are_named(folder):
     (folder / "train-00001-of-00002").unlink()
-    with pytest.raises(UserError, match="1 train shards are there of 2; the first missing is number 1"):
+    with pytest.raises(
+        UserError, match="1 train shards are there of 2; the first missing is number 1"
+    ):
         data.describe(f"tfrecord:{folder}")
     (folder / "train-00000-of-00002").unlink()
     with pytest.raises(UserError, match="no train-00000-of-01024"):
@@ -100,26 +105,35 @@ def test_two_sets_of_shards_in_one_folder_are_refused(folder):
 
 def test_an_empty_shard_is_named(folder):
     os.truncate(folder / "train-00001-of-00002", 0)
-    with pytest.raises(UserError, match="--dataset=tfrecord:.*train-00001-of-00002 is empty; prepare"):
+    with pytest.raises(
+        UserError, match="--dataset=tfrecord:.*train-00001-of-00002 is empty; prepare"
+    ):
         data.describe(f"tfrecord:{folder}")
 
 
 def test_other_features_are_named(folder):
-    features = {"jpeg": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"x"])),
-                "image/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=[1]))}
+    features = {
+        "jpeg": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"x"])),
+        "image/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=[1])),
+    }
     record = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
     small_data.write_records(f"{folder}/train-00000-of-00002", [record])
-    with pytest.raises(UserError, match="record 0 has no image/encoded; its features are "
-                                        "image/class/label, jpeg"):
+    with pytest.raises(
+        UserError, match="record 0 has no image/encoded; its features are image/class/label, jpeg"
+    ):
         data.load(f"tfrecord:{folder}")
 
 
 def test_records_of_another_kind_are_said(folder):
-    features = {"image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"x"])),
-                "image/class/label": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"1"]))}
+    features = {
+        "image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"x"])),
+        "image/class/label": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"1"])),
+    }
     record = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
-    for content, problem in ((record, "has other kinds of features"),
-                             (b"\xff\xff text", "is not a tf.train.Example")):
+    for content, problem in (
+        (record, "has other kinds of features"),
+        (b"\xff\xff text", "is not a tf.train.Example"),
+    ):
         path = f"{folder}/{problem[:6].strip()}"
         small_data.write_imagenet(path)
         small_data.write_records(f"{path}/train-00000-of-00002", [content])
@@ -140,19 +154,29 @@ def test_paths_are_taken_literally_and_in_full(folder, monkeypatch):
     folder.rename(odd)
     monkeypatch.chdir(odd.parent)
     monkeypatch.setenv("HOME", str(odd.parent))
-    names = {data.describe(f"tfrecord:{path}").name for path in (
-        odd, f"{odd}/", "a [1] *", "./a [1] *", "~/a [1] *")}
+    names = {
+        data.describe(f"tfrecord:{path}").name
+        for path in (odd, f"{odd}/", "a [1] *", "./a [1] *", "~/a [1] *")
+    }
     assert names == {f"tfrecord:{odd}"}
 
 
 @pytest.mark.parametrize("label", [0, 1001])
 def test_labels_out_of_range_are_bad_records(folder, label):
     good = small_data.encoded(small_data.pixels(40, 40))
-    small_data.write_records(f"{folder}/train-00000-of-00002", [
-        small_data.example(good, 1), small_data.example(good, label)])
+    small_data.write_records(
+        f"{folder}/train-00000-of-00002",
+        [small_data.example(good, 1), small_data.example(good, label)],
+    )
     source = data.load(f"tfrecord:{folder}")
-    with pytest.raises(UserError, match=f"train-00000-of-00002, record 1: its label stands for class "
-                                        f"{label - 1}, of classes 0 to 999"), source.reading():
+    with (
+        pytest.raises(
+            UserError,
+            match=f"train-00000-of-00002, record 1: its label stands for class "
+            f"{label - 1}, of classes 0 to 999",
+        ),
+        source.reading(),
+    ):
         _labels(source)
 
 
@@ -162,8 +186,14 @@ def test_a_corrupt_record_is_named_or_left_out(folder, capfd):
     content[record_files.record_offsets(path)[0][2] + 100] ^= 1
     path.write_bytes(content)
     strict = data.load(f"tfrecord:{folder}")
-    with pytest.raises(UserError, match="train-00000-of-00002, record 2: cannot be read "
-                                        r"\(corrupted record"), strict.reading():
+    with (
+        pytest.raises(
+            UserError,
+            match="train-00000-of-00002, record 2: cannot be read "
+            r"\(corrupted record",
+        ),
+        strict.reading(),
+    ):
         _labels(strict)
     tolerant = data.load(f"tfrecord:{folder}", max_bad_records=1)
     with tolerant.reading():
@@ -175,6 +205,12 @@ def test_a_shard_that_is_cut_off_is_said(folder):
     path = folder / "train-00001-of-00002"
     os.truncate(path, path.stat().st_size - 50)
     source = data.load(f"tfrecord:{folder}")
-    with pytest.raises(UserError, match=r"record 5 \(the file ends in the middle of it; what "
-                                        r"followed is lost\)"), source.reading():
+    with (
+        pytest.raises(
+            UserError,
+            match=r"record 5 \(the file ends in the middle of it; what "
+            r"followed is lost\)",
+        ),
+        source.reading(),
+    ):
         _labels(source)

@@ -20,11 +20,23 @@ def digits():
 @pytest.fixture(scope="module")
 def numbered():
     """Ten training and seven evaluation images, each as grey as its label says."""
-    examples = [data.Examples(np.repeat(np.arange(n, dtype=np.uint8), 48).reshape(n, 4, 4, 3),
-                              np.arange(n, dtype=np.int32)) for n in (10, 7)]
+    examples = [
+        data.Examples(
+            np.repeat(np.arange(n, dtype=np.uint8), 48).reshape(n, 4, 4, 3),
+            np.arange(n, dtype=np.int32),
+        )
+        for n in (10, 7)
+    ]
     description = data.Description(
-        name="numbered", num_classes=10, image_size=4, train_examples=10, eval_examples=7,
-        class_names=(), crop_padding=0, flip=False)
+        name="numbered",
+        num_classes=10,
+        image_size=4,
+        train_examples=10,
+        eval_examples=7,
+        class_names=(),
+        crop_padding=0,
+        flip=False,
+    )
     return data.Source(description, *examples)
 
 
@@ -40,20 +52,21 @@ def train(source, **options):
 def test_an_epoch_is_whole_batches_of_different_examples(numbered):
     assert data.steps_per_epoch(10, 3) == 3
     batches = labels_of(train(numbered), 30)
-    epochs = [sum(batches[start:start + 3], ()) for start in range(0, 30, 3)]
+    epochs = [sum(batches[start : start + 3], ()) for start in range(0, 30, 3)]
     assert all(len(set(epoch)) == 9 for epoch in epochs)
-    assert len(set(epochs)) == 10                                  # every epoch has its own order
-    assert set().union(*epochs) == set(range(10))                  # and leaves out others
+    assert len(set(epochs)) == 10  # every epoch has its own order
+    assert set().union(*epochs) == set(range(10))  # and leaves out others
 
 
 def test_images_stay_with_their_labels(numbered):
     for images, labels in train(numbered).take(4):
         np.testing.assert_array_equal(
-            images, np.float32(labels.numpy() / 255)[:, None, None, None] * np.ones((4, 4, 3), "f"))
+            images, np.float32(labels.numpy() / 255)[:, None, None, None] * np.ones((4, 4, 3), "f")
+        )
 
 
 @pytest.mark.parametrize("augment", data.AUGMENTATIONS)
-@pytest.mark.parametrize("start_step", [1, 11, 12, 27])            # 11 steps make an epoch
+@pytest.mark.parametrize("start_step", [1, 11, 12, 27])  # 11 steps make an epoch
 def test_a_run_that_goes_on_sees_what_the_uninterrupted_one_would(digits, augment, start_step):
     options = dict(batch_size=128, image_size=8, augment=augment, seed=2**31 + 7)
     whole = data.training_batches(digits, **options).skip(start_step)
@@ -67,9 +80,13 @@ def test_a_run_that_goes_on_sees_what_the_uninterrupted_one_would(digits, augmen
 def test_every_augmentation_keeps_the_contract(digits, augment):
     batches = train(digits, batch_size=64, augment=augment)
     assert batches.element_spec == (
-        tf.TensorSpec([64, 8, 8, 3], tf.float32), tf.TensorSpec([64], tf.int32))
-    (images, _), (other_images, _) = batches.take(1).get_single_element(), train(
-        digits, batch_size=64, augment=augment, seed=6).take(1).get_single_element()
+        tf.TensorSpec([64, 8, 8, 3], tf.float32),
+        tf.TensorSpec([64], tf.int32),
+    )
+    (images, _), (other_images, _) = (
+        batches.take(1).get_single_element(),
+        train(digits, batch_size=64, augment=augment, seed=6).take(1).get_single_element(),
+    )
     assert 0 <= images.numpy().min() and images.numpy().max() <= 1
     assert not np.array_equal(images, other_images)
 
@@ -77,8 +94,11 @@ def test_every_augmentation_keeps_the_contract(digits, augment):
 def test_basic_augmentation_differs_from_epoch_to_epoch_and_mirrors_only_where_allowed(digits):
     one = data.Examples(digits.train.images[:1], digits.train.labels[:1])
     padded = np.pad(one.images[0] / 255, ((1, 1), (1, 1), (0, 0))).astype(np.float32)
-    shifts = {padded[row:row + 8, column:column + 8].tobytes()
-              for row in range(3) for column in range(3)}
+    shifts = {
+        padded[row : row + 8, column : column + 8].tobytes()
+        for row in range(3)
+        for column in range(3)
+    }
     mirrored = {np.frombuffer(shift, "f").reshape(8, 8, 3)[:, ::-1].tobytes() for shift in shifts}
     for flip, wanted in ((False, shifts), (True, shifts | mirrored)):
         source = data.Source(dataclasses.replace(digits.description, flip=flip), one, one)
@@ -108,12 +128,16 @@ def test_evaluation_counts_every_example_once(digits):
     assert mask.dtype == bool and labels.dtype == np.int32
 
 
-@pytest.mark.parametrize("options, message", [
-    (dict(augment="rotate"), "--augment=rotate: .*none, basic, autoaugment, randaugment"),
-    (dict(num_workers=2), "--batch_size=3: not divisible by the 2 workers"),
-    (dict(batch_size=11), "--batch_size=11: .*at most 10"),
-    (dict(num_examples=11), "--train_examples=11: .*10"),
-    (dict(num_examples=0), "--train_examples=0: .*10")])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (dict(augment="rotate"), "--augment=rotate: .*none, basic, autoaugment, randaugment"),
+        (dict(num_workers=2), "--batch_size=3: not divisible by the 2 workers"),
+        (dict(batch_size=11), "--batch_size=11: .*at most 10"),
+        (dict(num_examples=11), "--train_examples=11: .*10"),
+        (dict(num_examples=0), "--train_examples=0: .*10"),
+    ],
+)
 def test_mistakes_are_refused(numbered, options, message):
     with pytest.raises(ValueError, match=message):
         train(numbered, **options)
@@ -139,16 +163,23 @@ def test_workers_share_each_global_batch(digits, augment):
 def test_the_shifts_of_two_workers_differ(digits):
     one = data.Examples(*(np.repeat(array[:1], 8, 0) for array in digits.train))
     source = data.Source(digits.description, one, one)
-    shares = [train(source, batch_size=8, augment="basic", worker=worker, num_workers=2)
-              .take(1).get_single_element()[0] for worker in (0, 1)]
+    shares = [
+        train(source, batch_size=8, augment="basic", worker=worker, num_workers=2)
+        .take(1)
+        .get_single_element()[0]
+        for worker in (0, 1)
+    ]
     assert not np.array_equal(*shares)
 
 
 def test_policies_see_every_image_with_a_seed_of_its_own(digits):
     one = data.Examples(*(np.repeat(array[:1], 32, 0) for array in digits.train))
     source = data.Source(digits.description, one, one)
-    images, _ = train(source, batch_size=32, augment="randaugment",
-                      randaugment_magnitude=10).take(1).get_single_element()
+    images, _ = (
+        train(source, batch_size=32, augment="randaugment", randaugment_magnitude=10)
+        .take(1)
+        .get_single_element()
+    )
     assert len({image.numpy().tobytes() for image in images}) > 20
 
 
@@ -166,8 +197,10 @@ def test_two_replicas_share_each_global_batch(numbered, mirrored):
         assert [local.shape[0] for local in strategy.experimental_local_results(images)] == [2, 2]
         assert tuple(gathered(labels)) == wanted
     evaluation = data.evaluation_batches(numbered, batch_size=4, image_size=4)
-    parts = [(gathered(labels), gathered(mask)) for _, labels, mask
-             in strategy.experimental_distribute_dataset(evaluation)]
+    parts = [
+        (gathered(labels), gathered(mask))
+        for _, labels, mask in strategy.experimental_distribute_dataset(evaluation)
+    ]
     labels, mask = (np.concatenate(column) for column in zip(*parts))
     assert labels[mask].tolist() == list(range(7)) and len(mask) == 8
 
@@ -193,7 +226,9 @@ def test_what_is_held_out_and_what_is_trained_on_are_the_training_set(numbered):
     held_out = [label for _, labels, mask in validation for label in labels[mask].numpy()]
     trained = sum(labels_of(train(numbered, batch_size=5, **options), 4), ())
     assert len(held_out) == len(set(held_out)) == 4
-    assert set(trained) == set(range(9)) - set(held_out)  # never the tenth, which the cap leaves out
+    assert set(trained) == set(range(9)) - set(
+        held_out
+    )  # never the tenth, which the cap leaves out
     for images, labels, _ in validation:
         np.testing.assert_array_equal(images[:, 0, 0, 0], np.float32(labels / 255))
 
@@ -201,7 +236,8 @@ def test_what_is_held_out_and_what_is_trained_on_are_the_training_set(numbered):
 def test_the_held_out_part_is_a_random_one_of_the_seed(digits):
     def labels(seed):
         batches = data.validation_batches(
-            digits, batch_size=100, image_size=8, seed=seed, held_out=100)
+            digits, batch_size=100, image_size=8, seed=seed, held_out=100
+        )
         return batches.get_single_element()[1].numpy().tolist()
 
     assert labels(5) == labels(5) != labels(6)

@@ -33,8 +33,11 @@ def test_records_are_read_in_any_order_in_eager_and_in_graphs(paths):
         for index in (5, 0, 6, 3, 4):
             assert read(tf.constant(index)) == b"%d" % index * (10 * index + 10)
     assert [files.where(index) for index in (0, 3, 4, 6)] == [
-        f"{paths[0]}, record 0", f"{paths[0]}, record 3", f"{paths[1]}, record 0",
-        f"{paths[1]}, record 2"]
+        f"{paths[0]}, record 0",
+        f"{paths[0]}, record 3",
+        f"{paths[1]}, record 0",
+        f"{paths[1]}, record 2",
+    ]
 
 
 def test_offsets_agree_with_tensorflows_own_reader(paths):
@@ -69,8 +72,10 @@ def test_a_file_that_is_cut_off_keeps_its_whole_records(paths, left):
     assert "ends" not in files.where(2)
 
 
-@pytest.mark.parametrize("content, problem", [
-    (b"", "is empty"), (gzip.compress(b"0" * 500), "has no whole record: it is compressed")])
+@pytest.mark.parametrize(
+    "content, problem",
+    [(b"", "is empty"), (gzip.compress(b"0" * 500), "has no whole record: it is compressed")],
+)
 def test_files_without_a_record_are_named(paths, content, problem):
     with open(paths[1], "wb") as file:
         file.write(content)
@@ -80,9 +85,16 @@ def test_files_without_a_record_are_named(paths, content, problem):
 
 def test_counting_makes_no_tensor(paths):
     """As logical devices can only be made before the first; so in a process of its own."""
-    program = ("import tensorflow as tf; from sat_tf import distribution; "
-               "from sat_tf.data.record_files import RecordFiles; "
-               f"files = RecordFiles({paths!r}); distribution.split_cpu(2); print(files.size)")
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
-                          cwd=pathlib.Path(__file__).parents[2], timeout=120)
+    program = (
+        "import tensorflow as tf; from sat_tf import distribution; "
+        "from sat_tf.data.record_files import RecordFiles; "
+        f"files = RecordFiles({paths!r}); distribution.split_cpu(2); print(files.size)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=pathlib.Path(__file__).parents[2],
+        timeout=120,
+    )
     assert done.stdout == "7\n", done.stderr

@@ -16,8 +16,10 @@ def test_an_embedded_source_is_what_its_description_says(name):
     description, source = data.describe(name), data.load(name)
     assert source.description == description and description.name == name
     assert len(description.class_names) in (0, description.num_classes)
-    for part, size in ((source.train, description.train_examples),
-                       (source.eval, description.eval_examples)):
+    for part, size in (
+        (source.train, description.train_examples),
+        (source.eval, description.eval_examples),
+    ):
         side = description.image_size
         assert part.images.shape == (size, side, side, 3) and part.images.dtype == np.uint8
         assert part.labels.shape == (size,) and part.labels.dtype == np.int32
@@ -26,7 +28,10 @@ def test_an_embedded_source_is_what_its_description_says(name):
 
 def test_unknown_names_are_refused_with_the_known_ones():
     for call in (data.describe, data.load):
-        with pytest.raises(ValueError, match="--dataset=mnits: no such data set; did you mean mnist.*digits, cifar10"):
+        with pytest.raises(
+            ValueError,
+            match="--dataset=mnits: no such data set; did you mean mnist.*digits, cifar10",
+        ):
             call("mnits")
 
 
@@ -38,10 +43,13 @@ def test_digits_split_is_the_same_everywhere():
 
 def test_digits_split_is_a_stratified_partition_of_the_bundled_images():
     from sklearn import datasets
+
     bunch, source = datasets.load_digits(), data.load("digits")
     grey = np.concatenate([source.train.images, source.eval.images])[..., 0]
-    split, bundled = (collections.Counter(image.tobytes() for image in images)
-                      for images in (np.rint(grey / 255 * 16), bunch.images))
+    split, bundled = (
+        collections.Counter(image.tobytes() for image in images)
+        for images in (np.rint(grey / 255 * 16), bunch.images)
+    )
     assert split == bundled
     share = np.bincount(source.eval.labels) / np.bincount(bunch.target)
     np.testing.assert_allclose(share, 360 / 1797, atol=0.005)

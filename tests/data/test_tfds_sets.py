@@ -11,8 +11,12 @@ from sat_tf.errors import UserError
 
 pytestmark = pytest.mark.smoke
 
-PARTS = {"cifar10": "test", "cifar100": "test", "svhn_cropped": "test",
-         "imagenet2012": "validation"}
+PARTS = {
+    "cifar10": "test",
+    "cifar100": "test",
+    "svhn_cropped": "test",
+    "imagenet2012": "validation",
+}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +52,7 @@ def test_examples_are_those_of_tfds(name, data_dir):
         wanted[example["image"].tobytes()] = example["label"]
     padding = source.description.crop_padding
     ours = data.evaluation_batches(source, batch_size=7, image_size=size)
-    (images, labels, mask), = ours
+    ((images, labels, mask),) = ours
     assert mask.numpy().all() and sorted(labels.numpy()) == sorted(wanted.values())
     if not padding:
         levels = np.rint(images.numpy() * 255).astype(np.uint8)
@@ -58,11 +62,12 @@ def test_examples_are_those_of_tfds(name, data_dir):
 @pytest.mark.parametrize("name", ["cifar10", "imagenet2012"])
 def test_training_batches(name, data_dir):
     source = data.load(name, data_dir)
-    batches = list(data.training_batches(
-        source, batch_size=4, image_size=32, augment="basic", seed=0).take(6))
+    batches = list(
+        data.training_batches(source, batch_size=4, image_size=32, augment="basic", seed=0).take(6)
+    )
     labels = [tuple(labels.numpy()) for _, labels in batches]
     # Thirteen examples, ten or more labels; an epoch leaves one example out.
-    assert all(len(set(sum(labels[start:start + 3], ()))) >= 9 for start in (0, 3))
+    assert all(len(set(sum(labels[start : start + 3], ()))) >= 9 for start in (0, 3))
     assert batches[0][0].shape == (4, 32, 32, 3)
 
 
@@ -72,7 +77,7 @@ def test_a_missing_set_says_the_command_that_prepares_it(name, tmp_path):
         data.load(name, str(tmp_path))
     message = str(refusal.value)
     assert f"--dataset={name}: not prepared under --data_dir={tmp_path}; give --download" in message
-    command = message.split("python -c \"")[1].split('"')[0]
+    command = message.split('python -c "')[1].split('"')[0]
     assert command.endswith(f"tfds.builder('{name}', data_dir='{tmp_path}').download_and_prepare()")
     compile(command, "command", "exec")
     assert ("downloads/manual" in message) == (name == "imagenet2012")
@@ -81,15 +86,13 @@ def test_a_missing_set_says_the_command_that_prepares_it(name, tmp_path):
 
 def test_download_prepares(tmp_path, monkeypatch):
     """What the network would do is left to TFDS; that it is asked, and then read, is tried here."""
-    monkeypatch.setattr(
-        tfds_sets, "_builder", lambda name, data_dir: _Preparing(name, data_dir))
+    monkeypatch.setattr(tfds_sets, "_builder", lambda name, data_dir: _Preparing(name, data_dir))
     source = data.load("cifar10", str(tmp_path), download=True)
     assert source.train.size == 4
 
 
 def test_download_prepares_a_set_of_which_nothing_is_known_before(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        tfds_sets, "_builder", lambda name, data_dir: _Preparing(name, data_dir))
+    monkeypatch.setattr(tfds_sets, "_builder", lambda name, data_dir: _Preparing(name, data_dir))
     description = data.describe("mnist", str(tmp_path), download=True)
     assert (description.train_examples, description.image_size) == (4, 28)
 
@@ -112,8 +115,9 @@ class _Preparing:
 
 
 def test_a_download_that_fails_is_one_line(tmp_path):
-    with pytest.raises(UserError, match="--download: imagenet2012 could not be prepared: Manual "
-                                        "directory") as refusal:
+    with pytest.raises(
+        UserError, match="--download: imagenet2012 could not be prepared: Manual directory"
+    ) as refusal:
         data.load("imagenet2012", str(tmp_path), download=True)
     assert "\n" not in str(refusal.value)
 
@@ -134,5 +138,8 @@ def test_a_shard_that_lost_records_is_said(tmp_path):
     shard.write_bytes(shard.read_bytes()[:-20])
     source = data.load("cifar10", str(tmp_path))
     with pytest.raises(UserError, match="record 3 .the file ends in the middle"), source.reading():
-        list(data.training_batches(
-            source, batch_size=8, image_size=32, augment="none", seed=0).take(1))
+        list(
+            data.training_batches(source, batch_size=8, image_size=32, augment="none", seed=0).take(
+                1
+            )
+        )

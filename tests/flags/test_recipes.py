@@ -16,31 +16,59 @@ every_recipe = pytest.mark.parametrize("name", recipes.RECIPES)
 IMAGENET_RESNETS = [name for name in recipes.RECIPES if name.startswith("imagenet-resne")]
 EFFICIENTNETS = [name for name in recipes.RECIPES if "efficientnet" in name]
 ACTIVATIONS_ON_CIFAR = ("relu", "softplus", "gelu", "smoothrelu", "elu", "celu", "swish", "sparta")
-CIFAR = [*(f"cifar10-resnet18-{activation}" for activation in ACTIVATIONS_ON_CIFAR),
-         "cifar10-resnet34-sparta-frozen"]
-GRADIENTS = {"attack_gradient": ("attack",), "update_gradient": ("update",),
-             "both_gradients": ("attack", "update")}
+CIFAR = [
+    *(f"cifar10-resnet18-{activation}" for activation in ACTIVATIONS_ON_CIFAR),
+    "cifar10-resnet34-sparta-frozen",
+]
+GRADIENTS = {
+    "attack_gradient": ("attack",),
+    "update_gradient": ("update",),
+    "both_gradients": ("attack", "update"),
+}
 RELEASE_ATTACKS = ("clean", "pgd-10", "pgd-20", "pgd-50")
 # Their graphs take over three seconds each.
-LARGE = ("resnet152", "resnext152-32x8d", *(f"efficientnet-{v}" for v in (
-    "b4", "b5", "b6", "b7", "l1")))
+LARGE = (
+    "resnet152",
+    "resnext152-32x8d",
+    *(f"efficientnet-{v}" for v in ("b4", "b5", "b6", "b7", "l1")),
+)
 
 
 def test_every_table_and_every_method_has_its_recipes():
     assert {name for name in recipes.RECIPES if not name.startswith("digits")} == {
-        *(f"imagenet-resnet50-{activation}" for activation in (
-            "relu", "parametric_softplus", "softplus", "smoothrelu", "gelu", "elu", "swish")),
-        *(f"imagenet-{model}-swish" for model in (
-            "resnet101", "resnet152", "resnext50-32x4d", "resnext50-32x8d")),
-        "imagenet-resnet50-swish-299", "imagenet-resnet50-swish-380",
+        *(
+            f"imagenet-resnet50-{activation}"
+            for activation in (
+                "relu",
+                "parametric_softplus",
+                "softplus",
+                "smoothrelu",
+                "gelu",
+                "elu",
+                "swish",
+            )
+        ),
+        *(
+            f"imagenet-{model}-swish"
+            for model in ("resnet101", "resnet152", "resnext50-32x4d", "resnext50-32x8d")
+        ),
+        "imagenet-resnet50-swish-299",
+        "imagenet-resnet50-swish-380",
         "imagenet-resnext152-32x8d-swish-380",
-        *(f"imagenet-efficientnet-{variant}" for variant in (
-            "b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7", "l1", "l1-enhanced")),
-        *CIFAR, *(f"imagenet-resnet50-relu-{gradients}" for gradients in GRADIENTS),
-        "cifar10-wide-resnet-34-10-trades", "cifar10-preact-resnet18-fast",
-        "cifar10-resnet18-backward_smoothing", "cifar10-wide-resnet-34-10-backward_smoothing",
-        "cifar10-resnet18-converge_smooth", "cifar10-preact-resnet18-sam",
-        "cifar10-preact-resnet18-pgd-sam"}
+        *(
+            f"imagenet-efficientnet-{variant}"
+            for variant in ("b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7", "l1", "l1-enhanced")
+        ),
+        *CIFAR,
+        *(f"imagenet-resnet50-relu-{gradients}" for gradients in GRADIENTS),
+        "cifar10-wide-resnet-34-10-trades",
+        "cifar10-preact-resnet18-fast",
+        "cifar10-resnet18-backward_smoothing",
+        "cifar10-wide-resnet-34-10-backward_smoothing",
+        "cifar10-resnet18-converge_smooth",
+        "cifar10-preact-resnet18-sam",
+        "cifar10-preact-resnet18-pgd-sam",
+    }
 
 
 @every_recipe
@@ -64,7 +92,9 @@ def test_the_command_is_that_of_the_recipe(name, monkeypatch):
     assert (python, script) == ("python", "main.py")
     assert flagfile == f"--flagfile=flags/recipes/{name}.flags"
     assert others == ([] if name.startswith("digits") else ["--data_dir=DATA"])
-    assert config_settings.differences(recipes.config(name), recipes.resolve(flagfile, *others)) == []
+    assert (
+        config_settings.differences(recipes.config(name), recipes.resolve(flagfile, *others)) == []
+    )
 
 
 @every_recipe
@@ -74,37 +104,52 @@ def test_names_say_what_is_trained(name):
     assert config.data.name == {"imagenet": "imagenet2012"}.get(dataset, dataset)
     if dataset != "digits":
         assert rest.startswith(config.model.name)
-        extra = rest[len(config.model.name):].lstrip("-")
+        extra = rest[len(config.model.name) :].lstrip("-")
         if config.model.name.startswith("efficientnet"):
             assert extra in ("", "enhanced") and config.model.activation == "swish"
         else:
             assert extra == _methods_name(config) or re.fullmatch(
                 rf"{config.model.activation}(-{config.model.image_size}|-.*_gradients?|-frozen)?",
-                extra)
+                extra,
+            )
 
 
 def _methods_name(config):
-    return "-".join([config.method.name] * (config.method.name != "standard")
-                    + ["sam"] * (config.optimizer.sam_rho > 0))
+    return "-".join(
+        [config.method.name] * (config.method.name != "standard")
+        + ["sam"] * (config.optimizer.sam_rho > 0)
+    )
 
 
 def _optimizer(config):
     settings = config.optimizer
-    return (settings.name, settings.schedule, settings.weight_decay, settings.weight_decay_on,
-            settings.ema_decay)
+    return (
+        settings.name,
+        settings.schedule,
+        settings.weight_decay,
+        settings.weight_decay_on,
+        settings.ema_decay,
+    )
 
 
 @pytest.mark.parametrize("name", IMAGENET_RESNETS)
 def test_resnets_on_imagenet(name):
     config = recipes.config(name)
     replaced = GRADIENTS.get(name.split("-")[-1], ())
-    attack, update = ("parametric_softplus" if pass_ in replaced else None
-                      for pass_ in ("attack", "update"))
+    attack, update = (
+        "parametric_softplus" if pass_ in replaced else None for pass_ in ("attack", "update")
+    )
     assert config.attack == configs.AttackConfig(
-        epsilon=4 / 255, step_size=4 / 255, num_steps=1, random_start=True,
-        clean_start_probability=0.2, attack_gradient=attack)
+        epsilon=4 / 255,
+        step_size=4 / 255,
+        num_steps=1,
+        random_start=True,
+        clean_start_probability=0.2,
+        attack_gradient=attack,
+    )
     assert config.method == MethodConfig(
-        "pgd", clean_epochs=0, label_smoothing=0.1, update_gradient=update)
+        "pgd", clean_epochs=0, label_smoothing=0.1, update_gradient=update
+    )
     assert (config.data.batch_size, config.data.augment) == (256, "basic")
     assert _optimizer(config) == ("sgd", "step", 1e-4, "kernels", 0.0)
     # 1,281,167 images; a warm-up from 0.1 to 0.1 is none.
@@ -115,8 +160,10 @@ def test_resnets_on_imagenet(name):
 
 
 def test_sparta_is_kept_as_the_other_recipe_has_learnt_it():
-    learnt, kept = (recipes.config(name).model for name in (
-        "cifar10-resnet18-sparta", "cifar10-resnet34-sparta-frozen"))
+    learnt, kept = (
+        recipes.config(name).model
+        for name in ("cifar10-resnet18-sparta", "cifar10-resnet34-sparta-frozen")
+    )
     assert (learnt.sparta_from, learnt.freeze_activation) == (None, False)
     assert (kept.sparta_from, kept.freeze_activation) == ("runs/resnet18-sparta-cifar10-pgd", True)
     assert learnt.activation == kept.activation == "sparta"
@@ -124,8 +171,12 @@ def test_sparta_is_kept_as_the_other_recipe_has_learnt_it():
 
 def test_drops_after_30_60_and_90_of_100_epochs():
     settings = recipes.config("imagenet-resnet50-swish").optimizer
-    schedule = Schedule("step", learning_rate=settings.learning_rate,
-                        total_steps=settings.train_steps, steps_per_epoch=settings.steps_per_epoch)
+    schedule = Schedule(
+        "step",
+        learning_rate=settings.learning_rate,
+        total_steps=settings.train_steps,
+        steps_per_epoch=settings.steps_per_epoch,
+    )
     for epoch, before, after in ((30, 0.1, 0.01), (60, 0.01, 1e-3), (90, 1e-3, 1e-4)):
         step = epoch * settings.steps_per_epoch
         assert float(schedule(step - 1)) == pytest.approx(before)
@@ -139,8 +190,12 @@ def test_efficientnets(name):
     assert config.method == recipes.config("imagenet-resnet50-swish").method
     assert (config.data.batch_size, config.data.augment) == (2048, "basic")
     assert _optimizer(config) == (
-        "rmsprop", "exponential", 1e-5, "all_but_batch_norm",
-        0.9999 if name.endswith("enhanced") else 0.0)
+        "rmsprop",
+        "exponential",
+        1e-5,
+        "all_but_batch_norm",
+        0.9999 if name.endswith("enhanced") else 0.0,
+    )
     assert config.optimizer.learning_rate == pytest.approx(0.128)
     assert (config.optimizer.warmup_epochs, config.optimizer.warmup_learning_rate) == (5, 0)
     row = models.MODELS[config.model.name]
@@ -155,8 +210,12 @@ def test_efficientnets(name):
 def test_cifar(name):
     config = recipes.config(name)
     assert config.attack == configs.AttackConfig(
-        epsilon=8 / 255, step_size=2 / 255, num_steps=10, random_start=True,
-        clean_start_probability=0.0)
+        epsilon=8 / 255,
+        step_size=2 / 255,
+        num_steps=10,
+        random_start=True,
+        clean_start_probability=0.0,
+    )
     assert config.method == MethodConfig("pgd", clean_epochs=0, label_smoothing=0.0)
     assert (config.data.batch_size, config.data.augment) == (128, "basic")
     assert _optimizer(config) == ("sgd", "late_step", 5e-4, "kernels", 0.0)
@@ -173,8 +232,10 @@ def _distinct_networks():
     for name, path in recipes.RECIPES.items():
         network = re.findall(r"^--(?:model|activation|image_size)=(.*)", path.read_text(), re.M)
         first.setdefault(tuple(network), name)
-    return [pytest.param(name, marks=[pytest.mark.slow] * (network[0] in LARGE))
-            for network, name in first.items()]
+    return [
+        pytest.param(name, marks=[pytest.mark.slow] * (network[0] in LARGE))
+        for network, name in first.items()
+    ]
 
 
 @pytest.mark.parametrize("name", _distinct_networks())
@@ -185,8 +246,9 @@ def test_networks_build(name):
         model = models.build(settings)
     assert model.input_shape == (None, settings.image_size, settings.image_size, 3)
     assert model.output_shape == (None, settings.num_classes)
-    assert {layer.activation_name for layer in model.layers if hasattr(layer, "activation_name")
-            } == {settings.activation}
+    assert {
+        layer.activation_name for layer in model.layers if hasattr(layer, "activation_name")
+    } == {settings.activation}
 
 
 ZOO = (recipes.ROOT / "docs" / "model_zoo.md").read_text()
@@ -213,18 +275,35 @@ def test_the_readme_repeats_the_headers():
         assert f"| ResNet-50, {title} | {paper['clean']} | {paper['PGD-200']} |" in readme
 
 
-@pytest.mark.parametrize("text, accuracies", [
-    ("nothing (why)", {}), ("clean 69.7 (here (twice))", {"clean": "69.7"}),
-    ("clean 99.7 ± 0.3, PGD-20 85.1 ± 0.7 (x)", {"clean": "99.7 ± 0.3", "PGD-20": "85.1 ± 0.7"}),
-    ("robust 58.6 (x)", {"robust": "58.6"}),
-    ("AutoAttack 43.2, PGD-50x10 46.1 (x)", {"AutoAttack": "43.2", "PGD-50x10": "46.1"})])
+@pytest.mark.parametrize(
+    "text, accuracies",
+    [
+        ("nothing (why)", {}),
+        ("clean 69.7 (here (twice))", {"clean": "69.7"}),
+        (
+            "clean 99.7 ± 0.3, PGD-20 85.1 ± 0.7 (x)",
+            {"clean": "99.7 ± 0.3", "PGD-20": "85.1 ± 0.7"},
+        ),
+        ("robust 58.6 (x)", {"robust": "58.6"}),
+        ("AutoAttack 43.2, PGD-50x10 46.1 (x)", {"AutoAttack": "43.2", "PGD-50x10": "46.1"}),
+    ],
+)
 def test_results_are_read(text, accuracies):
     assert recipes.Header("", {"Published": [text]}).results("Published")[0][0] == accuracies
 
 
-@pytest.mark.parametrize("text", [
-    "clean 69.7", "69.7 (x)", "clean 69 (x)", "clean 69.7; PGD-10 43.0 (x)", "nothing",
-    "pgd 3.0 (x)", "PGD-50x 3.0 (x)"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "clean 69.7",
+        "69.7 (x)",
+        "clean 69 (x)",
+        "clean 69.7; PGD-10 43.0 (x)",
+        "nothing",
+        "pgd 3.0 (x)",
+        "PGD-50x 3.0 (x)",
+    ],
+)
 def test_other_forms_of_results_are_refused(text):
     with pytest.raises(AssertionError, match="not of the form"):
         recipes.Header("", {"Published": [text]}).results("Published")

@@ -38,10 +38,15 @@ def test_fractions_are_parsed():
 
 def test_paths_may_start_at_home(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
-    flags = parse("--model_dir=~/a", "--init_checkpoint=~/b", "--sparta_from=~/c",
-                  "--saved_model=~/d")
+    flags = parse(
+        "--model_dir=~/a", "--init_checkpoint=~/b", "--sparta_from=~/c", "--saved_model=~/d"
+    )
     assert [flags.model_dir, flags.init_checkpoint, flags.sparta_from, flags.saved_model] == [
-        "/home/me/a", "/home/me/b", "/home/me/c", "/home/me/d"]
+        "/home/me/a",
+        "/home/me/b",
+        "/home/me/c",
+        "/home/me/d",
+    ]
 
 
 def test_step_size_follows_epsilon_and_method():
@@ -53,8 +58,11 @@ def test_step_size_follows_epsilon_and_method():
 
 
 def test_an_epsilon_whose_default_step_is_too_large_is_named_and_not_the_step():
-    with pytest.raises(ValueError, match="^--epsilon=0.9: fast steps 1.25 epsilon, which must be "
-                       "below 1; give at most 0.79, or a --step_size$"):
+    with pytest.raises(
+        ValueError,
+        match="^--epsilon=0.9: fast steps 1.25 epsilon, which must be "
+        "below 1; give at most 0.79, or a --step_size$",
+    ):
         resolve("--method=fast", "--epsilon=0.9")
     assert resolve("--method=fast", "--epsilon=0.79").attack.step_size < 1
     assert resolve("--method=fast", "--epsilon=0.9", "--step_size=0.9").attack.step_size == 0.9
@@ -101,20 +109,29 @@ def test_a_run_gives_what_flags_do_not():
     assert config.evaluation.attacks == ("fgsm",)
     changed = resolve("--activation=relu", "--seed=4", stored=stored)
     assert config_settings.differences(stored, changed) == [
-        "seed (3 there, 4 now)", "activation (gelu there, relu now)"]
+        "seed (3 there, 4 now)",
+        "activation (gelu there, relu now)",
+    ]
 
 
 def test_hardware_and_length_may_change_between_commands():
     stored = resolve()
-    config = resolve("--strategy=mirrored", "--xla=on", "--epochs=50", "--eval_every=2",
-                     stored=stored)
+    config = resolve(
+        "--strategy=mirrored", "--xla=on", "--epochs=50", "--eval_every=2", stored=stored
+    )
     assert config_settings.differences(stored, config) == []
 
 
 def test_hardware_is_that_of_the_command_not_of_the_run():
     """A run that was trained on a TPU is measured on a laptop without naming the TPU away."""
-    stored = resolve("--strategy=tpu", "--tpu=pod", "--virtual_cpus=2", "--xla=on",
-                     "--steps_per_execution=5", "--precision=bfloat16")
+    stored = resolve(
+        "--strategy=tpu",
+        "--tpu=pod",
+        "--virtual_cpus=2",
+        "--xla=on",
+        "--steps_per_execution=5",
+        "--precision=bfloat16",
+    )
     settings = resolve(stored=stored).distribution
     assert settings.precision == "bfloat16"  # the one of them that is a part of the computation
     plain = resolve("--precision=bfloat16").distribution
@@ -186,7 +203,8 @@ REFUSALS = {
     "--ema_decay=1": "--ema_decay=1.0: .* below 1",
     "--eval_attacks=pgd": "--eval_attacks=pgd: unknown attack 'pgd': allowed are clean, fgsm",
     "--eval_attacks=": "--eval_attacks=: ",
-    "--eval_attacks=clean,nosuch-50x5": "--eval_attacks=clean,nosuch-50x5: unknown attack 'nosuch-50x5'",
+    "--eval_attacks=clean,nosuch-50x5": "--eval_attacks=clean,nosuch-50x5: unknown attack "
+    "'nosuch-50x5'",
     "--eval_norm=l1": "--eval_norm=l1: .*linf|l2",
     "--eval_norm=l2": "--eval_norm=l2: .*give --eval_epsilon",
     "--eval_epsilon=8": "--eval_epsilon=8: .*write --eval_epsilon=8/255",
@@ -200,7 +218,8 @@ REFUSALS = {
     "--save_adversarial=-1": "--save_adversarial=-1: ",
     "--eval_batch_size=0": "--eval_batch_size=0: ",
     "--eval_every=-1": "--eval_every=-1: ",
-    "--dataset=mnits": "--dataset=mnits: no such data set; did you mean mnist .*cifar10.*folder:PATH",
+    "--dataset=mnits": "--dataset=mnits: no such data set; did you mean mnist "
+    ".*cifar10.*folder:PATH",
     "--dataset=folder:": "--dataset=folder:: no path; write folder:PATH",
     "--dataset=mnist": "--dataset=mnist: not prepared under --data_dir=.*give --download",
     "--checkpoint_channels=grb": "--checkpoint_channels=grb: .*rgb, bgr|rgb.bgr",
@@ -239,24 +258,46 @@ REFUSALS = {
     "--flagfile=missing.flags": "--flagfile: .*missing.flags",
 }
 # Text that anything may be, switches, or tried later.
-NOT_REFUSED_HERE = {"model_dir", "resume", "images", "output", "init_checkpoint", "data_dir",
-                    "download", "checkpoint_ema", "random_start", "tpu", "sparta_shared",
-                    "sparta_from", "transfer_from", "freeze_activation",
-                    "converge_smooth_project", "saved_model",
-                    "saved_model_signature"}
+NOT_REFUSED_HERE = {
+    "model_dir",
+    "resume",
+    "images",
+    "output",
+    "init_checkpoint",
+    "data_dir",
+    "download",
+    "checkpoint_ema",
+    "random_start",
+    "tpu",
+    "sparta_shared",
+    "sparta_from",
+    "transfer_from",
+    "freeze_activation",
+    "converge_smooth_project",
+    "saved_model",
+    "saved_model_signature",
+}
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (("--eval_checkpoint=best",), "--eval_checkpoint=best: this run kept no best .* leave the flag out"),
-    (("--eval_checkpoint=best", "--validation_examples=8"), "this run kept no best checkpoint"),
-    (("--patience=3",), "--patience=3: nothing is trained; leave the flag out")])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (
+            ("--eval_checkpoint=best",),
+            "--eval_checkpoint=best: this run kept no best .* leave the flag out",
+        ),
+        (("--eval_checkpoint=best", "--validation_examples=8"), "this run kept no best checkpoint"),
+        (("--patience=3",), "--patience=3: nothing is trained; leave the flag out"),
+    ],
+)
 def test_a_trained_run_is_not_asked_to_hold_images_out(arguments, message):
     for stored in (resolve(), None):
         with pytest.raises(ValueError, match=message):
             resolve("--mode=eval", *arguments, stored=stored)
     watched = resolve("--validation_examples=8")
-    assert resolve("--mode=eval", "--eval_checkpoint=best", stored=watched).evaluation.checkpoint == (
-        "best")
+    assert resolve(
+        "--mode=eval", "--eval_checkpoint=best", stored=watched
+    ).evaluation.checkpoint == ("best")
 
 
 @pytest.mark.parametrize("argument", REFUSALS)
@@ -272,67 +313,137 @@ def test_every_flag_has_a_refusal():
     assert names - tried - NOT_REFUSED_HERE == set()
 
 
-@pytest.mark.parametrize("arguments, said", [
-    (("--method=standard", "--num_steps=3", "--epsilon=0.1"),
-     ["--num_steps is not used by --method=standard"]),
-    (("--method=pgd", "--num_steps=3", "--randaugment_layers=1"),
-     ["--randaugment_layers is not used by --augment=none"]),
-    (("--trades_beta=3", "--drops=1/2"),
-     ["--trades_beta is not used by --method=pgd", "--drops is not used by --schedule=triangular"]),
-    (("--sam_norm=replica", "--validation_attack=pgd-5"),
-     ["--sam_norm is not used without --sam_rho",
-      "--validation_attack is not used without --validation_examples"]),
-    (("--sam_norm=replica", "--sam_rho=0.05"), []),
-    (("--method=fast", "--clean_epochs=30"), ["--method=fast attacks in none of the 30 epochs"]),
-    (("--method=converge_smooth", "--clean_epochs=0", "--epochs=3"),
-     ["--method=converge_smooth changes the loss in none of the 3 epochs: no stretch of constant "
-      "learning rate is long enough"]),
-    (("--method=converge_smooth",), []),
-    (("--validation_examples=9", "--patience=3", "--clean_epochs=1", "--epochs=4"),
-     ["--patience=3 cannot end the run: it has 3 epochs with attack"]),
-    (("--autoattack_version=rand", "--curve_attack=fgsm", "--curve_epsilons=0.1"),
-     ["--autoattack_version is not used without autoattack among the attacks",
-      "--curve_attack is not used without --curves",
-      "--curve_epsilons is not used without epsilon in --curves"]),
-    (("--eval_attacks=clean,autoattack", "--autoattack_version=rand", "--curves=steps",
-      "--curve_attack=pgd-5"), []),
-    (("--autoattack_version=rand", "--curves=epsilon", "--curve_attack=autoattack"), []),
-    (("--eval_attacks=clean", "--save_adversarial=4"),
-     ["--save_adversarial is not used without an attack in --eval_attacks"]),
-    (("--method=trades", "--trades_beta=3", "--schedule=step", "--drops=1/2"), []),
-    (("--augment=randaugment", "--randaugment_layers=1"), []),
-    (("--activation=relu", "--attack_gradient=swish", "--update_gradient=smoothrelu"), []),
-    (("--activation=elu", "--activation_alpha=1.2", "--attack_gradient=swish"), []),
-    (("--activation=elu", "--attack_gradient=swish"),
-     ["--attack_gradient=swish replaces the derivative of elu, which is smooth already"]),
-    (("--activation=relu", "--update_gradient=relu", "--method=standard"),
-     ["--update_gradient=relu names the network's own activation"]),
-    (("--activation=relu", "--attack_gradient=swish", "--method=standard"),
-     ["--attack_gradient is not used by --method=standard, only to evaluate"])])
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (
+            ("--method=standard", "--num_steps=3", "--epsilon=0.1"),
+            ["--num_steps is not used by --method=standard"],
+        ),
+        (
+            ("--method=pgd", "--num_steps=3", "--randaugment_layers=1"),
+            ["--randaugment_layers is not used by --augment=none"],
+        ),
+        (
+            ("--trades_beta=3", "--drops=1/2"),
+            [
+                "--trades_beta is not used by --method=pgd",
+                "--drops is not used by --schedule=triangular",
+            ],
+        ),
+        (
+            ("--sam_norm=replica", "--validation_attack=pgd-5"),
+            [
+                "--sam_norm is not used without --sam_rho",
+                "--validation_attack is not used without --validation_examples",
+            ],
+        ),
+        (("--sam_norm=replica", "--sam_rho=0.05"), []),
+        (
+            ("--method=fast", "--clean_epochs=30"),
+            ["--method=fast attacks in none of the 30 epochs"],
+        ),
+        (
+            ("--method=converge_smooth", "--clean_epochs=0", "--epochs=3"),
+            [
+                "--method=converge_smooth changes the loss in none of the 3 epochs: no stretch of "
+                "constant "
+                "learning rate is long enough"
+            ],
+        ),
+        (("--method=converge_smooth",), []),
+        (
+            ("--validation_examples=9", "--patience=3", "--clean_epochs=1", "--epochs=4"),
+            ["--patience=3 cannot end the run: it has 3 epochs with attack"],
+        ),
+        (
+            ("--autoattack_version=rand", "--curve_attack=fgsm", "--curve_epsilons=0.1"),
+            [
+                "--autoattack_version is not used without autoattack among the attacks",
+                "--curve_attack is not used without --curves",
+                "--curve_epsilons is not used without epsilon in --curves",
+            ],
+        ),
+        (
+            (
+                "--eval_attacks=clean,autoattack",
+                "--autoattack_version=rand",
+                "--curves=steps",
+                "--curve_attack=pgd-5",
+            ),
+            [],
+        ),
+        (("--autoattack_version=rand", "--curves=epsilon", "--curve_attack=autoattack"), []),
+        (
+            ("--eval_attacks=clean", "--save_adversarial=4"),
+            ["--save_adversarial is not used without an attack in --eval_attacks"],
+        ),
+        (("--method=trades", "--trades_beta=3", "--schedule=step", "--drops=1/2"), []),
+        (("--augment=randaugment", "--randaugment_layers=1"), []),
+        (("--activation=relu", "--attack_gradient=swish", "--update_gradient=smoothrelu"), []),
+        (("--activation=elu", "--activation_alpha=1.2", "--attack_gradient=swish"), []),
+        (
+            ("--activation=elu", "--attack_gradient=swish"),
+            ["--attack_gradient=swish replaces the derivative of elu, which is smooth already"],
+        ),
+        (
+            ("--activation=relu", "--update_gradient=relu", "--method=standard"),
+            ["--update_gradient=relu names the network's own activation"],
+        ),
+        (
+            ("--activation=relu", "--attack_gradient=swish", "--method=standard"),
+            ["--attack_gradient is not used by --method=standard, only to evaluate"],
+        ),
+    ],
+)
 def test_flags_that_a_run_has_no_use_for_are_named(arguments, said):
     flags = parse(*arguments)
     assert notes.of(flags, to_config.to_config(flags)) == said
 
 
-@pytest.mark.parametrize("arguments, said", [
-    (("--mode=eval", "--method=fast", "--sam_rho=0", "--epsilon=0.1", "--seed=1"),
-     ["the run was trained with --method=converge_smooth; --method=fast is not used",
-      "the run was trained with --sam_rho=0.05; --sam_rho=0 is not used"]),
-    (("--mode=eval", "--method=converge_smooth", "--eval_attacks=fgsm", "--epochs=1"), []),
-    (("--mode=eval", "--attack_gradient=swish", "--update_gradient=elu"),
-     ["--attack_gradient=swish is only evaluated with; the run was trained without "
-      "--attack_gradient",
-      "--update_gradient=elu is only evaluated with; the run was trained with "
-      "--update_gradient=swish"]),
-    (("--mode=export", "--update_gradient=elu", "--drops=1/2,3/4", "--epsilon=1/10",
-      "--norandom_start", "--precision=bfloat16"),
-     ["the run was trained with --epsilon=0.2; --epsilon=0.1 is not used",
-      "the run was trained with --random_start=true; --random_start=false is not used",
-      "the run was trained with --update_gradient=swish; --update_gradient=elu is not used",
-      "the run was trained without --drops; --drops=0.5,0.75 is not used"])])
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (
+            ("--mode=eval", "--method=fast", "--sam_rho=0", "--epsilon=0.1", "--seed=1"),
+            [
+                "the run was trained with --method=converge_smooth; --method=fast is not used",
+                "the run was trained with --sam_rho=0.05; --sam_rho=0 is not used",
+            ],
+        ),
+        (("--mode=eval", "--method=converge_smooth", "--eval_attacks=fgsm", "--epochs=1"), []),
+        (
+            ("--mode=eval", "--attack_gradient=swish", "--update_gradient=elu"),
+            [
+                "--attack_gradient=swish is only evaluated with; the run was trained without "
+                "--attack_gradient",
+                "--update_gradient=elu is only evaluated with; the run was trained with "
+                "--update_gradient=swish",
+            ],
+        ),
+        (
+            (
+                "--mode=export",
+                "--update_gradient=elu",
+                "--drops=1/2,3/4",
+                "--epsilon=1/10",
+                "--norandom_start",
+                "--precision=bfloat16",
+            ),
+            [
+                "the run was trained with --epsilon=0.2; --epsilon=0.1 is not used",
+                "the run was trained with --random_start=true; --random_start=false is not used",
+                "the run was trained with --update_gradient=swish; --update_gradient=elu is not "
+                "used",
+                "the run was trained without --drops; --drops=0.5,0.75 is not used",
+            ],
+        ),
+    ],
+)
 def test_flags_that_a_trained_run_differs_in_are_named(arguments, said):
-    stored = resolve("--method=converge_smooth", "--sam_rho=0.05", "--activation=relu",
-                     "--update_gradient=swish")
+    stored = resolve(
+        "--method=converge_smooth", "--sam_rho=0.05", "--activation=relu", "--update_gradient=swish"
+    )
     flags = parse(*arguments)
     assert notes.of(flags, to_config.to_config(flags, stored), applied=stored) == said
 
@@ -354,8 +465,11 @@ def test_every_setting_is_a_flag():
     instead = config_settings.flag_values(dataclasses.replace(resolve(), model=saved))
     assert set(instead) - names == {"steps_per_epoch"} and "activation" not in instead
     assert (instead["saved_model"], instead["image_size"]) == ("m", 8)
-    assert all(dataclasses.is_dataclass(getattr(resolve(), f.name))
-               for f in dataclasses.fields(configs.Config) if f.name != "seed")
+    assert all(
+        dataclasses.is_dataclass(getattr(resolve(), f.name))
+        for f in dataclasses.fields(configs.Config)
+        if f.name != "seed"
+    )
 
 
 def test_a_radius_of_another_norm_is_not_taken_over():

@@ -13,9 +13,22 @@ def _abstract(name, **kwargs):
         return models.create(name, **kwargs)
 
 
-@pytest.mark.parametrize("filters, width, expected", [
-    (32, 1.0, 32), (32, 1.1, 32), (16, 1.4, 24), (24, 1.4, 32), (1280, 1.1, 1408), (1280, 3.9, 4992),
-    (32, 3.9, 128), (16, 3.9, 64), (320, 3.9, 1248), (8, 0.1, 8), (18, 1.0, 24)])
+@pytest.mark.parametrize(
+    "filters, width, expected",
+    [
+        (32, 1.0, 32),
+        (32, 1.1, 32),
+        (16, 1.4, 24),
+        (24, 1.4, 32),
+        (1280, 1.1, 1408),
+        (1280, 3.9, 4992),
+        (32, 3.9, 128),
+        (16, 3.9, 64),
+        (320, 3.9, 1248),
+        (8, 0.1, 8),
+        (18, 1.0, 24),
+    ],
+)
 def test_round_filters(filters, width, expected):
     assert efficientnet.round_filters(filters, width) == expected
 
@@ -37,8 +50,9 @@ SCALED = {
 
 
 def test_every_efficientnet_is_in_the_table():
-    assert set(SCALED) == {name for name, row in models.MODELS.items()
-                           if row.family == "efficientnet"}
+    assert set(SCALED) == {
+        name for name, row in models.MODELS.items() if row.family == "efficientnet"
+    }
 
 
 @pytest.mark.parametrize("name", SCALED)
@@ -54,7 +68,14 @@ def test_width_and_depth(name):
 def test_filters_of_l1_stages():
     blocks = efficientnet._scaled_blocks(3.9, 3.7)
     assert list(dict.fromkeys(stage.filters for stage, _ in blocks)) == [
-        64, 96, 160, 312, 440, 752, 1248]
+        64,
+        96,
+        160,
+        312,
+        440,
+        752,
+        1248,
+    ]
 
 
 def test_names_and_block_order():
@@ -62,12 +83,31 @@ def test_names_and_block_order():
     assert names[:5] == ["images", "input_normalization", "stem_conv", "stem_bn", "stem_activation"]
     block = [name.removeprefix("blocks_2_") for name in names if name.startswith("blocks_2_")]
     assert block == [
-        "expand_conv", "expand_bn", "expand_activation", "depthwise_conv", "depthwise_bn",
-        "depthwise_activation", "se_squeeze", "se_reduce", "se_activation", "se_expand", "se_gate",
-        "project_conv", "project_bn", "stochastic_depth", "add"]
+        "expand_conv",
+        "expand_bn",
+        "expand_activation",
+        "depthwise_conv",
+        "depthwise_bn",
+        "depthwise_activation",
+        "se_squeeze",
+        "se_reduce",
+        "se_activation",
+        "se_expand",
+        "se_gate",
+        "project_conv",
+        "project_bn",
+        "stochastic_depth",
+        "add",
+    ]
     assert "blocks_0_expand_conv" not in names and "blocks_0_depthwise_conv" in names
     assert names[-6:] == [
-        "head_conv", "head_bn", "head_activation", "pooled_features", "dropout", "linear"]
+        "head_conv",
+        "head_bn",
+        "head_activation",
+        "pooled_features",
+        "dropout",
+        "linear",
+    ]
 
 
 def test_squeeze_width_comes_from_the_blocks_input():
@@ -85,14 +125,21 @@ def test_same_padding_at_any_size(size, last):
 
 def test_stochastic_depth_on_identity_blocks_only():
     model = _abstract("efficientnet-b0")
-    found = {layer.name: layer.survival for layer in model.layers
-             if layer.name.endswith("stochastic_depth")}
+    found = {
+        layer.name: layer.survival
+        for layer in model.layers
+        if layer.name.endswith("stochastic_depth")
+    }
     identity = (2, 4, 6, 7, 9, 10, 12, 13, 14)
-    assert found == {f"blocks_{i}_stochastic_depth": pytest.approx(1 - 0.2 * i / 16)
-                     for i in identity}
+    assert found == {
+        f"blocks_{i}_stochastic_depth": pytest.approx(1 - 0.2 * i / 16) for i in identity
+    }
     certain = _abstract("efficientnet-b0", survival_probability=1.0, dropout_rate=0.0)
-    assert not [layer.name for layer in certain.layers
-                if layer.name.endswith("stochastic_depth") or layer.name == "dropout"]
+    assert not [
+        layer.name
+        for layer in certain.layers
+        if layer.name.endswith("stochastic_depth") or layer.name == "dropout"
+    ]
 
 
 def test_initial_values():

@@ -13,8 +13,11 @@ pytestmark = pytest.mark.smoke
 def _restored(case):
     description, arrays = golden_values.load(case)
     model = models.create(
-        description["model"], activation=description["activation"], image_size=description["resolution"],
-        batch_norm_epsilon=description["batch_norm_epsilon"])
+        description["model"],
+        activation=description["activation"],
+        image_size=description["resolution"],
+        batch_norm_epsilon=description["batch_norm_epsilon"],
+    )
     golden_values.fill(model, description)
     images = tf.constant(golden_values.images(description) / np.float32(255.0))
     return model, images, description, arrays
@@ -22,8 +25,12 @@ def _restored(case):
 
 def test_every_case_is_there():
     assert golden_values.CASES == [
-        "efficientnet-b0_r64", "resnet50_relu_r64", "resnet50_silu_r64", "resnet50_smoothrelu_r64",
-        "resnext50-32x4d_silu_r64"]
+        "efficientnet-b0_r64",
+        "resnet50_relu_r64",
+        "resnet50_silu_r64",
+        "resnet50_smoothrelu_r64",
+        "resnext50-32x4d_silu_r64",
+    ]
 
 
 @pytest.mark.parametrize("case", golden_values.CASES)
@@ -42,12 +49,26 @@ def test_attack_losses_equal_the_original():
     labels, epsilon = tf.constant(attack["labels"]), attack["epsilon"] / 255
     logits_fn = tf.function(lambda x: model(x, training=False))
     for steps, expected in enumerate(attack["losses"]):
-        adversarial = images if steps == 0 else attacks.pgd(
-            logits_fn, images, labels, tf.constant([0, 0]), epsilon=epsilon,
-            step_size=epsilon / attack["num_iter"], num_steps=steps, random_start=False)
+        adversarial = (
+            images
+            if steps == 0
+            else attacks.pgd(
+                logits_fn,
+                images,
+                labels,
+                tf.constant([0, 0]),
+                epsilon=epsilon,
+                step_size=epsilon / attack["num_iter"],
+                num_steps=steps,
+                random_start=False,
+            )
+        )
         logits = logits_fn(adversarial)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         np.testing.assert_allclose(losses, expected, rtol=1e-4)
     np.testing.assert_allclose(logits, arrays["attack_3iter_logits_after"], atol=5e-2, rtol=1e-3)
-    np.testing.assert_allclose(255 * tf.reduce_max(tf.abs(adversarial - images), [1, 2, 3]),
-                               attack["linf_in_pixel_units"], rtol=1e-4)
+    np.testing.assert_allclose(
+        255 * tf.reduce_max(tf.abs(adversarial - images), [1, 2, 3]),
+        attack["linf_in_pixel_units"],
+        rtol=1e-4,
+    )

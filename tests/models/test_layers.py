@@ -31,19 +31,23 @@ def _conv(channels, filters, size, **kwargs):
 @pytest.mark.parametrize("size", [7, 8])
 @pytest.mark.parametrize("kernel_size, stride", [(1, 1), (1, 2), (3, 1), (3, 2), (7, 2)])
 def test_explicit_conv_pads_both_sides_alike(size, kernel_size, stride):
-    model, images = _conv(2, 3, size, kernel_size=kernel_size, stride=stride, name="conv"), _random(
-        (2, size, size, 2))
+    model, images = (
+        _conv(2, 3, size, kernel_size=kernel_size, stride=stride, name="conv"),
+        _random((2, size, size, 2)),
+    )
     half = kernel_size // 2
     padded = np.pad(images, [(0, 0), (half, half), (half, half), (0, 0)])
     (kernel,) = model.get_weights()
     expected = np.zeros((2, (size - 1) // stride + 1, (size - 1) // stride + 1, 3))
     for row, column in np.ndindex(expected.shape[1:3]):
-        patch = padded[:, row * stride:, column * stride:][:, :kernel_size, :kernel_size]
+        patch = padded[:, row * stride :, column * stride :][:, :kernel_size, :kernel_size]
         expected[:, row, column] = np.einsum("bhwi,hwio->bo", patch, kernel)
     np.testing.assert_allclose(model(images), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("groups, width, filters", [(4, 3, 20), (32, 4, 128), (2, 80, 6), (3, 30, 9)])
+@pytest.mark.parametrize(
+    "groups, width, filters", [(4, 3, 20), (32, 4, 128), (2, 80, 6), (3, 30, 9)]
+)
 @pytest.mark.parametrize("stride", [1, 2])
 def test_grouped_conv_and_its_gradients_equal_one_conv_a_group(groups, width, filters, stride):
     model = _conv(groups * width, filters, 5, kernel_size=3, stride=stride, groups=groups, name="c")
@@ -63,8 +67,11 @@ def test_grouped_conv_and_its_gradients_equal_one_conv_a_group(groups, width, fi
         return outputs, *tape.gradient(total, [images, kernel])
 
     expected = run(one_by_one)
-    for function in (lambda: run(model), tf.function(lambda: run(model)),
-                     tf.function(lambda: run(model), jit_compile=True)):
+    for function in (
+        lambda: run(model),
+        tf.function(lambda: run(model)),
+        tf.function(lambda: run(model), jit_compile=True),
+    ):
         for value, other in zip(function(), expected):
             np.testing.assert_allclose(value, other, rtol=1e-4, atol=1e-4)
 
@@ -80,7 +87,9 @@ def test_grouped_conv_leaves_other_devices_to_the_native_operation(monkeypatch):
 
 @pytest.mark.parametrize("gpus, on_cpu", [([], True), (["/device:GPU:0"], False)])
 def test_without_a_strategy_the_device_is_the_default_placement(monkeypatch, gpus, on_cpu):
-    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: gpus if kind == "GPU" else [])
+    monkeypatch.setattr(
+        tf.config, "list_logical_devices", lambda kind: gpus if kind == "GPU" else []
+    )
     assert layers._runs_on_cpu() is on_cpu
 
 
@@ -134,8 +143,9 @@ def test_batch_norm_in_inference_mode_has_a_second_derivative():
 
     scale = layer.gamma / tf.sqrt(layer.moving_variance + 1e-5)
     outputs = scale * (images - layer.moving_mean) + layer.beta
-    np.testing.assert_allclose(penalty_gradient(images), 36 * scale ** 3 * outputs ** 3,
-                               rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        penalty_gradient(images), 36 * scale**3 * outputs**3, rtol=1e-3, atol=1e-4
+    )
 
 
 def test_frozen_batch_norm_stays_in_inference_mode():
@@ -173,10 +183,12 @@ def test_two_replicas_normalise_as_one(mirrored):
 
     def share(values):
         return mirrored.experimental_distribute_values_from_function(
-            lambda context: tf.split(values, 2)[context.replica_id_in_sync_group])
+            lambda context: tf.split(values, 2)[context.replica_id_in_sync_group]
+        )
 
     shared = tf.function(lambda x, w: mirrored.run(gradients, (layer, x, w)))(
-        share(images), share(weights))
+        share(images), share(weights)
+    )
     expected = gradients(single, images, weights)
     by_image = tf.concat(mirrored.experimental_local_results(shared[0]), 0)
     np.testing.assert_allclose(by_image, expected[0], rtol=1e-4, atol=1e-5)
@@ -234,8 +246,10 @@ def test_random_layers_resume_where_their_counter_stood(random_layer):
 
 def test_random_layers_differ_by_name_and_seed(random_layer):
     make, ones = random_layer[0], tf.ones([200, 1, 1, 1])
-    draws = [make(**kwargs)(ones, training=True).numpy().tobytes()
-             for kwargs in ({}, {"name": "other"}, {"seed": 1})]
+    draws = [
+        make(**kwargs)(ones, training=True).numpy().tobytes()
+        for kwargs in ({}, {"name": "other"}, {"seed": 1})
+    ]
     assert len(set(draws)) == 3
 
 
@@ -266,9 +280,16 @@ def test_stochastic_depth_follows_the_releases_rule():
 
     def survival(block, probability):
         outputs = layers.stochastic_depth(
-            features, survival_probability=probability, block=block, num_blocks=16,
-            name=f"depth{block}", seed=0)
-        return None if outputs is features else tf.keras.Model(features, outputs).layers[-1].survival
+            features,
+            survival_probability=probability,
+            block=block,
+            num_blocks=16,
+            name=f"depth{block}",
+            seed=0,
+        )
+        return (
+            None if outputs is features else tf.keras.Model(features, outputs).layers[-1].survival
+        )
 
     assert survival(0, 0.8) is None and survival(9, 1.0) is None
     assert survival(8, 0.8) == pytest.approx(0.9) and survival(15, 0.8) == pytest.approx(0.8125)

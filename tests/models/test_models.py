@@ -41,14 +41,24 @@ EXPECTED = {
 }
 SMALLEST = {"resnet": "resnet20", "efficientnet": "efficientnet-b0"}
 # These would only repeat the others at a price of some seconds each.
-LARGE = {"resnet152", "resnext152-32x8d", "efficientnet-l2",
-         *(f"efficientnet-b{i}" for i in (4, 5, 6, 7, 8))}
+LARGE = {
+    "resnet152",
+    "resnext152-32x8d",
+    "efficientnet-l2",
+    *(f"efficientnet-b{i}" for i in (4, 5, 6, 7, 8)),
+}
 
-every_model = pytest.mark.parametrize("name", [
-    pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in models.MODELS])
+every_model = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name
+        for name in models.MODELS
+    ],
+)
 every_family = pytest.mark.parametrize("name", SMALLEST.values())
-every_family_slowly = pytest.mark.parametrize("name", [
-    SMALLEST["resnet"], pytest.param(SMALLEST["efficientnet"], marks=pytest.mark.slow)])
+every_family_slowly = pytest.mark.parametrize(
+    "name", [SMALLEST["resnet"], pytest.param(SMALLEST["efficientnet"], marks=pytest.mark.slow)]
+)
 
 
 def _abstract(name, **kwargs):
@@ -66,10 +76,18 @@ def _check_activations(model, requested, count):
     found = [layer for layer in model.layers if hasattr(layer, "activation_name")]
     assert {layer.activation_name for layer in found} == {requested}
     assert len(found) == len({id(layer) for layer in found}) == count
-    allowed = (tf.keras.layers.InputLayer, tf.keras.layers.ZeroPadding2D, tf.keras.layers.Add,
-               tf.keras.layers.MaxPooling2D, tf.keras.layers.GlobalAveragePooling2D,
-               layers.InputNormalization, layers.BatchNormalization, layers.SigmoidGate,
-               layers.Dropout, layers.StochasticDepth)
+    allowed = (
+        tf.keras.layers.InputLayer,
+        tf.keras.layers.ZeroPadding2D,
+        tf.keras.layers.Add,
+        tf.keras.layers.MaxPooling2D,
+        tf.keras.layers.GlobalAveragePooling2D,
+        layers.InputNormalization,
+        layers.BatchNormalization,
+        layers.SigmoidGate,
+        layers.Dropout,
+        layers.StochasticDepth,
+    )
     for layer in model.layers:
         if hasattr(layer, "activation"):  # convolutions and dense layers
             assert layer.activation is tf.keras.activations.linear, layer.name
@@ -95,28 +113,50 @@ def _smallest_efficientnet(activation):
     """One block a stage but for the sixth, which has two; every part that B0 has."""
     with tf.Graph().as_default():
         return efficientnet.efficientnet(
-            width=0.25, depth=0.3, name="smallest", num_classes=5, image_size=32, seed=0,
-            activation=activations.create(activation), dropout_rate=0.2, survival_probability=0.8,
-            batch_norm=functools.partial(layers.batch_norm, 0.9, 1e-5))
+            width=0.25,
+            depth=0.3,
+            name="smallest",
+            num_classes=5,
+            image_size=32,
+            seed=0,
+            activation=activations.create(activation),
+            dropout_rate=0.2,
+            survival_probability=0.8,
+            batch_norm=functools.partial(layers.batch_norm, 0.9, 1e-5),
+        )
 
 
 @pytest.mark.parametrize("activation", activations.ACTIVATIONS)
-@pytest.mark.parametrize("build, sites, blocks", [
-    (lambda activation: _abstract("resnet20", activation=activation), 19, 0),
-    (_smallest_efficientnet, 2 + 7 + 2 * 8, 8)], ids=["resnet", "efficientnet"])
+@pytest.mark.parametrize(
+    "build, sites, blocks",
+    [
+        (lambda activation: _abstract("resnet20", activation=activation), 19, 0),
+        (_smallest_efficientnet, 2 + 7 + 2 * 8, 8),
+    ],
+    ids=["resnet", "efficientnet"],
+)
 def test_only_the_requested_activation_and_the_gates(build, sites, blocks, activation):
     model = build(activation)
     _check_activations(model, activation, sites)
-    learned = [weight for weight in model.trainable_weights if weight.name.endswith((
-        "raw_alpha:0", "attention_taps:0", "attention_bias:0"))]
+    learned = [
+        weight
+        for weight in model.trainable_weights
+        if weight.name.endswith(("raw_alpha:0", "attention_taps:0", "attention_bias:0"))
+    ]
     assert len(learned) == sites * {"smoothrelu": 1, "sparta": 2}.get(activation, 0)
     gates = [layer.name for layer in model.layers if isinstance(layer, layers.SigmoidGate)]
     assert gates == [f"blocks_{block}_se_gate" for block in range(blocks)]
 
 
-@pytest.mark.parametrize("name, expected", [
-    ("efficientnet-bL1", "efficientnet-l1"), ("efficientnet-bL2", "efficientnet-l2"),
-    ("EfficientNet-B7", "efficientnet-b7"), ("ResNeXt50-32x4d", "resnext50-32x4d")])
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("efficientnet-bL1", "efficientnet-l1"),
+        ("efficientnet-bL2", "efficientnet-l2"),
+        ("EfficientNet-B7", "efficientnet-b7"),
+        ("ResNeXt50-32x4d", "resnext50-32x4d"),
+    ],
+)
 def test_canonical_name(name, expected):
     assert models.canonical_name(name) == expected
 
@@ -132,12 +172,20 @@ def test_too_small_images_are_refused():
         models.create("resnet20", image_size=7)
 
 
-@pytest.mark.parametrize("name, epsilon, size, dropout, survival", [
-    ("resnet20", 1e-5, 32, 0.0, 1.0), ("resnet18", 1e-5, 224, 0.0, 1.0),
-    ("resnet32", 1e-5, 32, 0.0, 1.0), ("resnet34", 1e-5, 224, 0.0, 1.0),
-    ("preact-resnet18", 1e-5, 32, 0.0, 1.0), ("wide-resnet-34-10", 1e-5, 32, 0.0, 1.0),
-    ("resnet50", 1e-5, 224, 0.0, 1.0), ("efficientnet-b0", 1e-5, 224, 0.2, 0.8),
-    ("efficientnet-l1", 1e-5, 600, 0.5, 0.8)])
+@pytest.mark.parametrize(
+    "name, epsilon, size, dropout, survival",
+    [
+        ("resnet20", 1e-5, 32, 0.0, 1.0),
+        ("resnet18", 1e-5, 224, 0.0, 1.0),
+        ("resnet32", 1e-5, 32, 0.0, 1.0),
+        ("resnet34", 1e-5, 224, 0.0, 1.0),
+        ("preact-resnet18", 1e-5, 32, 0.0, 1.0),
+        ("wide-resnet-34-10", 1e-5, 32, 0.0, 1.0),
+        ("resnet50", 1e-5, 224, 0.0, 1.0),
+        ("efficientnet-b0", 1e-5, 224, 0.2, 0.8),
+        ("efficientnet-l1", 1e-5, 600, 0.5, 0.8),
+    ],
+)
 def test_settings_of_the_rows(name, epsilon, size, dropout, survival):
     row = models.MODELS[name]
     assert (row.batch_norm_momentum, row.batch_norm_epsilon) == (0.9, epsilon)
@@ -146,31 +194,53 @@ def test_settings_of_the_rows(name, epsilon, size, dropout, survival):
 
 @every_family
 def test_settings_reach_the_layers(name):
-    model = models.build(ModelConfig(
-        name=name, activation="celu", activation_alpha=2.0, image_size=16, num_classes=7,
-        dropout_rate=0.3, survival_probability=0.6, batch_norm_momentum=0.8,
-        batch_norm_epsilon=1e-3), seed=5)
+    model = models.build(
+        ModelConfig(
+            name=name,
+            activation="celu",
+            activation_alpha=2.0,
+            image_size=16,
+            num_classes=7,
+            dropout_rate=0.3,
+            survival_probability=0.6,
+            batch_norm_momentum=0.8,
+            batch_norm_epsilon=1e-3,
+        ),
+        seed=5,
+    )
     by_class = {}
     for layer in model.layers:
         by_class.setdefault(type(layer).__name__, []).append(layer)
     assert model.input_shape == (None, 16, 16, 3) and model.output_shape == (None, 7)
     assert {layer.alpha for layer in by_class["ElementwiseActivation"]} == {2.0}
     assert {(layer.momentum, layer.epsilon) for layer in by_class["BatchNormalization"]} == {
-        (0.8, 1e-3)}
+        (0.8, 1e-3)
+    }
     assert [(layer.rate, layer.seed) for layer in by_class["Dropout"]] == [(0.3, 5)]
     blocks = 9 if name == "resnet20" else 16
     shares = [layer.survival for layer in by_class["StochasticDepth"]]
-    assert shares[-1] == pytest.approx(1 - 0.4 * ((blocks - 1) if name == "resnet20" else 14) / blocks)
+    assert shares[-1] == pytest.approx(
+        1 - 0.4 * ((blocks - 1) if name == "resnet20" else 14) / blocks
+    )
     assert shares == sorted(shares, reverse=True)
 
 
 def test_options_of_sparta_reach_the_layers():
-    settings = dict(name="resnet20", activation="sparta", activation_alpha=None, image_size=16,
-                    num_classes=7, dropout_rate=0.0, survival_probability=1.0,
-                    batch_norm_momentum=0.9, batch_norm_epsilon=1e-5)
+    settings = dict(
+        name="resnet20",
+        activation="sparta",
+        activation_alpha=None,
+        image_size=16,
+        num_classes=7,
+        dropout_rate=0.0,
+        survival_probability=1.0,
+        batch_norm_momentum=0.9,
+        batch_norm_epsilon=1e-5,
+    )
     with tf.Graph().as_default():
-        model = models.build(ModelConfig(
-            **settings, sparta_kernel_size=5, sparta_shared=True, sparta_gain=2.0))
+        model = models.build(
+            ModelConfig(**settings, sparta_kernel_size=5, sparta_shared=True, sparta_gain=2.0)
+        )
     sites = models.activation_layers(model).values()
     assert {(s.kernel_size, s.shared, s.gain) for s in sites} == {(5, True, 2.0)}
     assert all(site.trainable for site in sites) and len(sites) == 19
@@ -180,12 +250,22 @@ def test_options_of_sparta_reach_the_layers():
 
 @pytest.mark.parametrize("activation, weights", [("smoothrelu", 1), ("sparta", 2)])
 def test_frozen_activations_are_not_trained(activation, weights):
-    settings = dict(name="resnet20", activation=activation, activation_alpha=None, image_size=16,
-                    num_classes=7, dropout_rate=0.0, survival_probability=1.0,
-                    batch_norm_momentum=0.9, batch_norm_epsilon=1e-5)
+    settings = dict(
+        name="resnet20",
+        activation=activation,
+        activation_alpha=None,
+        image_size=16,
+        num_classes=7,
+        dropout_rate=0.0,
+        survival_probability=1.0,
+        batch_norm_momentum=0.9,
+        batch_norm_epsilon=1e-5,
+    )
     with tf.Graph().as_default():
-        free, frozen = (models.build(ModelConfig(**settings, freeze_activation=freeze))
-                        for freeze in (False, True))
+        free, frozen = (
+            models.build(ModelConfig(**settings, freeze_activation=freeze))
+            for freeze in (False, True)
+        )
     names = [[w.name for w in model.trainable_weights] for model in (free, frozen)]
     assert len(names[0]) - len(names[1]) == 19 * weights
     assert not any("activation" in name for name in names[1])
@@ -214,8 +294,7 @@ def _randomized(name, image_size=16, batch=3, **kwargs):
     for weight in model.weights:
         if weight.shape.rank == 1:
             weight.assign_add(random.uniform(0.0, 0.3, weight.shape))
-    return model, tf.constant(
-        random.random((batch, image_size, image_size, 3)), tf.float32)
+    return model, tf.constant(random.random((batch, image_size, image_size, 3)), tf.float32)
 
 
 @every_family
@@ -273,8 +352,9 @@ def test_one_step_moves_every_weight(name, activation):
     model, images = _randomized(name, activation=activation)
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(tf.nn.log_softmax(model(images, training=True))[:, 0])
-    for weight, gradient in zip(model.trainable_weights, tape.gradient(
-            loss, model.trainable_weights)):
+    for weight, gradient in zip(
+        model.trainable_weights, tape.gradient(loss, model.trainable_weights)
+    ):
         assert gradient is not None and np.all(np.isfinite(gradient)), weight.name
 
 
@@ -286,7 +366,8 @@ def test_compiled_training_pass_equals_the_graph(name):
     a change of one rounding in the input to a change of everything.
     """
     model, images = _randomized(
-        name, image_size=64, batch=8, dropout_rate=0.0, survival_probability=1.0)
+        name, image_size=64, batch=8, dropout_rate=0.0, survival_probability=1.0
+    )
     weights = model.get_weights()
 
     def gradient():

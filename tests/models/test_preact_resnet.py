@@ -24,10 +24,23 @@ def _abstract(name, **kwargs):
 
 def _small(activation="swish", **kwargs):
     """Ten layers of 16, 32 and 64 channels: a block a group, the first with an identity."""
-    return preact_resnet.wide_resnet(**{**dict(
-        depth=10, width=1, name="small", num_classes=5, image_size=8, dropout_rate=0.0,
-        survival_probability=1.0, seed=0, activation=activations.create(activation),
-        batch_norm=functools.partial(layers.batch_norm, 0.9, 1e-5)), **kwargs})
+    return preact_resnet.wide_resnet(
+        **{
+            **dict(
+                depth=10,
+                width=1,
+                name="small",
+                num_classes=5,
+                image_size=8,
+                dropout_rate=0.0,
+                survival_probability=1.0,
+                seed=0,
+                activation=activations.create(activation),
+                batch_norm=functools.partial(layers.batch_norm, 0.9, 1e-5),
+            ),
+            **kwargs,
+        }
+    )
 
 
 def _parameters(stem, widths, depth, num_classes):
@@ -42,9 +55,15 @@ def _parameters(stem, widths, depth, num_classes):
     return total + 2 * channels + (channels + 1) * num_classes
 
 
-@pytest.mark.parametrize("name, num_classes, expected", [
-    ("preact-resnet18", 10, 11_172_170), ("preact-resnet18", 1000, 11_680_040),
-    ("wide-resnet-34-10", 10, 46_160_474), ("wide-resnet-34-10", 1000, 46_795_064)])
+@pytest.mark.parametrize(
+    "name, num_classes, expected",
+    [
+        ("preact-resnet18", 10, 11_172_170),
+        ("preact-resnet18", 1000, 11_680_040),
+        ("wide-resnet-34-10", 10, 46_160_474),
+        ("wide-resnet-34-10", 1000, 46_795_064),
+    ],
+)
 def test_parameters_counted_by_hand(name, num_classes, expected):
     assert _parameters(*NETWORKS[name], num_classes) == expected
     model = _abstract(name, num_classes=num_classes)
@@ -53,23 +72,47 @@ def test_parameters_counted_by_hand(name, num_classes, expected):
 
 LAYERS = {
     "preact-resnet18": [
-        "images", "input_normalization", "conv0",
-        "group0_block0_preact1_bn", "group0_block0_preact1_activation", "group0_block0_conv1",
-        "group0_block0_preact2_bn", "group0_block0_preact2_activation", "group0_block0_conv2",
+        "images",
+        "input_normalization",
+        "conv0",
+        "group0_block0_preact1_bn",
+        "group0_block0_preact1_activation",
+        "group0_block0_conv1",
+        "group0_block0_preact2_bn",
+        "group0_block0_preact2_activation",
+        "group0_block0_conv2",
         "group0_block0_add",
-        "group0_block1_preact1_bn", "group0_block1_preact1_activation", "group0_block1_conv1",
-        "group0_block1_preact2_bn", "group0_block1_preact2_activation", "group0_block1_conv2",
+        "group0_block1_preact1_bn",
+        "group0_block1_preact1_activation",
+        "group0_block1_conv1",
+        "group0_block1_preact2_bn",
+        "group0_block1_preact2_activation",
+        "group0_block1_conv2",
         "group0_block1_add",
-        "group1_block0_preact1_bn", "group1_block0_preact1_activation",
-        "group1_block0_conv1_pad", "group1_block0_conv1", "group1_block0_preact2_bn",
-        "group1_block0_preact2_activation", "group1_block0_convshortcut", "group1_block0_conv2",
-        "group1_block0_add"],
+        "group1_block0_preact1_bn",
+        "group1_block0_preact1_activation",
+        "group1_block0_conv1_pad",
+        "group1_block0_conv1",
+        "group1_block0_preact2_bn",
+        "group1_block0_preact2_activation",
+        "group1_block0_convshortcut",
+        "group1_block0_conv2",
+        "group1_block0_add",
+    ],
     "wide-resnet-34-10": [
-        "images", "input_normalization", "conv0",
-        "group0_block0_preact1_bn", "group0_block0_preact1_activation", "group0_block0_conv1",
-        "group0_block0_preact2_bn", "group0_block0_preact2_activation",
-        "group0_block0_convshortcut", "group0_block0_conv2", "group0_block0_add",
-        "group0_block1_preact1_bn"],
+        "images",
+        "input_normalization",
+        "conv0",
+        "group0_block0_preact1_bn",
+        "group0_block0_preact1_activation",
+        "group0_block0_conv1",
+        "group0_block0_preact2_bn",
+        "group0_block0_preact2_activation",
+        "group0_block0_convshortcut",
+        "group0_block0_conv2",
+        "group0_block0_add",
+        "group0_block1_preact1_bn",
+    ],
 }
 LAST_LAYERS = ["head_bn", "head_activation", "pooled_features", "linear"]
 
@@ -79,9 +122,11 @@ def test_names(name):
     """The order proper is that of `test_what_feeds_what`: branch and shortcut are parallel."""
     names = [layer.name for layer in _abstract(name).layers]
     beginning = LAYERS[name]
-    assert set(names[:len(beginning)]) == set(beginning)
+    assert set(names[: len(beginning)]) == set(beginning)
     assert names[-5:] == [
-        f"group{len(NETWORKS[name][1]) - 1}_block{NETWORKS[name][2] - 1}_add", *LAST_LAYERS]
+        f"group{len(NETWORKS[name][1]) - 1}_block{NETWORKS[name][2] - 1}_add",
+        *LAST_LAYERS,
+    ]
 
 
 def _sources(layer):
@@ -120,14 +165,19 @@ def test_what_feeds_what(name):
         previous = layer
 
 
-@pytest.mark.parametrize("name, shortcuts", [
-    ("preact-resnet18", ["group1_block0", "group2_block0", "group3_block0"]),
-    ("wide-resnet-34-10", ["group0_block0", "group1_block0", "group2_block0"])])
+@pytest.mark.parametrize(
+    "name, shortcuts",
+    [
+        ("preact-resnet18", ["group1_block0", "group2_block0", "group3_block0"]),
+        ("wide-resnet-34-10", ["group0_block0", "group1_block0", "group2_block0"]),
+    ],
+)
 def test_projections_strides_and_sizes(name, shortcuts):
     stem, widths, depth = NETWORKS[name]
     model = _abstract(name)
     assert [layer.name for layer in model.layers if "shortcut" in layer.name] == [
-        f"{block}_convshortcut" for block in shortcuts]
+        f"{block}_convshortcut" for block in shortcuts
+    ]
     assert model.get_layer("conv0").filters == stem
     assert model.get_layer("conv0").strides == (1, 1)
     for group, width in enumerate(widths):
@@ -141,7 +191,7 @@ def test_projections_strides_and_sizes(name, shortcuts):
             if here in shortcuts:
                 shortcut = model.get_layer(f"{here}_convshortcut")
                 assert (shortcut.kernel_size, shortcut.strides) == ((1, 1), stride)
-            side = 32 // 2 ** group
+            side = 32 // 2**group
             assert model.get_layer(f"{here}_add").output.shape == (None, side, side, width)
 
 
@@ -174,7 +224,8 @@ def test_the_blocks_compute_what_the_papers_draw():
     pooled = tf.reduce_mean(preact(x, "head"), [1, 2])
     linear = model.get_layer("linear")
     np.testing.assert_allclose(
-        model(images), pooled @ linear.kernel + linear.bias, rtol=1e-4, atol=1e-5)
+        model(images), pooled @ linear.kernel + linear.bias, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_every_weight_has_a_gradient():
@@ -182,8 +233,9 @@ def test_every_weight_has_a_gradient():
     images = tf.random.stateless_uniform([4, 8, 8, 3], [0, 0])
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(tf.nn.log_softmax(model(images, training=True))[:, 0])
-    for weight, gradient in zip(model.trainable_weights, tape.gradient(
-            loss, model.trainable_weights)):
+    for weight, gradient in zip(
+        model.trainable_weights, tape.gradient(loss, model.trainable_weights)
+    ):
         assert gradient is not None and np.all(np.isfinite(gradient)), weight.name
         assert np.any(gradient != 0), weight.name
 
@@ -193,19 +245,26 @@ def test_saved_networks_answer_the_same(tmp_path):
     images = tf.random.stateless_uniform([2, 8, 8, 3], [0, 0])
     model.save(tmp_path / "model.keras")
     np.testing.assert_array_equal(
-        tf.keras.models.load_model(tmp_path / "model.keras")(images), model(images))
+        tf.keras.models.load_model(tmp_path / "model.keras")(images), model(images)
+    )
 
 
 def test_depth_drops_identity_blocks_and_dropout_the_pooled_features():
     model = _abstract("wide-resnet-34-10", survival_probability=0.4, dropout_rate=0.3)
-    shares = {layer.name: layer.survival for layer in model.layers
-              if isinstance(layer, layers.StochasticDepth)}
-    assert list(shares) == [f"group{index // 5}_block{index % 5}_stochastic_depth"
-                            for index in range(15) if index % 5]
+    shares = {
+        layer.name: layer.survival
+        for layer in model.layers
+        if isinstance(layer, layers.StochasticDepth)
+    }
+    assert list(shares) == [
+        f"group{index // 5}_block{index % 5}_stochastic_depth" for index in range(15) if index % 5
+    ]
     assert shares["group2_block4_stochastic_depth"] == pytest.approx(1 - 0.6 * 14 / 15)
     assert shares["group0_block1_stochastic_depth"] == pytest.approx(1 - 0.6 * 1 / 15)
     assert _sources(model.get_layer("group1_block2_add")) == [
-        "group1_block1_add", "group1_block2_stochastic_depth"]
+        "group1_block1_add",
+        "group1_block2_stochastic_depth",
+    ]
     assert model.get_layer("dropout").rate == 0.3
     assert _sources(model.get_layer("dropout")) == ["pooled_features"]
 

@@ -29,15 +29,18 @@ def _basic_parameters(stem, widths, depths, num_classes):
     return total + (channels + 1) * num_classes
 
 
-@pytest.mark.parametrize("name, size, num_classes, expected", [
-    ("resnet20", 32, 10, _basic_parameters(_conv(3, 16), (16, 32, 64), (3, 3, 3), 10)),
-    ("resnet20", 8, 1000, _basic_parameters(_conv(3, 16), (16, 32, 64), (3, 3, 3), 1000)),
-    ("resnet18", 32, 10, _basic_parameters(_conv(3, 64), _WIDTHS, (2, 2, 2, 2), 10)),
-    ("resnet18", 64, 1000, _basic_parameters(_conv(3, 64, 7), _WIDTHS, (2, 2, 2, 2), 1000)),
-    ("resnet32", 32, 10, _basic_parameters(_conv(3, 16), (16, 32, 64), (5, 5, 5), 10)),
-    ("resnet34", 32, 10, _basic_parameters(_conv(3, 64), _WIDTHS, (3, 4, 6, 3), 10)),
-    ("resnet34", 64, 1000, _basic_parameters(_conv(3, 64, 7), _WIDTHS, (3, 4, 6, 3), 1000)),
-])
+@pytest.mark.parametrize(
+    "name, size, num_classes, expected",
+    [
+        ("resnet20", 32, 10, _basic_parameters(_conv(3, 16), (16, 32, 64), (3, 3, 3), 10)),
+        ("resnet20", 8, 1000, _basic_parameters(_conv(3, 16), (16, 32, 64), (3, 3, 3), 1000)),
+        ("resnet18", 32, 10, _basic_parameters(_conv(3, 64), _WIDTHS, (2, 2, 2, 2), 10)),
+        ("resnet18", 64, 1000, _basic_parameters(_conv(3, 64, 7), _WIDTHS, (2, 2, 2, 2), 1000)),
+        ("resnet32", 32, 10, _basic_parameters(_conv(3, 16), (16, 32, 64), (5, 5, 5), 10)),
+        ("resnet34", 32, 10, _basic_parameters(_conv(3, 64), _WIDTHS, (3, 4, 6, 3), 10)),
+        ("resnet34", 64, 1000, _basic_parameters(_conv(3, 64, 7), _WIDTHS, (3, 4, 6, 3), 1000)),
+    ],
+)
 def test_parameters_counted_by_hand(name, size, num_classes, expected):
     model = _abstract(name, image_size=size, num_classes=num_classes)
     assert sum(int(np.prod(w.shape)) for w in model.trainable_weights) == expected
@@ -53,23 +56,30 @@ def test_hand_counts_are_the_known_ones():
 
 def test_resnet18_changes_its_stem_at_64_pixels():
     small, large = (_abstract("resnet18", image_size=size) for size in (63, 64))
-    assert small.get_layer("conv0").kernel_size == (3, 3) and small.get_layer("conv0").strides == (1, 1)
+    assert small.get_layer("conv0").kernel_size == (3, 3) and small.get_layer("conv0").strides == (
+        1,
+        1,
+    )
     assert large.get_layer("conv0").kernel_size == (7, 7) and large.get_layer("pool0")
     assert "pool0" not in [layer.name for layer in small.layers]
 
 
-@pytest.mark.parametrize("size, stages", [
-    (224, (56, 28, 14, 7)), (65, (17, 9, 5, 3)), (64, (16, 8, 4, 2)), (8, (2, 1, 1, 1))])
+@pytest.mark.parametrize(
+    "size, stages",
+    [(224, (56, 28, 14, 7)), (65, (17, 9, 5, 3)), (64, (16, 8, 4, 2)), (8, (2, 1, 1, 1))],
+)
 def test_sizes_of_the_groups(size, stages):
     model = _abstract("resnet50", image_size=size)
     for group, (side, blocks) in enumerate(zip(stages, (3, 4, 6, 3))):
         for block in range(blocks):
             output = model.get_layer(f"group{group}_block{block}_activation").output
-            assert output.shape == (None, side, side, 256 * 2 ** group)
+            assert output.shape == (None, side, side, 256 * 2**group)
 
 
-@pytest.mark.parametrize("name", [
-    "resnet20", "resnet18", "resnet50", "resnext50-32x4d", "preact-resnet18", "wide-resnet-34-10"])
+@pytest.mark.parametrize(
+    "name",
+    ["resnet20", "resnet18", "resnet50", "resnext50-32x4d", "preact-resnet18", "wide-resnet-34-10"],
+)
 @pytest.mark.parametrize("size", [8, 9])
 def test_runs_on_the_smallest_images(name, size):
     model = models.create(name, image_size=size, num_classes=3)
@@ -83,21 +93,41 @@ def test_runs_on_the_smallest_images(name, size):
 
 def test_names_follow_the_releases_scopes():
     names = [layer.name for layer in _abstract("resnet50").layers]
-    assert names[:7] == ["images", "input_normalization", "conv0_pad", "conv0", "conv0_bn",
-                         "conv0_activation", "pool0"]
-    for expected in ("group0_block0_conv1", "group0_block0_conv1_bn",
-                     "group0_block0_conv1_activation", "group0_block0_conv3_bn",
-                     "group0_block0_convshortcut", "group0_block0_convshortcut_bn",
-                     "group0_block0_activation", "group3_block2_conv3", "pooled_features", "linear"):
+    assert names[:7] == [
+        "images",
+        "input_normalization",
+        "conv0_pad",
+        "conv0",
+        "conv0_bn",
+        "conv0_activation",
+        "pool0",
+    ]
+    for expected in (
+        "group0_block0_conv1",
+        "group0_block0_conv1_bn",
+        "group0_block0_conv1_activation",
+        "group0_block0_conv3_bn",
+        "group0_block0_convshortcut",
+        "group0_block0_convshortcut_bn",
+        "group0_block0_activation",
+        "group3_block2_conv3",
+        "pooled_features",
+        "linear",
+    ):
         assert expected in names
     shortcuts = [name for name in names if name.endswith("convshortcut")]
     assert shortcuts == [f"group{group}_block0_convshortcut" for group in range(4)]
     assert not [name for name in names if "conv3_activation" in name or "convshortcut_act" in name]
 
 
-@pytest.mark.parametrize("name, widths", [
-    ("resnet50", (64, 128, 256, 512)), ("resnext50-32x4d", (128, 256, 512, 1024)),
-    ("resnext50-32x8d", (256, 512, 1024, 2048))])
+@pytest.mark.parametrize(
+    "name, widths",
+    [
+        ("resnet50", (64, 128, 256, 512)),
+        ("resnext50-32x4d", (128, 256, 512, 1024)),
+        ("resnext50-32x8d", (256, 512, 1024, 2048)),
+    ],
+)
 def test_inner_widths_and_strides(name, widths):
     model = _abstract(name)
     groups = 32 if "resnext" in name else 1
@@ -138,7 +168,12 @@ def test_initial_values(name):
             zero = layer.name.endswith(f"{last}_bn")
             np.testing.assert_array_equal(layer.gamma, 0.0 if zero else 1.0)
     # With the last gammas at zero, an identity block changes nothing but by its activation.
-    inner = tf.keras.Model(model.inputs, [model.get_layer("group0_block0_activation").output,
-                                          model.get_layer("group0_block1_activation").output])
+    inner = tf.keras.Model(
+        model.inputs,
+        [
+            model.get_layer("group0_block0_activation").output,
+            model.get_layer("group0_block1_activation").output,
+        ],
+    )
     before, after = inner(tf.random.stateless_uniform([1, 64, 64, 3], [0, 0]))
     np.testing.assert_allclose(after, tf.nn.silu(before), atol=1e-6)

@@ -1,4 +1,5 @@
-"""A network to attack, a SavedModel that plain TensorFlow loads, and the table of what was found."""
+"""A network to attack, a SavedModel that plain TensorFlow loads, and the table of what was
+found."""
 
 import numpy as np
 import pytest
@@ -36,12 +37,18 @@ def logits_fn(tmp_path_factory):
     """A small network trained against PGD at epsilon 0.1, exported, and loaded without sat_tf."""
     tf.keras.utils.set_random_seed(1)
     layers = tf.keras.layers
-    classifier = tf.keras.Sequential([
-        layers.Input((8, 8, 3)), layers.Conv2D(16, 3, padding="same", activation="swish"),
-        layers.Conv2D(32, 3, 2, padding="same", activation="swish"), layers.Flatten(),
-        layers.Dense(10)])
+    classifier = tf.keras.Sequential(
+        [
+            layers.Input((8, 8, 3)),
+            layers.Conv2D(16, 3, padding="same", activation="swish"),
+            layers.Conv2D(32, 3, 2, padding="same", activation="swish"),
+            layers.Flatten(),
+            layers.Dense(10),
+        ]
+    )
     model = sat_tf.AdversarialModel(
-        classifier, sat_tf.training.create("pgd", epsilon=0.1, num_steps=3), clean_epochs=2)
+        classifier, sat_tf.training.create("pgd", epsilon=0.1, num_steps=3), clean_epochs=2
+    )
     model.compile(tf.keras.optimizers.Adam(3e-3))
     train = sat_tf.data.load("digits").train
     model.fit(np.float32(train.images / 255), train.labels, batch_size=64, epochs=8, verbose=0)

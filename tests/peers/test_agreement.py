@@ -19,18 +19,39 @@ EPSILONS = {"linf": 0.1, "l2": 1.0}
 def compared(logits_fn, examples, rows):
     """(peer, algorithm, norm, random_start) -> (our Side, their Side, the row)."""
     images, labels = examples
-    mine = {norm: ours.run(logits_fn, images, labels, [
-        setting for setting in settings(norm, epsilon)
-        if setting.algorithm in {**foolbox_attacks.ATTACKS, **art_attacks.ATTACKS}
-        and setting.algorithm != "autoattack"]) for norm, epsilon in EPSILONS.items()}
+    mine = {
+        norm: ours.run(
+            logits_fn,
+            images,
+            labels,
+            [
+                setting
+                for setting in settings(norm, epsilon)
+                if setting.algorithm in {**foolbox_attacks.ATTACKS, **art_attacks.ATTACKS}
+                and setting.algorithm != "autoattack"
+            ],
+        )
+        for norm, epsilon in EPSILONS.items()
+    }
 
     def compare(peer, algorithm, norm, random_start):
-        (setting, our), = [
-            (setting, side) for setting, side in mine[norm].items()
-            if (setting.algorithm, setting.random_start) == (algorithm, random_start)]
-        theirs = agreement.judged(logits_fn, images, labels, peer.run(
-            logits_fn, agreement.repeated(images, setting), agreement.repeated(labels, setting),
-            setting), setting)
+        ((setting, our),) = [
+            (setting, side)
+            for setting, side in mine[norm].items()
+            if (setting.algorithm, setting.random_start) == (algorithm, random_start)
+        ]
+        theirs = agreement.judged(
+            logits_fn,
+            images,
+            labels,
+            peer.run(
+                logits_fn,
+                agreement.repeated(images, setting),
+                agreement.repeated(labels, setting),
+                setting,
+            ),
+            setting,
+        )
         row = agreement.compare(setting, our, theirs, name=f"{peer.NAME}'s {setting.name}")
         rows.append(row)
         assert row["examples"] >= 512

@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 import tensorflow as tf
-
 import tiny
+
 from flags import definitions, to_config
 from sat_tf import data, errors, models, run_folder, weights
 from sat_tf.training import AdversarialModel, Schedule, checkpoints, create, create_optimizer
@@ -21,25 +21,46 @@ def _model(strategy, optimizer):
         tf.keras.utils.set_random_seed(1)
         network = tiny.stochastic_network()
         model = AdversarialModel(
-            network, create("pgd", epsilon=0.1, num_steps=2, clean_start_probability=0.5),
-            seed=5, ema_decay=0.9, weight_decay=1e-4)
-        model.compile(create_optimizer(optimizer, Schedule(
-            "cosine", learning_rate=0.05, total_steps=6, steps_per_epoch=3, warmup_steps=2)))
+            network,
+            create("pgd", epsilon=0.1, num_steps=2, clean_start_probability=0.5),
+            seed=5,
+            ema_decay=0.9,
+            weight_decay=1e-4,
+        )
+        model.compile(
+            create_optimizer(
+                optimizer,
+                Schedule(
+                    "cosine", learning_rate=0.05, total_steps=6, steps_per_epoch=3, warmup_steps=2
+                ),
+            )
+        )
     return model
 
 
 def _fit(model, steps, start=0):
     batches = data.training_batches(
-        data.load("digits"), batch_size=16, image_size=8, augment="basic", seed=5,
-        start_step=start)
+        data.load("digits"), batch_size=16, image_size=8, augment="basic", seed=5, start_step=start
+    )
     model.fit(batches, steps_per_epoch=steps, verbose=0)
 
 
 def _state(model):
-    variables = [*model.classifier.weights, *model.optimizer.variables(), *model.average.averages,
-                 model.global_step] if callable(model.optimizer.variables) else [
-                     *model.classifier.weights, *model.optimizer.variables,
-                     *model.average.averages, model.global_step]
+    variables = (
+        [
+            *model.classifier.weights,
+            *model.optimizer.variables(),
+            *model.average.averages,
+            model.global_step,
+        ]
+        if callable(model.optimizer.variables)
+        else [
+            *model.classifier.weights,
+            *model.optimizer.variables,
+            *model.average.averages,
+            model.global_step,
+        ]
+    )
     return [v.numpy() for v in variables]
 
 
@@ -72,7 +93,8 @@ def test_keeps_two_and_saves_a_step_once(tmp_path, one_device):
 
 
 def _watched_run(path, *arguments, best_step):
-    """A run folder with a best checkpoint at step 1 and the newest at step 2; returns their prefixes."""
+    """A run folder with a best checkpoint at step 1 and the newest at step 2; returns their
+    prefixes."""
     flags = definitions.define()
     definitions.parse(flags, ["main.py", "--validation_examples=8", *arguments])
     folder = run_folder.RunFolder(str(path))
@@ -80,8 +102,10 @@ def _watched_run(path, *arguments, best_step):
     watch = Watch()
     watch.best_step.assign(best_step)
     state = tf.train.Checkpoint(watch=watch)
-    return [checkpoints.Checkpoints(state, directory).save(step)
-            for directory, step in ((folder.best, 1), (folder.checkpoints, 2))]
+    return [
+        checkpoints.Checkpoints(state, directory).save(step)
+        for directory, step in ((folder.best, 1), (folder.checkpoints, 2))
+    ]
 
 
 def test_a_run_folder_means_the_checkpoint_that_the_run_is_evaluated_with(tmp_path):
@@ -122,13 +146,19 @@ def test_a_foreign_checkpoint_is_refused(tmp_path):
         weights.load_classifier(tiny.network(), prefix)
 
 
-@pytest.mark.parametrize("settings, flag", [
-    ({"channels": "rgb"}, "--checkpoint_channels=rgb"),
-    ({"averaged": True}, "--checkpoint_ema=true")])
+@pytest.mark.parametrize(
+    "settings, flag",
+    [
+        ({"channels": "rgb"}, "--checkpoint_channels=rgb"),
+        ({"averaged": True}, "--checkpoint_ema=true"),
+    ],
+)
 def test_flags_for_the_release_are_refused_with_a_checkpoint_of_ours(
-        settings, flag, tmp_path, one_device):
-    prefix = checkpoints.Checkpoints(
-        _model(one_device, "sgd").training_state, str(tmp_path)).save(0)
+    settings, flag, tmp_path, one_device
+):
+    prefix = checkpoints.Checkpoints(_model(one_device, "sgd").training_state, str(tmp_path)).save(
+        0
+    )
     with pytest.raises(errors.UserError, match=f"{flag}: .* is of a sat_tf run.*leave it out"):
         weights.load_classifier(tiny.stochastic_network(), prefix, **settings)
 
@@ -149,8 +179,9 @@ def test_a_truncated_checkpoint_is_refused(tmp_path, one_device):
 
 
 def _names(folder):
-    return sorted(name.removesuffix(".index") for name in os.listdir(folder)
-                  if name.endswith(".index"))
+    return sorted(
+        name.removesuffix(".index") for name in os.listdir(folder) if name.endswith(".index")
+    )
 
 
 def test_the_step_to_go_back_to_is_kept_over_any_number_of_interruptions(tmp_path):
@@ -179,8 +210,10 @@ def test_later_checkpoints_are_forgotten(tmp_path):
     assert saved.save(5).endswith("-5")
 
 
-@pytest.mark.parametrize("path", ["run", "run/checkpoints", "run/checkpoints/best",
-                                  "run/checkpoints/best/checkpoint-at-step-3"])
+@pytest.mark.parametrize(
+    "path",
+    ["run", "run/checkpoints", "run/checkpoints/best", "run/checkpoints/best/checkpoint-at-step-3"],
+)
 def test_the_run_of_a_path(path, tmp_path):
     (tmp_path / "run" / "checkpoints" / "best").mkdir(parents=True)
     assert checkpoints.run_of(str(tmp_path / path)) == str(tmp_path / "run")

@@ -1,10 +1,11 @@
-"""ConvergeSmooth: its loss by hand in every situation, its state over epochs, replicas and resumes."""
+"""ConvergeSmooth: its loss by hand in every situation, its state over epochs, replicas and
+resumes."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
-
 import tiny
+
 from sat_tf.training import SAM, AdversarialModel, create, create_optimizer
 from sat_tf.training import converge_smooth as converge
 from sat_tf.training.methods import cross_entropy
@@ -28,8 +29,9 @@ def _state(means, **settings):
 
 
 def _loss(method):
-    return method.loss(lambda images: CLEAN if images is IMAGES else ATTACKED,
-                       IMAGES, ADVERSARIAL, LABELS)[0]
+    return method.loss(
+        lambda images: CLEAN if images is IMAGES else ATTACKED, IMAGES, ADVERSARIAL, LABELS
+    )[0]
 
 
 MEAN = BENIGN.mean()
@@ -39,8 +41,14 @@ SITUATIONS = {  # (last mean, the one before), settings -> direction
     "near": (((MEAN - 0.02, 0.0), {}), 0),
     "near enough for a wide threshold": (((MEAN - 0.1, 0.0), dict(threshold=0.2)), 0),
     # With ratio 4 the threshold is between 0.01 and 0.04, here the last change of 0.02.
-    "over what the means moved by": (((MEAN - 0.03, MEAN - 0.05), dict(threshold=0.04, ratio=4.0)), 1),
-    "within what the means moved by": (((MEAN - 0.01, MEAN - 0.03), dict(threshold=0.04, ratio=4.0)), 0),
+    "over what the means moved by": (
+        ((MEAN - 0.03, MEAN - 0.05), dict(threshold=0.04, ratio=4.0)),
+        1,
+    ),
+    "within what the means moved by": (
+        ((MEAN - 0.01, MEAN - 0.03), dict(threshold=0.04, ratio=4.0)),
+        0,
+    ),
     "above the least threshold": (((MEAN - 0.02, MEAN), dict(threshold=0.04, ratio=4.0)), 1),
 }
 
@@ -58,8 +66,7 @@ def test_loss_by_hand(situation, weight):
 def test_active_inside_the_segments_only():
     state = converge.State(threshold=0.03, ratio=1, stride=1, boundaries=(0, 5, 9.5))
     assert [epoch for epoch in range(12) if state.is_active(epoch)] == [2, 3, 7, 8]
-    assert not converge.State(
-        threshold=0.03, ratio=1, stride=0, boundaries=()).is_active(3)
+    assert not converge.State(threshold=0.03, ratio=1, stride=0, boundaries=()).is_active(3)
 
 
 def test_means_follow_the_epochs():
@@ -107,8 +114,10 @@ def test_state_is_resumed_exactly(tmp_path):
         mean.assign(0.0)
     forgetful.method.state.total.assign(0.0)
     forgetful.fit(_batches(), initial_epoch=3, epochs=6, verbose=0)
-    assert any(np.abs(a.numpy() - b.numpy()).max() > 1e-6  # so the state matters
-               for a, b in zip(whole.classifier.weights, forgetful.classifier.weights))
+    assert any(
+        np.abs(a.numpy() - b.numpy()).max() > 1e-6  # so the state matters
+        for a, b in zip(whole.classifier.weights, forgetful.classifier.weights)
+    )
 
 
 def test_the_outlier_is_of_the_global_batch(mirrored):
@@ -125,6 +134,7 @@ def test_the_outlier_is_of_the_global_batch(mirrored):
             losses = tf.where(replica == 0, tf.fill([4], 5.0), tf.fill([4], -1.0))
             state.update({"benign_loss": losses})
             return state.direction(losses)
+
         return mirrored.experimental_local_results(mirrored.run(of_replica))
 
     assert [float(d) for d in directions()] == [1.0, 1.0]  # the mean is 2

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
-
 import tiny
+
 from sat_tf import seeds
 from sat_tf.training import METHODS, AdversarialModel, create, create_optimizer
 
@@ -15,8 +15,15 @@ pytestmark = pytest.mark.smoke
 METHOD = dict(epsilon=0.05, num_steps=2)
 
 
-def _fit(strategy, *, synchronized=False, random_start=False, batch_norm=True, ema_decay=0.9,
-         perturbations=None):
+def _fit(
+    strategy,
+    *,
+    synchronized=False,
+    random_start=False,
+    batch_norm=True,
+    ema_decay=0.9,
+    perturbations=None,
+):
     """Trains two steps of a global batch of 8; returns the model and its history."""
     images, labels = tiny.examples(16)
     dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
@@ -34,10 +41,12 @@ def _fit(strategy, *, synchronized=False, random_start=False, batch_norm=True, e
 
 def _spy(method, variables):
     """Lets every replica add its first image's perturbation to a per-replica variable."""
+
     def perturb(logits_fn, images, labels, seed):
         adversarial = method.perturb(logits_fn, images, labels, seed)
         variables[0].assign_add(adversarial[0] - images[0])
         return adversarial
+
     return type(method)(perturb, method.loss, method.metrics)
 
 
@@ -65,15 +74,21 @@ def test_a_deterministic_step_is_the_same_without_batch_norm(mirrored, one_devic
 
 def test_replicas_start_at_different_points(mirrored):
     with mirrored.scope():
-        seen = [tf.Variable(tf.zeros([tiny.SIZE, tiny.SIZE, 3]), trainable=False,
-                            synchronization=tf.VariableSynchronization.ON_READ,
-                            aggregation=tf.VariableAggregation.SUM)]
+        seen = [
+            tf.Variable(
+                tf.zeros([tiny.SIZE, tiny.SIZE, 3]),
+                trainable=False,
+                synchronization=tf.VariableSynchronization.ON_READ,
+                aggregation=tf.VariableAggregation.SUM,
+            )
+        ]
     images, labels = tiny.examples(1)
     same_image = np.repeat(images, 2, 0), np.repeat(labels, 2, 0)
     with mirrored.scope():
         network = tiny.network(batch_norm=False)
-        model = AdversarialModel(network, _spy(create("pgd", epsilon=0.05, num_steps=1,
-                                                      step_size=0.001), seen))
+        model = AdversarialModel(
+            network, _spy(create("pgd", epsilon=0.05, num_steps=1, step_size=0.001), seen)
+        )
         model.compile(create_optimizer("sgd", 0.0))
     model.fit(tf.data.Dataset.from_tensor_slices(same_image).batch(2), verbose=0)
     first, second = [v.numpy() for v in mirrored.experimental_local_results(seen[0])]
@@ -91,13 +106,24 @@ def test_validation_on_two_replicas_counts_all(mirrored):
 
 def _in_halves(method, step):
     """On one device, perturbs each half of the batch with the seed of its replica."""
+
     def perturb(logits_fn, images, labels, unused_seed):
         stream = seeds.stream_seed(0, seeds.TRAINING_ATTACK, step())
         halves = zip(tf.split(images, 2), tf.split(labels, 2))
-        return tf.concat([
-            method.perturb(logits_fn, *half, tf.random.experimental.stateless_fold_in(
-                stream, tf.constant(replica, tf.int64)))
-            for replica, half in enumerate(halves)], 0)
+        return tf.concat(
+            [
+                method.perturb(
+                    logits_fn,
+                    *half,
+                    tf.random.experimental.stateless_fold_in(
+                        stream, tf.constant(replica, tf.int64)
+                    ),
+                )
+                for replica, half in enumerate(halves)
+            ],
+            0,
+        )
+
     return dataclasses.replace(method, perturb=perturb)
 
 

@@ -1,12 +1,13 @@
-"""AdversarialModel where the derivative of its activations is replaced in attack, update or both."""
+"""AdversarialModel where the derivative of its activations is replaced in attack, update or
+both."""
 
 import itertools
 
 import numpy as np
 import pytest
 import tensorflow as tf
-
 import tiny
+
 from flags import definitions, to_config
 from sat_tf import activations
 from sat_tf.export import export
@@ -24,8 +25,11 @@ def _model(attack=None, update=None, *, activation="relu", learning_rate=0.1, se
     if seen is not None:
         method = type(method)(_recorded(method.perturb, seen), method.loss, method.metrics)
     model = AdversarialModel(
-        tiny.network(activation=activations.create(activation)), method,
-        attack_gradient=attack, update_gradient=update)
+        tiny.network(activation=activations.create(activation)),
+        method,
+        attack_gradient=attack,
+        update_gradient=update,
+    )
     model.compile(create_optimizer("sgd", learning_rate))
     return model
 
@@ -43,8 +47,9 @@ def _weights(model):
 
 
 def _fit(model, epochs=1):
-    return model.fit(*tiny.examples(16), batch_size=16, shuffle=False, epochs=epochs,
-                     verbose=0).history
+    return model.fit(
+        *tiny.examples(16), batch_size=16, shuffle=False, epochs=epochs, verbose=0
+    ).history
 
 
 def test_every_cell_of_the_ablation_trains_other_weights():
@@ -69,8 +74,13 @@ def test_the_attacks_derivative_changes_the_attack_alone():
         model = _model(attack, learning_rate=0.0, seen=seen)
         measured = model.evaluate(*tiny.examples(16), batch_size=16, verbose=0, return_dict=True)
         evaluated_on = seen.numpy()
-        found[attack] = (measured["clean_accuracy"], measured["loss"],
-                         _fit(model)["clean_accuracy"], evaluated_on, seen.numpy())
+        found[attack] = (
+            measured["clean_accuracy"],
+            measured["loss"],
+            _fit(model)["clean_accuracy"],
+            evaluated_on,
+            seen.numpy(),
+        )
     exact, smooth = found.values()
     assert exact[:3] == smooth[:3]
     assert all(np.abs(a - b).max() > 0.01 for a, b in zip(exact[3:], smooth[3:]))
@@ -91,6 +101,7 @@ def test_the_updates_derivative_changes_the_update_alone():
 
 def _twin(network):
     """The network by other means: relu's values on the softplus' path of the gradient."""
+
     def through(z):
         soft = tf.nn.softplus(10.0 * z) / 10.0
         return soft + tf.stop_gradient(tf.nn.relu(z) - soft)
@@ -101,8 +112,9 @@ def _twin(network):
 
 
 def _mean_loss(network, images, labels, training):
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(
-        labels, network(images, training=training)))
+    return tf.reduce_mean(
+        tf.nn.sparse_softmax_cross_entropy_with_logits(labels, network(images, training=training))
+    )
 
 
 def test_the_update_follows_the_replaced_derivative():
@@ -125,9 +137,13 @@ def test_attacks_of_every_form_follow_the_replaced_derivative(compiled):
     seen = tf.Variable(tf.zeros_like(images), trainable=False)
     model = _model(SMOOTH, random_start=False, compiled=compiled, seen=seen)
     model.evaluate(images, labels, batch_size=8, verbose=0)
-    found, exact, expected = seen.numpy(), *(
-        _sign_steps(network, tf.constant(images), labels)
-        for network in (model.classifier, _twin(model.classifier)))
+    found, exact, expected = (
+        seen.numpy(),
+        *(
+            _sign_steps(network, tf.constant(images), labels)
+            for network in (model.classifier, _twin(model.classifier))
+        ),
+    )
     assert np.mean(np.abs(found - expected) > 1e-6) < 0.01  # a sign may flip where it is near 0
     assert np.mean(np.abs(found - exact) > 0.01) > 0.05
 
@@ -141,7 +157,8 @@ def _sign_steps(network, images, labels):
             loss = _mean_loss(network, adversarial, labels, training=False)
         moved = adversarial + 0.025 * tf.sign(tape.gradient(loss, adversarial))
         adversarial = tf.clip_by_value(
-            tf.clip_by_value(moved, images - 0.05, images + 0.05), 0.0, 1.0)
+            tf.clip_by_value(moved, images - 0.05, images + 0.05), 0.0, 1.0
+        )
     return adversarial
 
 
@@ -150,8 +167,11 @@ def _fit_on(strategy, attack, update):
     with strategy.scope():
         network = tiny.network(batch_norm=False, activation=activations.create("relu"))
         model = AdversarialModel(
-            network, create("pgd", epsilon=0.05, num_steps=2, random_start=False),
-            attack_gradient=attack, update_gradient=update)
+            network,
+            create("pgd", epsilon=0.05, num_steps=2, random_start=False),
+            attack_gradient=attack,
+            update_gradient=update,
+        )
         model.compile(create_optimizer("sgd", 0.1))
     dataset = tf.data.Dataset.from_tensor_slices(tiny.examples(16)).batch(8)
     model.fit(dataset, verbose=0)

@@ -141,7 +141,8 @@ def test_perturbation_is_that_of_the_twin(label, model):
 def test_without_projection_the_range_is_the_only_limit():
     method = converge.converge_smooth(epsilon=EPSILON, project=False)
     adversarial = method.perturb(
-        Linear().in_tensorflow, tf.constant(IMAGES), tf.constant(LABELS), SEED).numpy()
+        Linear().in_tensorflow, tf.constant(IMAGES), tf.constant(LABELS), SEED
+    ).numpy()
     assert EPSILON < np.abs(adversarial - IMAGES).max() <= 2 * EPSILON + 1e-6
     assert adversarial.min() >= 0 and adversarial.max() <= 1
 
@@ -152,6 +153,8 @@ def test_compiled_attacks_are_the_plain_ones(name, compiled):
     """Their losses close over the clean logits, which then enter the compiled part."""
     results = [
         tf.function(training.create(name, epsilon=EPSILON, compiled=form).perturb)(
-            TwoLayers().in_tensorflow, tf.constant(IMAGES), tf.constant(LABELS), SEED)
-        for form in ("none", compiled)]
+            TwoLayers().in_tensorflow, tf.constant(IMAGES), tf.constant(LABELS), SEED
+        )
+        for form in ("none", compiled)
+    ]
     np.testing.assert_allclose(*results, atol=1e-6)

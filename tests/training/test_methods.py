@@ -27,8 +27,12 @@ def _cross_entropies(rows, smoothing):
 
 
 def _divergences():
-    return np.array([np.dot(np.exp(_log_softmax(p)), _log_softmax(p) - _log_softmax(q))
-                     for p, q in zip(CLEAN, ATTACKED)])
+    return np.array(
+        [
+            np.dot(np.exp(_log_softmax(p)), _log_softmax(p) - _log_softmax(q))
+            for p, q in zip(CLEAN, ATTACKED)
+        ]
+    )
 
 
 # Method -> (settings, loss by hand of a label smoothing, images of the forward passes).
@@ -37,15 +41,22 @@ LOSSES = {
     "standard": ({}, *ONLY_ADVERSARIAL),
     "pgd": ({"epsilon": 0.1}, *ONLY_ADVERSARIAL),
     "fast": ({"epsilon": 0.1}, *ONLY_ADVERSARIAL),
-    "trades": ({"epsilon": 0.1, "beta": 3.0},
-               lambda s: _cross_entropies(CLEAN, s) + 3.0 * _divergences(),
-               ["clean", "adversarial"]),
-    "backward_smoothing": ({"epsilon": 0.1, "beta": 3.0},
-                           lambda s: _cross_entropies(CLEAN, s) + 3.0 * _divergences(),
-                           ["clean", "adversarial"]),
+    "trades": (
+        {"epsilon": 0.1, "beta": 3.0},
+        lambda s: _cross_entropies(CLEAN, s) + 3.0 * _divergences(),
+        ["clean", "adversarial"],
+    ),
+    "backward_smoothing": (
+        {"epsilon": 0.1, "beta": 3.0},
+        lambda s: _cross_entropies(CLEAN, s) + 3.0 * _divergences(),
+        ["clean", "adversarial"],
+    ),
     # In its first epoch; see test_converge_smooth.py for the others.
-    "converge_smooth": ({"epsilon": 0.1}, lambda s: _cross_entropies(ATTACKED, s),
-                        ["clean", "adversarial"]),
+    "converge_smooth": (
+        {"epsilon": 0.1},
+        lambda s: _cross_entropies(ATTACKED, s),
+        ["clean", "adversarial"],
+    ),
 }
 
 
@@ -78,14 +89,16 @@ def test_the_clean_branch_of_the_divergence_is_not_detached():
     with tf.GradientTape() as tape:
         tape.watch(clean)
         loss, _ = method.loss(
-            lambda images: clean if images is IMAGES else attacked, IMAGES, ADVERSARIAL, LABELS)
+            lambda images: clean if images is IMAGES else attacked, IMAGES, ADVERSARIAL, LABELS
+        )
     gradient = tape.gradient(loss, clean).numpy()
     for row, (p_logits, q_logits, label) in enumerate(zip(CLEAN, ATTACKED, LABELS.numpy())):
         log_p, log_q = _log_softmax(p_logits), _log_softmax(q_logits)
         p, of_label = np.exp(log_p), np.eye(3)[label]
         divergence = np.dot(p, log_p - log_q)
         np.testing.assert_allclose(
-            gradient[row], p - of_label + p * (log_p - log_q - divergence), atol=1e-6)
+            gradient[row], p - of_label + p * (log_p - log_q - divergence), atol=1e-6
+        )
 
 
 def linear_logits(images):
@@ -97,15 +110,17 @@ def test_standard_leaves_the_images_alone():
     images = tf.random.uniform([2, 2, 2, 3])
     method = training.create("standard")
     np.testing.assert_array_equal(
-        method.perturb(linear_logits, images, LABELS, tf.constant([0, 1])), images)
+        method.perturb(linear_logits, images, LABELS, tf.constant([0, 1])), images
+    )
 
 
 def test_pgd_is_the_attack_with_its_settings():
     images = tf.random.uniform([2, 2, 2, 3])
     seed = tf.constant([0, 1])
     method = training.create("pgd", epsilon=0.1, num_steps=3, random_start=False)
-    expected = attacks.pgd(linear_logits, images, LABELS, seed, epsilon=0.1, num_steps=3,
-                           random_start=False)
+    expected = attacks.pgd(
+        linear_logits, images, LABELS, seed, epsilon=0.1, num_steps=3, random_start=False
+    )
     np.testing.assert_array_equal(method.perturb(linear_logits, images, LABELS, seed), expected)
 
 
@@ -113,7 +128,8 @@ def test_fast_steps_from_the_random_start_inside_the_range():
     images = tf.random.uniform([64, 2, 2, 3], 0.3, 0.7)
     labels = tf.zeros([64], tf.int32)
     adversarial = training.create("fast", epsilon=0.1).perturb(
-        linear_logits, images, labels, tf.constant([0, 1]))
+        linear_logits, images, labels, tf.constant([0, 1])
+    )
     change = (adversarial - images).numpy()
     assert np.abs(change).max() <= 0.1 + 1e-6
     # A step of 1.25 epsilon ends a quarter of epsilon beyond the centre at the least, and at the

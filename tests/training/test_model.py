@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-
 import tiny
+
 from sat_tf.training import AdversarialModel, create, create_optimizer
 
 pytestmark = pytest.mark.smoke
@@ -28,8 +28,13 @@ def test_fit_learns_and_reports():
     images, labels = tiny.examples(64)
     model = _model()
     history = model.fit(images, labels, batch_size=16, epochs=15, verbose=0).history
-    assert set(history) == {"loss", "clean_accuracy", "adversarial_accuracy", "perturbation_mean",
-                            "perturbation_max"}
+    assert set(history) == {
+        "loss",
+        "clean_accuracy",
+        "adversarial_accuracy",
+        "perturbation_mean",
+        "perturbation_max",
+    }
     assert history["loss"][-1] < 0.7 * history["loss"][0]
     assert history["adversarial_accuracy"][-1] > 0.6
     np.testing.assert_allclose(history["perturbation_max"], 0.05, rtol=1e-4)
@@ -54,8 +59,7 @@ def test_statistics_move_once_per_step_and_only_by_the_update():
         seen.append(adversarial)
         return adversarial
 
-    model = AdversarialModel(
-        network, type(method)(perturb, method.loss, method.metrics), seed=3)
+    model = AdversarialModel(network, type(method)(perturb, method.loss, method.metrics), seed=3)
     model.compile(create_optimizer("sgd", 0.0), run_eagerly=True)
     before = statistics.numpy()
     model.fit(images, labels, batch_size=16, shuffle=False, verbose=0)
@@ -98,27 +102,36 @@ def test_same_seed_same_weights_other_seed_other_weights():
 def test_clean_epochs_come_first():
     history = _model(clean_epochs=2).fit(*tiny.examples(16), epochs=4, verbose=0).history
     np.testing.assert_allclose(history["perturbation_max"], [0, 0, 0.05, 0.05], rtol=1e-4)
-    np.testing.assert_array_equal(np.isnan(history["adversarial_accuracy"]),
-                                  [True, True, False, False])
+    np.testing.assert_array_equal(
+        np.isnan(history["adversarial_accuracy"]), [True, True, False, False]
+    )
 
 
-@pytest.mark.parametrize("wrap", [
-    lambda callback, model: callback, lambda callback, model: [callback],
-    lambda callback, model: tf.keras.callbacks.CallbackList(
-        [callback], model=model, add_history=True, epochs=2, steps=1, verbose=0)],
-    ids=["bare", "list", "CallbackList"])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda callback, model: callback,
+        lambda callback, model: [callback],
+        lambda callback, model: tf.keras.callbacks.CallbackList(
+            [callback], model=model, add_history=True, epochs=2, steps=1, verbose=0
+        ),
+    ],
+    ids=["bare", "list", "CallbackList"],
+)
 def test_the_attack_begins_whatever_the_callbacks_come_as(wrap):
     model = _model(clean_epochs=1)
     seen = []
     callback = tf.keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: seen.append(logs["perturbation_max"]))
+        on_epoch_end=lambda epoch, logs: seen.append(logs["perturbation_max"])
+    )
     model.fit(*tiny.examples(16), epochs=2, verbose=0, callbacks=wrap(callback, model))
     np.testing.assert_allclose(seen, [0, 0.05], rtol=1e-4)
 
 
 def test_clean_epochs_count_from_initial_epoch():
-    history = _model(clean_epochs=2).fit(
-        *tiny.examples(16), initial_epoch=3, epochs=4, verbose=0).history
+    history = (
+        _model(clean_epochs=2).fit(*tiny.examples(16), initial_epoch=3, epochs=4, verbose=0).history
+    )
     np.testing.assert_allclose(history["perturbation_max"], [0.05], rtol=1e-4)
 
 
@@ -129,7 +142,7 @@ def test_weight_decay_is_in_the_loss():
     decayed = _model("standard", network=network, learning_rate=0.0, weight_decay=0.1)
     losses = [m.fit(*data, batch_size=16, verbose=0).history["loss"][0] for m in (plain, decayed)]
     kernels = [w for w in network.trainable_weights if "kernel" in w.name]
-    expected = 0.05 * sum(float(tf.reduce_sum(w ** 2)) for w in kernels)
+    expected = 0.05 * sum(float(tf.reduce_sum(w**2)) for w in kernels)
     assert losses[1] - losses[0] == pytest.approx(expected, rel=1e-4)
 
 
@@ -137,9 +150,11 @@ def test_sample_weights_scale_the_loss():
     images, labels = tiny.examples(16)
     network = tiny.network()
     losses = [
-        _model("standard", network=network, learning_rate=0.0).fit(
-            images, labels, sample_weight=weights, batch_size=16, verbose=0).history["loss"][0]
-        for weights in (None, np.full(16, 0.5, np.float32))]
+        _model("standard", network=network, learning_rate=0.0)
+        .fit(images, labels, sample_weight=weights, batch_size=16, verbose=0)
+        .history["loss"][0]
+        for weights in (None, np.full(16, 0.5, np.float32))
+    ]
     assert losses[1] == pytest.approx(0.5 * losses[0], rel=1e-5)
 
 
@@ -165,8 +180,9 @@ def test_weights_go_to_a_bare_classifier_and_back(tmp_path):
     other.load_weights(path)
     fresh = _model(ema_decay=0.9)
     fresh.load_weights(path)
-    for a, b, c, average in zip(model.classifier.weights, other.weights,
-                                fresh.classifier.weights, fresh.average.averages):
+    for a, b, c, average in zip(
+        model.classifier.weights, other.weights, fresh.classifier.weights, fresh.average.averages
+    ):
         np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(a, c)
         np.testing.assert_array_equal(a, average)
@@ -177,8 +193,9 @@ def test_ordinary_callbacks(tmp_path):
     model = _model(learning_rate=0.0)
     stop = tf.keras.callbacks.EarlyStopping("val_adversarial_accuracy", mode="max", patience=1)
     log = tf.keras.callbacks.CSVLogger(str(tmp_path / "log.csv"))
-    history = model.fit(images, labels, validation_data=(images, labels), epochs=9, verbose=0,
-                        callbacks=[stop, log]).history
+    history = model.fit(
+        images, labels, validation_data=(images, labels), epochs=9, verbose=0, callbacks=[stop, log]
+    ).history
     assert len(history["loss"]) == 2  # nothing learnt, so the second epoch is one too many
     assert "val_adversarial_accuracy" in (tmp_path / "log.csv").read_text()
 
@@ -186,8 +203,11 @@ def test_ordinary_callbacks(tmp_path):
 @pytest.mark.parametrize("fused", [False, True])
 def test_softmax_classifiers(fused):
     network = tiny.network()
-    probabilities = (tf.keras.layers.Softmax()(network.output) if fused else
-                     tf.keras.layers.Dense(4, activation="softmax")(network.layers[-2].output))
+    probabilities = (
+        tf.keras.layers.Softmax()(network.output)
+        if fused
+        else tf.keras.layers.Dense(4, activation="softmax")(network.layers[-2].output)
+    )
     classifier = tf.keras.Model(network.input, probabilities)
     with pytest.raises(ValueError, match="from_logits=False"):
         _model(network=classifier)
@@ -201,8 +221,12 @@ def test_softmax_classifiers(fused):
 def test_the_attack_sees_what_goes_into_a_saturated_softmax():
     """There the probabilities are 0 and 1, and their logarithm has no gradient."""
     network = tiny.network()
-    probabilities = tf.keras.Model(network.input, tf.keras.layers.Softmax()(
-        tf.keras.layers.Dense(4, kernel_initializer="identity", name="sharpen")(network.output)))
+    probabilities = tf.keras.Model(
+        network.input,
+        tf.keras.layers.Softmax()(
+            tf.keras.layers.Dense(4, kernel_initializer="identity", name="sharpen")(network.output)
+        ),
+    )
     probabilities.get_layer("sharpen").kernel.assign(1e4 * np.eye(4))
     model = _model(network=probabilities, from_logits=False)
     images = tf.constant(tiny.examples(8)[0])
@@ -215,10 +239,14 @@ def test_the_attack_sees_what_goes_into_a_saturated_softmax():
 def test_probabilities_of_an_unknown_making_are_taken_by_their_logarithm():
     network = tiny.network()
     classifier = tf.keras.Model(
-        network.input, tf.keras.layers.Lambda(tf.nn.softmax)(network.output))
+        network.input, tf.keras.layers.Lambda(tf.nn.softmax)(network.output)
+    )
     images, _ = tiny.examples(4)
-    np.testing.assert_allclose(_model(network=classifier, from_logits=False).logits(images),
-                               np.log(classifier(images)), atol=1e-5)
+    np.testing.assert_allclose(
+        _model(network=classifier, from_logits=False).logits(images),
+        np.log(classifier(images)),
+        atol=1e-5,
+    )
 
 
 def test_a_classifier_without_weights_is_refused():
@@ -232,8 +260,9 @@ def test_labels_of_any_integer_type_and_column_shape_are_taken(shape):
     losses = []
     for given in (labels, labels.astype(np.uint8).reshape(shape)):
         tf.keras.utils.set_random_seed(0)
-        losses.append(_model().fit(images, given, batch_size=16, shuffle=False,
-                                   verbose=0).history["loss"][0])
+        losses.append(
+            _model().fit(images, given, batch_size=16, shuffle=False, verbose=0).history["loss"][0]
+        )
     assert losses[0] == losses[1]
 
 
@@ -256,8 +285,9 @@ def test_validation_honours_sample_weights():
     images, labels = tiny.examples(16)
     model = _model()
     weights = np.float32([1] * 8 + [0] * 8)
-    weighted = model.evaluate(images, labels, sample_weight=weights, batch_size=16, verbose=0,
-                              return_dict=True)
+    weighted = model.evaluate(
+        images, labels, sample_weight=weights, batch_size=16, verbose=0, return_dict=True
+    )
     first_half = model.evaluate(images[:8], labels[:8], batch_size=16, verbose=0, return_dict=True)
     assert weighted["clean_accuracy"] == pytest.approx(first_half["clean_accuracy"])
     assert weighted["loss"] == pytest.approx(first_half["loss"], rel=1e-5)
@@ -273,10 +303,14 @@ def test_other_pixel_ranges():
     assert 4.0 < history["perturbation_max"][0] <= 8.001
 
 
-@pytest.mark.parametrize("images,labels,message", [
-    (lambda x: 255 * x, lambda y: y, "images must be within"),
-    (lambda x: (255 * x).astype(np.uint8), lambda y: y, "images are uint8: give floating"),
-    (lambda x: x, lambda y: np.eye(4, dtype=np.float32)[y], "integer class indices")])
+@pytest.mark.parametrize(
+    "images,labels,message",
+    [
+        (lambda x: 255 * x, lambda y: y, "images must be within"),
+        (lambda x: (255 * x).astype(np.uint8), lambda y: y, "images are uint8: give floating"),
+        (lambda x: x, lambda y: np.eye(4, dtype=np.float32)[y], "integer class indices"),
+    ],
+)
 def test_data_on_the_wrong_scale_is_refused(images, labels, message):
     x, y = tiny.examples(8)
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=message):
@@ -293,8 +327,9 @@ def test_compile_refuses_what_the_method_defines():
 def test_mixed_precision_trains(policy):
     tf.keras.mixed_precision.set_global_policy(policy)
     network = tiny.network()
-    model = AdversarialModel(network, create("pgd", loss_scale=128.0, **PGD), ema_decay=0.9,
-                             weight_decay=1e-4)
+    model = AdversarialModel(
+        network, create("pgd", loss_scale=128.0, **PGD), ema_decay=0.9, weight_decay=1e-4
+    )
     optimizer = create_optimizer("sgd", 0.05)
     if policy == "mixed_float16":
         optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer, initial_scale=1024)

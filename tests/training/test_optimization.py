@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-
 import tiny
+
 from sat_tf.training import optimization
 
 EXPECTED_RATES = {  # at steps 0, 5, 25, 50, 75, 99 of 100, 10 to an epoch
     "constant": [1, 1, 1, 1, 1, 1],
     "step": [1, 1, 1, 0.1, 0.01, 0.001],
     "late_step": [1, 1, 1, 1, 1, 0.01],
-    "exponential": [1, 1, 0.97, 0.97 ** 2, 0.97 ** 3, 0.97 ** 4],
+    "exponential": [1, 1, 0.97, 0.97**2, 0.97**3, 0.97**4],
     "cosine": [1, 0.993844, 0.853553, 0.5, 0.146447, 0.000247],
     "triangular": [0, 0.1, 0.5, 1, 0.5, 0.02],
 }
@@ -30,30 +30,45 @@ def test_schedule_rates(name):
 
 def test_step_drops_are_the_releases_epochs_over_100():
     schedule = optimization.Schedule(
-        "step", learning_rate=1.0, total_steps=1000, steps_per_epoch=10)
-    drops = [epoch for epoch in range(1, 100)
-             if float(schedule(10 * epoch)) < 0.5 * float(schedule(10 * epoch - 1))]
+        "step", learning_rate=1.0, total_steps=1000, steps_per_epoch=10
+    )
+    drops = [
+        epoch
+        for epoch in range(1, 100)
+        if float(schedule(10 * epoch)) < 0.5 * float(schedule(10 * epoch - 1))
+    ]
     assert drops == [30, 60, 90]
 
 
 def test_warmup_is_linear_from_its_start():
     schedule = optimization.Schedule(
-        "constant", learning_rate=0.5, total_steps=100, steps_per_epoch=10, warmup_steps=4,
-        warmup_learning_rate=0.1)
-    np.testing.assert_allclose([float(schedule(s)) for s in range(6)],
-                               [0.1, 0.2, 0.3, 0.4, 0.5, 0.5], rtol=1e-6)
+        "constant",
+        learning_rate=0.5,
+        total_steps=100,
+        steps_per_epoch=10,
+        warmup_steps=4,
+        warmup_learning_rate=0.1,
+    )
+    np.testing.assert_allclose(
+        [float(schedule(s)) for s in range(6)], [0.1, 0.2, 0.3, 0.4, 0.5, 0.5], rtol=1e-6
+    )
 
 
 def test_cosine_begins_after_the_warmup():
     schedule = optimization.Schedule(
-        "cosine", learning_rate=1.0, total_steps=110, steps_per_epoch=10, warmup_steps=10)
+        "cosine", learning_rate=1.0, total_steps=110, steps_per_epoch=10, warmup_steps=10
+    )
     np.testing.assert_allclose([float(schedule(10)), float(schedule(60))], [1.0, 0.5], rtol=1e-5)
 
 
-@pytest.mark.parametrize("make", [
-    lambda: optimization.Schedule("linear", learning_rate=1, total_steps=1, steps_per_epoch=1),
-    lambda: optimization.create_optimizer("lamb", 0.1),
-    lambda: optimization.decayed_variables([], "all")])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: optimization.Schedule("linear", learning_rate=1, total_steps=1, steps_per_epoch=1),
+        lambda: optimization.create_optimizer("lamb", 0.1),
+        lambda: optimization.decayed_variables([], "all"),
+    ],
+)
 def test_unknown_names_list_the_known(make):
     with pytest.raises(ValueError, match="known: .*(step|sgd|kernels)"):
         make()
@@ -69,7 +84,8 @@ def test_rmsprop_takes_tensorflow_1_steps():
         theirs = tf.compat.v1.Variable([1.0, -2.0, 0.5], use_resource=True)
         holder = tf.compat.v1.placeholder(tf.float32, [3])
         update = tf.compat.v1.train.RMSPropOptimizer(
-            0.1, decay=0.9, momentum=0.9, epsilon=1e-3).apply_gradients([(holder, theirs)])
+            0.1, decay=0.9, momentum=0.9, epsilon=1e-3
+        ).apply_gradients([(holder, theirs)])
         session.run(tf.compat.v1.global_variables_initializer())
         for gradient in gradients:
             session.run(update, {holder: gradient})
@@ -92,8 +108,10 @@ def test_decayed_variables_follow_the_release():
     variables = tiny.network().trainable_variables
 
     def names(on):
-        return [v.name.split("/")[-1].split(":")[0]
-                for v in optimization.decayed_variables(variables, on)]
+        return [
+            v.name.split("/")[-1].split(":")[0]
+            for v in optimization.decayed_variables(variables, on)
+        ]
 
     assert names("kernels") == ["kernel", "kernel"]
     assert names("all_but_batch_norm") == ["kernel", "bias", "kernel", "bias"]
@@ -133,8 +151,11 @@ def test_average_in_classifier_gives_the_live_weights_back_bitwise():
 
 
 def test_drops_of_ones_own():
-    schedule = optimization.Schedule("step", learning_rate=1.0, total_steps=100, steps_per_epoch=10,
-                                     drops=(0.5, 0.75))
-    assert [float(schedule(step)) for step in (49, 50, 74, 75)] == pytest.approx([1, 0.1, 0.1, 0.01])
+    schedule = optimization.Schedule(
+        "step", learning_rate=1.0, total_steps=100, steps_per_epoch=10, drops=(0.5, 0.75)
+    )
+    assert [float(schedule(step)) for step in (49, 50, 74, 75)] == pytest.approx(
+        [1, 0.1, 0.1, 0.01]
+    )
     restored = optimization.Schedule.from_config(schedule.get_config())
     assert float(restored(75)) == pytest.approx(0.01)

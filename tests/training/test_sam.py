@@ -4,10 +4,10 @@ import contextlib
 
 import numpy as np
 import pytest
-import tensorflow as tf
-
 import recipes
+import tensorflow as tf
 import tiny
+
 from sat_tf import data, training
 from sat_tf.training import SAM, AdversarialModel, checkpoints, create, create_optimizer
 
@@ -20,8 +20,8 @@ def _linear():
     """Softmax regression from the pixels, with a bias that is not zero."""
     inputs = tf.keras.Input((tiny.SIZE, tiny.SIZE, 3))
     logits = tf.keras.layers.Dense(
-        tiny.CLASSES, bias_initializer=tf.keras.initializers.RandomNormal(stddev=0.3, seed=1))(
-            tf.keras.layers.Flatten()(inputs))
+        tiny.CLASSES, bias_initializer=tf.keras.initializers.RandomNormal(stddev=0.3, seed=1)
+    )(tf.keras.layers.Flatten()(inputs))
     return tf.keras.Model(inputs, logits)
 
 
@@ -89,9 +89,14 @@ def test_all_but_the_update_is_that_of_a_plain_step(strategy_name, request):
     """At rate zero: weights bit for bit, statistics, counts of calls, loss and metrics."""
     results = []
     for sam in (None, SAM(5.0)):
-        model = _model(_network, sam, strategy=request.getfixturevalue(strategy_name),
-                       options={"steps_per_execution": 2},
-                       optimizer=tf.keras.optimizers.SGD(0.0), weight_decay=0.1)
+        model = _model(
+            _network,
+            sam,
+            strategy=request.getfixturevalue(strategy_name),
+            options={"steps_per_execution": 2},
+            optimizer=tf.keras.optimizers.SGD(0.0),
+            weight_decay=0.1,
+        )
         before = _weights(model)
         results.append((_weights(model), _fit(model, batch_size=8), _weights(model)))
     (_, plain_history, plain), (before, history, sharp) = results
@@ -108,11 +113,14 @@ def test_replicas_go_on_with_their_own_statistics(mirrored):
     """Those that are not synchronised differ, and none may be given another's."""
     seen = []
     for sam in (None, SAM(5.0, norm="replica")):
-        model = _model(tiny.network, sam, strategy=mirrored,
-                       optimizer=tf.keras.optimizers.SGD(0.0))
+        model = _model(tiny.network, sam, strategy=mirrored, optimizer=tf.keras.optimizers.SGD(0.0))
         _fit(model)
-        seen.append([v.numpy() for v in mirrored.experimental_local_results(
-            model.classifier.layers[2].moving_mean)])
+        seen.append(
+            [
+                v.numpy()
+                for v in mirrored.experimental_local_results(model.classifier.layers[2].moving_mean)
+            ]
+        )
     np.testing.assert_array_equal(*seen)
     assert np.abs(seen[0][0] - seen[0][1]).max() > 0
 
@@ -124,13 +132,25 @@ def test_both_passes_drop_the_same_units():
         def record(images):
             logits.append(logits_fn(images))
             return logits[-1]
+
         return method.loss(record, *args)
 
-    model = _model(_network, SAM(1e-30), method=type(method)(method.perturb, loss, method.metrics),
-                   optimizer=tf.keras.optimizers.SGD(0.0), options={"run_eagerly": True})
+    model = _model(
+        _network,
+        SAM(1e-30),
+        method=type(method)(method.perturb, loss, method.metrics),
+        optimizer=tf.keras.optimizers.SGD(0.0),
+        options={"run_eagerly": True},
+    )
     images, labels = tiny.examples(8)
-    model.fit(np.repeat(images, 2, 0), np.repeat(labels, 2), batch_size=16, shuffle=False,
-              epochs=2, verbose=0)
+    model.fit(
+        np.repeat(images, 2, 0),
+        np.repeat(labels, 2),
+        batch_size=16,
+        shuffle=False,
+        epochs=2,
+        verbose=0,
+    )
     first, again, second, _ = (x.numpy() for x in logits)  # weights + 1e-30 are the weights
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - second).max() > 1e-3
@@ -142,10 +162,16 @@ def test_the_attack_leaves_nothing_in_the_first_gradient():
     images, labels = tiny.examples(16)
     method = create("pgd", random_start=False, **PGD)
     attacked = _model(tiny.network, SAM(0.5), method=method)
-    adversarial = method.perturb(attacked.logits, tf.constant(images), tf.constant(labels),
-                                 tf.constant([0, 0]))
-    given = _model(tiny.network, SAM(0.5), method=type(method)(
-        lambda *args: tf.constant(adversarial.numpy()), method.loss, method.metrics))
+    adversarial = method.perturb(
+        attacked.logits, tf.constant(images), tf.constant(labels), tf.constant([0, 0])
+    )
+    given = _model(
+        tiny.network,
+        SAM(0.5),
+        method=type(method)(
+            lambda *args: tf.constant(adversarial.numpy()), method.loss, method.metrics
+        ),
+    )
     for model in (attacked, given):
         _fit(model)
     for a, b in zip(_weights(attacked), _weights(given)):
@@ -156,8 +182,15 @@ def test_two_replicas_make_the_update_of_one(mirrored, one_device):
     """With synchronised statistics, a deterministic start and the norm of the global gradient."""
     models = []
     for strategy, synchronized in ((one_device, False), (mirrored, True)):
-        models.append(_model(lambda: tiny.network(synchronized=synchronized),
-                             SAM(0.5), strategy=strategy, weight_decay=1e-3, ema_decay=0.9))
+        models.append(
+            _model(
+                lambda: tiny.network(synchronized=synchronized),
+                SAM(0.5),
+                strategy=strategy,
+                weight_decay=1e-3,
+                ema_decay=0.9,
+            )
+        )
         _fit(models[-1], batch_size=8)
     for a, b in zip(models[0].classifier.weights, models[1].classifier.weights):
         # Keras' synchronised layer keeps the biased variance, its fused kernel the unbiased one.
@@ -172,15 +205,18 @@ def test_each_replica_may_take_its_own_direction(mirrored):
     before = _weights(model)
     _fit(model)
     images, labels = tiny.examples(16)
-    shards = [_sharp_gradient(before, images[half], labels[half], sam)[1]
-              for half in (slice(0, 8), slice(8, 16))]
+    shards = [
+        _sharp_gradient(before, images[half], labels[half], sam)[1]
+        for half in (slice(0, 8), slice(8, 16))
+    ]
     whole = _sharp_gradient(before, images, labels, sam)[1]
     for old, new, a, b, other in zip(before, _weights(model), *shards, whole):
         np.testing.assert_allclose(new, old - 0.1 * (a + b) / 2, atol=2e-7)
         assert np.abs((a + b) / 2 - other).max() > 1e-4
     for copies in model.classifier.weights:  # and the replicas' weights are one again
         np.testing.assert_array_equal(
-            *(v.numpy() for v in mirrored.experimental_local_results(copies)))
+            *(v.numpy() for v in mirrored.experimental_local_results(copies))
+        )
 
 
 def test_float16_trains_and_its_gradients_are_those_of_the_unscaled_loss():
@@ -188,9 +224,11 @@ def test_float16_trains_and_its_gradients_are_those_of_the_unscaled_loss():
     results = []
     for initial_scale in (1, 1024):
         optimizer = tf.keras.mixed_precision.LossScaleOptimizer(
-            tf.keras.optimizers.SGD(0.1), initial_scale=initial_scale)
-        model = _model(tiny.network, SAM(0.05), optimizer=optimizer, weight_decay=0.1,
-                       ema_decay=0.9)
+            tf.keras.optimizers.SGD(0.1), initial_scale=initial_scale
+        )
+        model = _model(
+            tiny.network, SAM(0.05), optimizer=optimizer, weight_decay=0.1, ema_decay=0.9
+        )
         history = _fit(model, 64)
         results.append(_weights(model))
     for a, b in zip(*results):
@@ -202,13 +240,14 @@ def test_float16_trains_and_its_gradients_are_those_of_the_unscaled_loss():
 def test_an_overflow_skips_the_step_and_spoils_no_weight():
     tf.keras.mixed_precision.set_global_policy("mixed_float16")
     optimizer = tf.keras.mixed_precision.LossScaleOptimizer(
-        tf.keras.optimizers.SGD(0.1), initial_scale=2.0 ** 100)
+        tf.keras.optimizers.SGD(0.1), initial_scale=2.0**100
+    )
     model = _model(tiny.network, SAM(0.05), optimizer=optimizer, weight_decay=0.1)
     before = [w.numpy() for w in model.classifier.trainable_weights]
     _fit(model)
     for old, new in zip(before, model.classifier.trainable_weights):
         np.testing.assert_array_equal(old, new)
-    assert float(optimizer.loss_scale.numpy()) == 2.0 ** 99
+    assert float(optimizer.loss_scale.numpy()) == 2.0**99
     assert all(np.isfinite(w).all() for w in _weights(model))
 
 
@@ -234,13 +273,31 @@ def test_weights_beyond_the_loss_stay():
 
 
 def _resumable(strategy):
-    model = _model(_network, SAM(0.2), strategy=strategy, method=create("pgd", **PGD), seed=5,
-                   ema_decay=0.9, weight_decay=1e-4, optimizer=create_optimizer("sgd", 0.05))
+    model = _model(
+        _network,
+        SAM(0.2),
+        strategy=strategy,
+        method=create("pgd", **PGD),
+        seed=5,
+        ema_decay=0.9,
+        weight_decay=1e-4,
+        optimizer=create_optimizer("sgd", 0.05),
+    )
 
     def fit(steps, start):
-        model.fit(data.training_batches(
-            data.load("digits"), batch_size=16, image_size=8, augment="basic", seed=5,
-            start_step=start), steps_per_epoch=steps, verbose=0)
+        model.fit(
+            data.training_batches(
+                data.load("digits"),
+                batch_size=16,
+                image_size=8,
+                augment="basic",
+                seed=5,
+                start_step=start,
+            ),
+            steps_per_epoch=steps,
+            verbose=0,
+        )
+
     return model, fit
 
 
@@ -253,28 +310,42 @@ def test_six_steps_are_three_a_restore_and_three(mirrored, tmp_path):
     second, fit = _resumable(mirrored)
     assert checkpoints.Checkpoints(second.training_state, str(tmp_path)).restore()
     fit(3, 3)
-    for a, b in zip([*whole.classifier.weights, *whole.average.averages],
-                    [*second.classifier.weights, *second.average.averages]):
+    for a, b in zip(
+        [*whole.classifier.weights, *whole.average.averages],
+        [*second.classifier.weights, *second.average.averages],
+    ):
         np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=a.name)
 
 
-@pytest.mark.parametrize("flags, expected", [
-    ((), None), (("--sam_rho=0.1",), SAM(0.1)),
-    (("--sam_rho=1", "--sam_adaptive", "--sam_norm=replica"), SAM(1.0, True, "replica"))])
+@pytest.mark.parametrize(
+    "flags, expected",
+    [
+        ((), None),
+        (("--sam_rho=0.1",), SAM(0.1)),
+        (("--sam_rho=1", "--sam_adaptive", "--sam_norm=replica"), SAM(1.0, True, "replica")),
+    ],
+)
 def test_a_run_is_configured_by_its_flags(flags, expected):
     config = recipes.resolve("--method=fast", "--epsilon=0.05", *flags)
-    model = training.build(config, tiny.network(),
-                           training.build_method(config, compiled="none", loss_scale=1.0))
+    model = training.build(
+        config, tiny.network(), training.build_method(config, compiled="none", loss_scale=1.0)
+    )
     assert model.sam == expected
     before = _weights(model)
     assert np.isfinite(_fit(model)["loss"]).all()
     assert any(np.any(a != b) for a, b in zip(before, _weights(model)))
 
 
-@pytest.mark.parametrize("settings, message", [
-    (dict(rho=0), "rho=0: give a number above 0"), (dict(rho=-0.1), "rho=-0.1"),
-    (dict(rho=float("nan")), "rho=nan"), (dict(rho=float("inf")), "rho=inf"),
-    (dict(rho=0.1, norm="layer"), "unknown norm 'layer'; known: global, replica")])
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        (dict(rho=0), "rho=0: give a number above 0"),
+        (dict(rho=-0.1), "rho=-0.1"),
+        (dict(rho=float("nan")), "rho=nan"),
+        (dict(rho=float("inf")), "rho=inf"),
+        (dict(rho=0.1, norm="layer"), "unknown norm 'layer'; known: global, replica"),
+    ],
+)
 def test_nonsense_is_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         SAM(**settings)

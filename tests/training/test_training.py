@@ -21,28 +21,46 @@ def _made(monkeypatch, *arguments):
     config = _config(*arguments)
     row = training.row(config.method.name)
     seen = {}
-    monkeypatch.setitem(training.METHODS, config.method.name,
-                        type(row)(**{**vars(row), "make": lambda **settings: seen.update(settings)}))
+    monkeypatch.setitem(
+        training.METHODS,
+        config.method.name,
+        type(row)(**{**vars(row), "make": lambda **settings: seen.update(settings)}),
+    )
     training.build_method(config, compiled="none", loss_scale=1.0)
     return seen
 
 
 def test_constants_reach_their_method(monkeypatch):
-    seen = _made(monkeypatch, "--method=backward_smoothing", "--backward_smoothing_beta=3",
-                 "--backward_smoothing_gamma=0.5", "--epsilon=0.1")
+    seen = _made(
+        monkeypatch,
+        "--method=backward_smoothing",
+        "--backward_smoothing_beta=3",
+        "--backward_smoothing_gamma=0.5",
+        "--epsilon=0.1",
+    )
     assert (seen["beta"], seen["gamma"], seen["num_steps"], seen["step_size"]) == (3, 0.5, 1, 0.1)
     assert _made(monkeypatch, "--method=trades", "--trades_beta=2", "--num_steps=7") == {
-        "beta": 2.0, "num_steps": 7, "epsilon": 0.2, "step_size": 0.2 / 7, "label_smoothing": 0.0,
-        "compiled": "none", "loss_scale": 1.0}
+        "beta": 2.0,
+        "num_steps": 7,
+        "epsilon": 0.2,
+        "step_size": 0.2 / 7,
+        "label_smoothing": 0.0,
+        "compiled": "none",
+        "loss_scale": 1.0,
+    }
 
 
-@pytest.mark.parametrize("arguments, boundaries", [
-    ((), (5, 30)),  # triangular: no sudden drops; the attack begins after five epochs
-    (("--schedule=step", "--clean_epochs=0"), (0, 9, 18, 27, 30)),
-    (("--schedule=late_step", "--epochs=110"), (18, 100, 105, 110)),
-    (("--schedule=step", "--clean_epochs=10"), (10, 18, 27, 30)),
-    (("--schedule=step", "--drops=1/2"), (5, 15, 30)),
-    (("--schedule=triangular", "--drops=1/2"), (5, 30))])
+@pytest.mark.parametrize(
+    "arguments, boundaries",
+    [
+        ((), (5, 30)),  # triangular: no sudden drops; the attack begins after five epochs
+        (("--schedule=step", "--clean_epochs=0"), (0, 9, 18, 27, 30)),
+        (("--schedule=late_step", "--epochs=110"), (18, 100, 105, 110)),
+        (("--schedule=step", "--clean_epochs=10"), (10, 18, 27, 30)),
+        (("--schedule=step", "--drops=1/2"), (5, 15, 30)),
+        (("--schedule=triangular", "--drops=1/2"), (5, 30)),
+    ],
+)
 def test_converge_smooth_knows_where_the_rate_jumps(monkeypatch, arguments, boundaries):
     seen = _made(monkeypatch, "--method=converge_smooth", *arguments)
     assert seen["boundaries"] == pytest.approx(boundaries)
@@ -65,7 +83,10 @@ def test_passes_are_those_that_run(name):
     method = training.create(name, **settings)
     if method.state is not None:
         method.state.build()
-    counts = {"forward": tf.Variable(0, trainable=False), "backward": tf.Variable(0, trainable=False)}
+    counts = {
+        "forward": tf.Variable(0, trainable=False),
+        "backward": tf.Variable(0, trainable=False),
+    }
 
     @tf.custom_gradient
     def counted(logits):
@@ -74,6 +95,7 @@ def test_passes_are_those_that_run(name):
         def backward(upstream):
             counts["backward"].assign_add(1)
             return upstream
+
         return logits, backward
 
     weights = tf.Variable(tf.random.normal([12, 4]))

@@ -16,13 +16,17 @@ def _validated(accuracies, clean_epochs=0, watch=None, first=0):
     return watch
 
 
-@pytest.mark.parametrize("accuracies, clean_epochs, best_step, since", [
-    ([0.0], 0, 10, 0),
-    ([0.1, 0.3, 0.2], 0, 20, 1),
-    ([0.3, 0.3, 0.3], 0, 10, 2),       # the first of equals
-    ([0.3, 0.1, 0.1, 0.1], 2, 10, 2),  # clean epochs use up no patience,
-    ([0.3, 0.1, 0.4, 0.1], 2, 30, 1),  # and may be the best
-    ([0.3, 0.2, 0.1, 0.4], 0, 40, 0)])
+@pytest.mark.parametrize(
+    "accuracies, clean_epochs, best_step, since",
+    [
+        ([0.0], 0, 10, 0),
+        ([0.1, 0.3, 0.2], 0, 20, 1),
+        ([0.3, 0.3, 0.3], 0, 10, 2),  # the first of equals
+        ([0.3, 0.1, 0.1, 0.1], 2, 10, 2),  # clean epochs use up no patience,
+        ([0.3, 0.1, 0.4, 0.1], 2, 30, 1),  # and may be the best
+        ([0.3, 0.2, 0.1, 0.4], 0, 40, 0),
+    ],
+)
 def test_the_best_and_the_epochs_since(accuracies, clean_epochs, best_step, since):
     watch = _validated(accuracies, clean_epochs)
     assert int(watch.best_step) == best_step
@@ -46,13 +50,17 @@ def test_patience_has_not_ended_what_took_all_its_steps():
     assert watch.stop(2, at_end=True).by == "catastrophic_drop"
 
 
-@pytest.mark.parametrize("before, after, drop, expected", [
-    (None, 0.0, 0.2, False),  # nothing to compare with
-    (0.9, 0.7, 0.2, False),   # the drop itself, though 0.9 - 0.7 > 0.2 in floats
-    (0.5, 0.29, 0.2, True),
-    (0.5, 0.9, 0.2, False),
-    (0.3, 0.0, 0.2, True),
-    (0.0, 0.0, 0.2, False)])
+@pytest.mark.parametrize(
+    "before, after, drop, expected",
+    [
+        (None, 0.0, 0.2, False),  # nothing to compare with
+        (0.9, 0.7, 0.2, False),  # the drop itself, though 0.9 - 0.7 > 0.2 in floats
+        (0.5, 0.29, 0.2, True),
+        (0.5, 0.9, 0.2, False),
+        (0.3, 0.0, 0.2, True),
+        (0.0, 0.0, 0.2, False),
+    ],
+)
 def test_a_collapse_is_a_fall_by_more_than_the_drop(before, after, drop, expected):
     watch = Watch()
     if before is not None:
