@@ -15,8 +15,9 @@ import time
 
 import numpy as np
 
-from sat_tf import attacks, data, saved_model
+from sat_tf import attacks, data
 from sat_tf.evaluation import Evaluator
+from sat_tf.saved_models import loading as saved_model
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "dropping.json"
 

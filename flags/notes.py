@@ -1,8 +1,9 @@
 """What a user should know of flags that were given, though nothing is wrong with them."""
 
-from flags import definitions, learnt_activation
-from sat_tf import activations, config_settings, training
-from sat_tf.training import optimization
+from flags import definitions
+from flags.groups import learnt_activation
+from sat_tf import activations, training
+from sat_tf.config import flag_values
 
 _GRADIENTS = ("attack_gradient", "update_gradient")
 
@@ -13,15 +14,11 @@ def of(flags, config, imported=None, applied=None) -> list:
     Args:
       flags: absl FlagValues, parsed.
       config: what they mean.
-      imported: the `tf1_checkpoint.Network` that weights are imported from, or None.
+      imported: the `release.Network` that weights are imported from, or None.
       applied: the Config of the run that is evaluated, exported or predicted with, or None.
     """
     return [
-        *(
-            _on_training(flags, config)
-            if definitions.trains(flags)
-            else learnt_activation.notes_on_applying(flags)
-        ),
+        *(_on_training(flags, config) if definitions.trains(flags) else _on_not_training(flags)),
         *(_on_applying(flags, config, applied) if applied else ()),
         *(_on_gradients(flags, config) if definitions.reads_data(flags) else ()),
         *(on_evaluation(flags, config) if definitions.evaluates(flags) else ()),
@@ -47,7 +44,7 @@ def _on_import(flags, imported):
 
 def _on_applying(flags, config, applied):
     """Names what was given and would have made another run of the one that is there."""
-    there, here = (config_settings.flag_values(c, defining_only=True) for c in (applied, config))
+    there, here = (flag_values(c, defining_only=True) for c in (applied, config))
     measures = definitions.reads_data(flags)
     used = ("dataset", "precision", *(("epsilon", "seed") if measures else ()))
     for name in there:
@@ -136,7 +133,7 @@ def _on_training(flags, config):
         *(flag for other in training.METHODS.values() for flag in other.constants.values()),
     )
     by_method = [name for name in settings if flags[name].present and name not in taken]
-    gradual = flags["drops"].present and not optimization.default_drops(config.optimizer.schedule)
+    gradual = flags["drops"].present and not training.default_drops(config.optimizer.schedule)
     by_augment = [
         name
         for name in ("randaugment_layers", "randaugment_magnitude")
@@ -154,7 +151,7 @@ def _on_training(flags, config):
             ),
         ),
         *_without_effect(config),
-        *learnt_activation.notes(flags, config),
+        *_on_sparta(flags, config),
     ]
 
 
@@ -175,3 +172,18 @@ def _without_effect(config):
             f"--patience={config.evaluation.patience} cannot end the run: it has {attacked} epochs "
             "with attack"
         )
+
+
+def _on_sparta(flags, config):
+    """Names the options of sparta that were given for another activation."""
+    activation = config.model.activation
+    return [
+        f"--{name} is not used by --activation={activation}"
+        for name in learnt_activation.OPTIONS
+        if flags[name].present and activation != "sparta"
+    ]
+
+
+def _on_not_training(flags):
+    """Names what only a new run reads."""
+    return [f"--sparta_from is not read by --mode={flags.mode}"] if flags.sparta_from else []

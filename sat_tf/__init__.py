@@ -22,7 +22,7 @@ if tf.keras.Model.__module__.startswith("keras.src.models"):
         "sat_tf before other users of tf.keras, and do not set TF_USE_LEGACY_KERAS=0"
     )
 
-from sat_tf import activations, attacks, data, evaluation, export, models, saved_model, training  # noqa: E402
+from sat_tf import activations, attacks, data, evaluation, models, saved_models, training  # noqa: E402
 from sat_tf.training import AdversarialModel  # noqa: E402
 
 __all__ = [
@@ -31,8 +31,7 @@ __all__ = [
     "attacks",
     "data",
     "evaluation",
-    "export",
     "models",
-    "saved_model",
+    "saved_models",
     "training",
 ]

@@ -27,3 +27,9 @@ def replacing(path: str):
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def write_text(path: str, text: str, encoding_errors="strict"):
+    """Writes UTF-8 to a file that is there whole or not at all, see `replacing`."""
+    with replacing(path) as file:
+        file.write(text.encode("utf-8", encoding_errors))

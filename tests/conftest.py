@@ -45,7 +45,7 @@ def _forget_gradients():
 def _forget_gradients_of_runs(request):
     """The same after each test of a file of whole runs, none of which needs another one's
     graphs."""
-    if not request.module.__name__.startswith("test_main"):
+    if request.path.parent.name != "main":
         yield
         return
     with _gradients_forgotten():

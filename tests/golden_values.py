@@ -11,7 +11,8 @@ import zlib
 
 import numpy as np
 
-from sat_tf import tf1_checkpoint, tf1_import
+from sat_tf.release import checkpoint as tf1_checkpoint
+from sat_tf.release import filling as tf1_import
 
 FOLDER = pathlib.Path(__file__).parent / "golden"
 CASES = sorted(path.stem for path in FOLDER.glob("*.json"))

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from sat_tf.files import replacing
+from sat_tf.files import replacing, write_text
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path):
@@ -23,3 +23,16 @@ def test_what_goes_wrong_leaves_the_old_one(tmp_path):
         file.write(b"half of the ne")
         raise KeyError
     assert (tmp_path / "file").read_bytes() == b"old" and os.listdir(tmp_path) == ["file"]
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "results.json"
+    path.write_text("old")
+    monkeypatch.setattr(os, "replace", _full)
+    with pytest.raises(OSError):
+        write_text(str(path), "new")
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["results.json"]
+
+
+def _full(*unused):
+    raise OSError(28, "No space left on device")

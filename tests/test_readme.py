@@ -8,7 +8,9 @@ import pytest
 import tensorflow as tf
 
 from flags import definitions, to_config
-from sat_tf import data, export, models, training
+from flags.help import help_text
+from sat_tf import data, models, training
+from sat_tf.saved_models import export
 
 ROOT = pathlib.Path(__file__).parents[1]
 README, METHODS = ((ROOT / page).read_text() for page in ("README.md", "docs/methods.md"))
@@ -69,7 +71,7 @@ def test_the_commands_parse(command, monkeypatch):
     flags = definitions.define()
     arguments = shlex.split(command)[1:]
     if "--help" in arguments:
-        assert "--epsilon" in definitions.help_text(flags)
+        assert "--epsilon" in help_text(flags)
         return
     definitions.parse(flags, arguments)
     if not any(argument.startswith(ON_DISK) for argument in arguments):

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sat_tf import errors, models, tf1_checkpoint, tf1_import
+from sat_tf import errors, models
+from sat_tf.release import checkpoint as tf1_checkpoint
+from sat_tf.release import filling as tf1_import
 
 _WITH_EXPANSION = {
     "expand_conv": "conv2d",

@@ -17,8 +17,9 @@ import tensorflow as tf
 import sat_tf  # noqa: F401  (chooses Keras 2)
 from benchmarks.peers import agreement, ours
 from benchmarks.peers.setting import L2_EPSILON, LINF_EPSILON, settings
-from sat_tf import data, saved_model
+from sat_tf import data
 from sat_tf.errors import UserError
+from sat_tf.saved_models import loading as saved_model
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "peers.json"

@@ -14,23 +14,11 @@ import sys
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import tensorflow as tf  # noqa: E402
-
-from flags import definitions, notes, to_config  # noqa: E402
+from flags import definitions, subjects  # noqa: E402
 from main import exit_status, prepare_devices  # noqa: E402
-from sat_tf import (  # noqa: E402  # noqa: E402
-    activation_transfer,
-    activations,
-    attacks,
-    data,
-    diagnostics,
-    distribution,
-    evaluation,
-    measurement,
-    run_folder,
-)
+from sat_tf import activations, attacks, data, distribution, evaluation, runs, training  # noqa: E402
+from sat_tf.files import write_text  # noqa: E402
 from sat_tf.interruption import Interruption  # noqa: E402
-from sat_tf.run import Run  # noqa: E402
 
 SMALL_ATTACK = "pgd-20"
 DIAGNOSED_EXAMPLES = 256  # the first of the evaluation part
@@ -49,15 +37,11 @@ def run_cell(folder, about, interruption) -> dict:
     """
     flags = definitions.define()
     definitions.parse(flags, ["cell", *about["asked"]["argv"], f"--model_dir={folder}"])
-    description = to_config.describe(flags)
-    learnt = activation_transfer.source_config(flags.sparta_from) if flags.sparta_from else None
-    config = to_config.to_config(flags, description=description, learnt=learnt)
-    where = run_folder.RunFolder(folder)
-    where.check_continues(config)
-    for note in notes.of(flags, config):
+    subject = subjects.of(flags)
+    config, strategy = subject.config, prepare_devices(subject.config.distribution)
+    run = subject.open(strategy)
+    for note in subject.notes:
         print(f"note: {note}")
-    strategy = prepare_devices(config.distribution)
-    run = Run(config, strategy, where, description)
     run.train(interruption, then_evaluates=True)
     results = run.evaluate(interruption)
     # A row that trains with another derivative is evaluated with it as well; here all rows are.
@@ -67,9 +51,10 @@ def run_cell(folder, about, interruption) -> dict:
         if name in config.evaluation.attacks
     }
     # The weights that a later --mode=eval would measure, averaged or the best where that is asked.
-    trained = Run(config, strategy, where, description, trains=False)
+    network = runs.networks.Classifier(config, strategy, subject.description)
+    trained = runs.Run(config, strategy, subject.folder, subject.description, network, trains=False)
     trained.load_weights()
-    with open(where.metrics, encoding="utf-8") as file:
+    with open(subject.folder.metrics, encoding="utf-8") as file:
         metrics = [json.loads(line) for line in file]
     return {
         **about,
@@ -131,7 +116,7 @@ def _measure(run, asked, interruption):
     """Returns what a study measures beyond results.json: small epsilon, other derivative,
     smoothness."""
     epsilon = run.config.attack.epsilon * asked["small_share"]
-    form = measurement.attack_form(run.config, run.strategy)
+    form = training.attack_form(run.config, distribution.device_type(run.strategy))
     small = {"small": attacks.create(SMALL_ATTACK, epsilon=epsilon, **form)}
     measured = {
         "small_epsilon": epsilon,
@@ -176,7 +161,7 @@ def _robust(run, named, interruption, derivative=None):
 def _diagnose(run, loss_scale, derivative=None):
     count = min(DIAGNOSED_EXAMPLES, run.config.data.eval_examples)
     images, labels, _ = next(iter(_batches(run, count)))
-    return diagnostics.measure(
+    return evaluation.diagnostics.measure(
         _logits_fn(run, derivative),
         images,
         labels,
@@ -188,9 +173,7 @@ def _diagnose(run, loss_scale, derivative=None):
 
 def _logits_fn(run, derivative):
     # A new function each time, so that nothing traced under another derivative is met again.
-    return activations.differentiated_as(
-        derivative, lambda images: tf.cast(run.classifier(images, training=False), tf.float32)
-    )
+    return activations.differentiated_as(derivative, lambda images: run.network.logits_fn(images))
 
 
 def _batches(run, batch_size):
@@ -208,9 +191,7 @@ def main(argv) -> int:
     def run_and_write():
         with Interruption() as interruption:
             cell = run_cell(folder, about, interruption)
-            run_folder.write_atomically(
-                os.path.join(folder, "cell.json"), json.dumps(cell, indent=1) + "\n"
-            )
+            write_text(os.path.join(folder, "cell.json"), json.dumps(cell, indent=1) + "\n")
 
     return exit_status(run_and_write)
 

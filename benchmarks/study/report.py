@@ -8,7 +8,7 @@ import os
 
 from benchmarks.study import numbers
 from benchmarks.study.spread import difference, spread
-from sat_tf.run_folder import write_atomically
+from sat_tf.files import write_text
 
 
 def write(study, name, title, cells, folder, images=()):
@@ -26,7 +26,7 @@ def write(study, name, title, cells, folder, images=()):
     rows = numbers.table(cells, next(iter(study.rows)))
     paths = [os.path.join(folder, f"{name}.{ending}") for ending in ("csv", "md")]
     for path, text in zip(paths, (csv_text(rows), markdown(study, title, cells, rows, images))):
-        write_atomically(path, text)
+        write_text(path, text)
     return paths
 
 

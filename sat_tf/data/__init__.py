@@ -16,6 +16,7 @@ from sat_tf.data.pipeline import (
     training_batches,
     validation_batches,
 )
+from sat_tf.data.preprocessing import decode, evaluation_crop, to_float
 from sat_tf.data.sources import KINDS, SOURCES, describe, load
 
 __all__ = [
@@ -25,10 +26,13 @@ __all__ = [
     "KINDS",
     "SOURCES",
     "Source",
+    "decode",
     "describe",
     "evaluation_batches",
+    "evaluation_crop",
     "load",
     "steps_per_epoch",
+    "to_float",
     "training_batches",
     "validation_batches",
 ]

@@ -19,6 +19,17 @@ from sat_tf.config import ModelConfig
 from sat_tf.errors import look_up
 from sat_tf.models import efficientnet, layers, preact_resnet, resnet
 
+__all__ = [
+    "MODELS",
+    "Row",
+    "activation_layers",
+    "build",
+    "canonical_name",
+    "create",
+    "layers",
+    "resnet",
+]
+
 
 class Row(NamedTuple):
     """A builder and the settings it has unless told otherwise.

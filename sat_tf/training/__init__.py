@@ -6,29 +6,54 @@ model.fit(images, labels)
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
-from sat_tf import attacks
+from sat_tf import activations, attacks
 from sat_tf.config import Config
 from sat_tf.errors import look_up
-from sat_tf.training import converge_smooth, methods, optimization
+from sat_tf.training import callbacks, checkpoints, converge_smooth, methods
 from sat_tf.training.methods import Method
 from sat_tf.training.model import AdversarialModel
-from sat_tf.training.optimization import Schedule, create_optimizer
+from sat_tf.training.optimization import (
+    OPTIMIZERS,
+    SCHEDULES,
+    WEIGHT_DECAY_ON,
+    Schedule,
+    WeightAverage,
+    create_optimizer,
+    default_drops,
+)
 from sat_tf.training.sam import SAM
+from sat_tf.training.watch import COLLAPSE_STEPS, Collapse, Stop, Watch
 
 __all__ = [
     "AdversarialModel",
+    "COLLAPSE_STEPS",
+    "Collapse",
     "METHODS",
     "Method",
+    "OPTIMIZERS",
     "Row",
     "SAM",
+    "SCHEDULES",
+    "Schedule",
+    "Stop",
+    "WEIGHT_DECAY_ON",
+    "Watch",
+    "WeightAverage",
     "acts_in_some_epoch",
+    "attack_form",
     "build",
     "build_method",
+    "callbacks",
+    "checkpoints",
     "create",
+    "create_optimizer",
+    "default_drops",
+    "replaced_derivatives",
     "row",
 ]
 
@@ -59,7 +84,7 @@ class Row:
 
 
 def _drops(settings):
-    own = optimization.default_drops(settings.schedule)
+    own = default_drops(settings.schedule)
     return own if settings.drops is None or not own else settings.drops
 
 
@@ -150,6 +175,29 @@ def build_method(config: Config, *, compiled: str, loss_scale: float) -> Method:
     return chosen.make(
         label_smoothing=config.method.label_smoothing, **settings, **chosen.from_config(config)
     )
+
+
+def attack_form(config: Config, device_type: str) -> dict:
+    """Returns `compiled` and `loss_scale` of `attacks.pgd`, by the hardware and the precision.
+
+    Args:
+      config: of the run.
+      device_type: "CPU", "GPU" or "TPU", what the replicas run on.
+    """
+    return {
+        "compiled": attacks.compiled_form(config.distribution.xla, device_type),
+        # The release's factor where float16 would round small input gradients to zero.
+        "loss_scale": 128.0 if config.distribution.precision == "float16" else 1.0,
+    }
+
+
+def replaced_derivatives(config: Config) -> dict:
+    """Returns {name: logits_fn -> logits_fn} of each derivative that attack or update replaces."""
+    asked = (config.attack.attack_gradient, config.method.update_gradient)
+    return {
+        name: functools.partial(activations.differentiated_as, name)
+        for name in dict.fromkeys(filter(None, asked))
+    }
 
 
 def _build_optimizer(config: Config) -> tf.keras.optimizers.Optimizer:

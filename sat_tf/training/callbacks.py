@@ -9,7 +9,6 @@ import time
 
 import tensorflow as tf
 
-from sat_tf import summaries
 from sat_tf.errors import RunFailure
 
 
@@ -122,16 +121,17 @@ class Progress(tf.keras.callbacks.Callback):
 
 
 class Record(tf.keras.callbacks.Callback):
-    """Writes each epoch to metrics.jsonl and TensorBoard, and every `every` steps to the latter.
+    """Hands each epoch's values on as a row and as scalars, and every `every` steps as the latter.
 
-    `append_row` takes the kind of row, the step and the values.
+    Args:
+      append_row: takes the kind of row, the step and the values.
+      write_scalars: takes {path-like name: number} and the step.
     """
 
-    def __init__(self, folder, writer, append_row, *, every=100):
+    def __init__(self, append_row, write_scalars, *, every=100):
         super().__init__()
-        self._folder = folder
-        self._writer = writer
         self._append_row = append_row
+        self._scalars = write_scalars
         self._every = every
 
     def on_train_batch_end(self, batch, logs=None):
@@ -146,12 +146,9 @@ class Record(tf.keras.callbacks.Callback):
     def _write_scalars(self, logs):
         step = int(self.model.global_step.numpy())
         logs["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
-        with self._folder.writing("tensorboard"):
-            summaries.write_scalars(
-                self._writer,
-                {f"train/{name}": value for name, value in logs.items() if not math.isnan(value)},
-                step,
-            )
+        self._scalars(
+            {f"train/{name}": value for name, value in logs.items() if not math.isnan(value)}, step
+        )
         return step
 
 

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from sat_tf import activations, derivatives
+from sat_tf import activations
 
 
 def check(classifier: tf.keras.Model, from_logits: bool):
@@ -30,7 +30,7 @@ def check_derivative(classifier: tf.keras.Model, name: str | None):
     if name is None:
         return
     activations.check_derivative(name)
-    if not any(isinstance(part, derivatives.ActivationLayer) for part in classifier.submodules):
+    if not any(isinstance(part, activations.ActivationLayer) for part in classifier.submodules):
         raise ValueError(
             f"classifier {classifier.name!r} has no layer of `sat_tf.activations`, so "
             f"the derivative of {name} would replace nothing: make its activations by "

@@ -6,7 +6,8 @@ import pytest
 
 from flags import definitions, notes, to_config
 from sat_tf import config as configs
-from sat_tf import config_settings, errors
+from sat_tf import errors
+from sat_tf.config import settings as config_settings
 
 
 def parse(*arguments):

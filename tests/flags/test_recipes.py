@@ -8,8 +8,9 @@ import recipes
 import tensorflow as tf
 
 from sat_tf import config as configs
-from sat_tf import config_settings, models
+from sat_tf import models
 from sat_tf.config import MethodConfig
+from sat_tf.config import settings as config_settings
 from sat_tf.training.optimization import Schedule
 
 every_recipe = pytest.mark.parametrize("name", recipes.RECIPES)

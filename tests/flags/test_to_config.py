@@ -6,8 +6,9 @@ import json
 import pytest
 
 from flags import definitions, notes, to_config
+from flags.help import help_text
 from sat_tf import config as configs
-from sat_tf import config_settings
+from sat_tf.config import settings as config_settings
 
 
 def parse(*arguments):
@@ -450,7 +451,7 @@ def test_flags_that_a_trained_run_differs_in_are_named(arguments, said):
 
 def test_help_names_every_flag_in_its_group():
     flags = definitions.define()
-    text = definitions.help_text(flags)
+    text = help_text(flags)
     for title, group in definitions.GROUPS.items():
         assert f"\n{title}:\n" in text
         assert all(f"  --{name}\n" in text for _, name, *_ in group)

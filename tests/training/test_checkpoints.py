@@ -7,10 +7,9 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from flags import definitions, to_config
-from sat_tf import data, errors, models, run_folder, weights
+from sat_tf import data, errors, models
+from sat_tf.runs import weights
 from sat_tf.training import AdversarialModel, Schedule, checkpoints, create, create_optimizer
-from sat_tf.training.watch import Watch
 
 pytestmark = pytest.mark.smoke
 
@@ -89,37 +88,7 @@ def test_keeps_two_and_saves_a_step_once(tmp_path, one_device):
         saved.save(step)
     steps = sorted(f for f in os.listdir(tmp_path) if f.endswith(".index"))
     assert steps == ["checkpoint-at-step-2.index", "checkpoint-at-step-3.index"]
-    assert checkpoints.step_of(checkpoints.find(str(tmp_path))) == 3
-
-
-def _watched_run(path, *arguments, best_step):
-    """A run folder with a best checkpoint at step 1 and the newest at step 2; returns their
-    prefixes."""
-    flags = definitions.define()
-    definitions.parse(flags, ["main.py", "--validation_examples=8", *arguments])
-    folder = run_folder.RunFolder(str(path))
-    folder.start(to_config.to_config(flags), data.describe("digits"))
-    watch = Watch()
-    watch.best_step.assign(best_step)
-    state = tf.train.Checkpoint(watch=watch)
-    return [
-        checkpoints.Checkpoints(state, directory).save(step)
-        for directory, step in ((folder.best, 1), (folder.checkpoints, 2))
-    ]
-
-
-def test_a_run_folder_means_the_checkpoint_that_the_run_is_evaluated_with(tmp_path):
-    run, other, new = (tmp_path / name for name in ("run", "other", "new"))
-    best, newest = _watched_run(run, best_step=1)
-    assert checkpoints.resolve(str(run)) == best
-    assert checkpoints.resolve(str(run), chosen="last") == newest
-    assert checkpoints.resolve(newest) == newest  # what is named is taken
-    assert checkpoints.resolve(str(run / "checkpoints")) == newest
-    _, newest = _watched_run(other, "--eval_checkpoint=last", best_step=1)
-    assert checkpoints.resolve(str(other)) == newest
-    _, newest = _watched_run(new, best_step=-1)
-    with pytest.raises(errors.UserError, match=f"--sparta_from={new}: .*, or name .*, {newest}"):
-        checkpoints.resolve(str(new), "sparta_from")
+    assert checkpoints.step_of(saved.latest) == 3
 
 
 def test_the_average_is_what_is_evaluated(tmp_path, one_device):
@@ -163,11 +132,6 @@ def test_flags_for_the_release_are_refused_with_a_checkpoint_of_ours(
         weights.load_classifier(tiny.stochastic_network(), prefix, **settings)
 
 
-def test_a_missing_checkpoint_is_refused(tmp_path):
-    with pytest.raises(errors.UserError, match="--init_checkpoint=.*: no checkpoint there"):
-        checkpoints.find(str(tmp_path / "nothing"))
-
-
 def test_a_truncated_checkpoint_is_refused(tmp_path, one_device):
     model = _model(one_device, "sgd")
     saved = checkpoints.Checkpoints(model.training_state, str(tmp_path))
@@ -208,12 +172,3 @@ def test_later_checkpoints_are_forgotten(tmp_path):
     saved.forget_after(3)
     assert saved.latest is None and os.listdir(tmp_path) == []
     assert saved.save(5).endswith("-5")
-
-
-@pytest.mark.parametrize(
-    "path",
-    ["run", "run/checkpoints", "run/checkpoints/best", "run/checkpoints/best/checkpoint-at-step-3"],
-)
-def test_the_run_of_a_path(path, tmp_path):
-    (tmp_path / "run" / "checkpoints" / "best").mkdir(parents=True)
-    assert checkpoints.run_of(str(tmp_path / path)) == str(tmp_path / "run")

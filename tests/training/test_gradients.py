@@ -10,7 +10,7 @@ import tiny
 
 from flags import definitions, to_config
 from sat_tf import activations
-from sat_tf.export import export
+from sat_tf.saved_models.export import export
 from sat_tf.training import AdversarialModel, build, create, create_optimizer
 
 pytestmark = pytest.mark.smoke

@@ -1,0 +1,26 @@
+"""What `python main.py --help` prints."""
+
+import textwrap
+
+from flags.groups import GROUPS
+
+
+def help_text(flags) -> str:
+    """Returns all flags with their groups, defaults and allowed values, for --help."""
+    lines = ["Usage: python main.py [--flagfile=flags/recipes/NAME.flags] [--FLAG=VALUE ...]"]
+    for title, group in GROUPS.items():
+        lines += ["", f"{title}:"]
+        for definition in group:
+            flag = flags[definition.name]
+            default = "" if flag.default is None else f" Default: {flag.default}."
+            lines += [
+                f"  --{definition.name}",
+                *textwrap.wrap(
+                    flag.help.strip() + default,
+                    96,
+                    initial_indent="      ",
+                    subsequent_indent="      ",
+                    break_on_hyphens=False,
+                ),
+            ]
+    return "\n".join(lines)

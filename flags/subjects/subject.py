@@ -1,0 +1,108 @@
+"""What every kind of subject has, and what the flags of a command point at."""
+
+import functools
+
+from flags import definitions, to_config
+from sat_tf import data, release, runs
+from sat_tf.config import Config
+
+
+class Given:
+    """The flags of a command, and what lies where they point."""
+
+    def __init__(self, flags):
+        self.flags = flags
+
+    @functools.cached_property
+    def imported(self) -> release.Network | None:
+        """What the checkpoint that was named says of its network, if it is the release's."""
+        path = self.flags.init_checkpoint
+        if path is None:
+            return None
+        return release.recognise(release.read(runs.checkpoints.find(path)))
+
+    @functools.cached_property
+    def folder(self) -> runs.RunFolder:
+        """Where the run is, or the results go."""
+        return runs.RunFolder(
+            self.flags.model_dir or to_config.default_model_dir(self.flags, self.imported)
+        )
+
+    @functools.cached_property
+    def begun(self) -> Config | None:
+        """The settings of the run in the folder."""
+        return self.folder.stored_config()
+
+    @property
+    def trains(self) -> bool:
+        """Whether the command trains."""
+        return definitions.trains(self.flags)
+
+    @property
+    def initial(self) -> runs.Initial | None:
+        """The checkpoint that was named to begin with."""
+        flags = self.flags
+        if flags.init_checkpoint is None:
+            return None
+        return runs.Initial(flags.init_checkpoint, flags.checkpoint_channels, flags.checkpoint_ema)
+
+    def learnt(self, stored):
+        """Returns the settings of the network whose activations a new run starts with, or None.
+
+        One that is `stored` has them, and their source may be gone.
+        """
+        source = self.flags.sparta_from
+        if source is None or stored is not None:
+            return None
+        return runs.activation_transfer.source_config(source)
+
+
+class Subject:
+    """What a command works on.
+
+    A kind of it has `fits(given)`, whether the flags mean one, and sets the attributes when it is
+    made; what it does not say is as here.
+
+    Attributes:
+      mode: what to do with it, a key of MODES.
+      config: the Config.
+      description: of the data.
+      folder: the RunFolder.
+      initial: the `runs.Initial` that weights are read from; None for the folder's own.
+      resume: whether a run in the folder is gone on with.
+      images, output: the files to classify, and the CSV to write; for predicting alone.
+      notes: what a user should know, complete once it is open.
+    """
+
+    config: Config
+    description: data.Description
+    folder: runs.RunFolder
+    notes: list[str]
+
+    def __init__(self, given: Given):
+        flags = given.flags
+        self.mode, self.resume = flags.mode, flags.resume
+        self.images, self.output = flags.images, flags.output
+        self.initial = given.initial
+        self._reads_data = definitions.reads_data(flags)
+
+    @classmethod
+    def fits(cls, given: Given) -> bool:
+        """Whether this is what the flags mean, no kind before it being."""
+        raise NotImplementedError
+
+    def open(self, strategy) -> runs.Run:
+        """Returns the run, its data loaded where it needs any, its weights where it has them.
+
+        Raises: UserError where the data or the weights are missing, or do not fit.
+        """
+        raise NotImplementedError
+
+    def close(self):
+        """Writes down what is to be known of a command that went well."""
+
+    def _run(self, strategy, *, trains=False):
+        network = runs.networks.Classifier(self.config, strategy, self.description)
+        return runs.Run(
+            self.config, strategy, self.folder, self.description, network, trains=trains
+        )

@@ -1,0 +1,75 @@
+"""What a run is: one frozen `Config` of small frozen parts."""
+
+import dataclasses
+import json
+
+from sat_tf.config.parts import (
+    AttackConfig,
+    DataConfig,
+    DistributionConfig,
+    EvaluationConfig,
+    MethodConfig,
+    ModelConfig,
+    OptimizerConfig,
+)
+from sat_tf.config.ranges import check_range, refuse
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One run, completely resolved: nothing below this has a default of its own.
+
+    `model` is a SavedModelConfig where one is evaluated, of which there is no run to store.
+    """
+
+    model: ModelConfig
+    attack: AttackConfig
+    method: MethodConfig
+    optimizer: OptimizerConfig
+    data: DataConfig
+    distribution: DistributionConfig
+    evaluation: EvaluationConfig
+    seed: int
+
+    def __post_init__(self):
+        check_range("seed", self.seed, low=0, below=2**31)
+        self._check_validation()
+
+    def _check_validation(self):
+        if self.data.validation_examples:
+            return
+        for flag, value in (
+            ("patience", self.evaluation.patience),
+            ("eval_checkpoint", self.evaluation.checkpoint),
+        ):
+            if value not in (0, "last"):
+                refuse(
+                    flag,
+                    value,
+                    "there is nothing to judge the checkpoints by; give "
+                    "--validation_examples=N too",
+                )
+
+    @property
+    def evaluation_epsilon(self) -> float:
+        """Radius of the evaluation's attacks, in the norm of `evaluation.norm`."""
+        epsilon = self.evaluation.epsilon
+        return self.attack.epsilon if epsilon is None else epsilon
+
+    def to_dict(self) -> dict:
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "Config":
+        """Raises ValueError where settings are missing or unknown."""
+        parts = {}
+        try:
+            for field in dataclasses.fields(cls):
+                value = values[field.name]
+                parts[field.name] = field.type(**value) if isinstance(value, dict) else value
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a configuration of this version: {error}") from error
+        return cls(**parts)

@@ -1,0 +1,278 @@
+"""The parts of a Config, each checked when it is made.
+
+A field is named after the command-line flag that sets it; where the two differ, the field's
+metadata holds the flag.  Metadata also says which settings `define` the trained weights: a run
+folder may only be continued with the same ones, while the others (how long to train, what to
+evaluate, on which hardware) may change from one command to the next.
+"""
+
+import dataclasses
+
+from sat_tf.config.ranges import check_attack_size, check_pixel_size, check_range, refuse
+
+
+def _setting(flag=None, defines=True, default=dataclasses.MISSING):
+    return dataclasses.field(default=default, metadata={"flag": flag, "defines": defines})
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The network.  `image_size` is its square input side in pixels."""
+
+    name: str = _setting("model")
+    activation: str = _setting()
+    activation_alpha: float | None = _setting()
+    image_size: int = _setting()
+    num_classes: int = _setting()
+    dropout_rate: float = _setting()
+    survival_probability: float = _setting()
+    batch_norm_momentum: float = _setting()
+    batch_norm_epsilon: float = _setting()
+    sparta_kernel_size: int = _setting(default=3)
+    sparta_shared: bool = _setting(default=False)
+    sparta_gain: float = _setting(default=1.0)
+    sparta_from: str | None = _setting(default=None)
+    freeze_activation: bool = _setting(default=False)
+
+    def __post_init__(self):
+        check_range("image_size", self.image_size, low=8)  # five halvings
+        check_range("num_classes", self.num_classes, low=2)
+        check_range("dropout_rate", self.dropout_rate, low=0, below=1)
+        check_range("survival_probability", self.survival_probability, above=0, high=1)
+        check_range("batch_norm_momentum", self.batch_norm_momentum, low=0, below=1)
+        check_range("batch_norm_epsilon", self.batch_norm_epsilon, above=0)
+        if self.activation_alpha is not None:
+            check_range("activation_alpha", self.activation_alpha, above=0)
+        check_range("sparta_kernel_size", self.sparta_kernel_size, low=1)
+        if self.sparta_kernel_size % 2 == 0:
+            refuse(
+                "sparta_kernel_size",
+                self.sparta_kernel_size,
+                "give an odd number, so that the kernel has a centre",
+            )
+        check_range("sparta_gain", self.sparta_gain, above=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedModelConfig:
+    """A SavedModel in a network's place; its sizes are those that loading has found."""
+
+    path: str = _setting("saved_model")
+    input_range: str = _setting()
+    signature: str | None = _setting("saved_model_signature")
+    image_size: int = _setting()
+    num_classes: int = _setting()
+
+
+@dataclasses.dataclass(frozen=True)
+class AttackConfig:
+    """The attack inside training, and the epsilon that evaluation shares.  Sizes in [0, 1]."""
+
+    epsilon: float = _setting()
+    step_size: float = _setting()
+    num_steps: int = _setting()
+    random_start: bool = _setting()
+    clean_start_probability: float = _setting()
+    attack_gradient: str | None = _setting(default=None)
+
+    def __post_init__(self):
+        check_attack_size(self.epsilon, self.num_steps)
+        check_pixel_size("step_size", self.step_size)
+        check_range("clean_start_probability", self.clean_start_probability, low=0, high=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodConfig:
+    """How the weights meet the attack.  `clean_epochs` epochs without attack come first.
+
+    The constants of a method that is not the run's have no effect.
+    """
+
+    name: str = _setting("method")
+    clean_epochs: int = _setting()
+    label_smoothing: float = _setting()
+    update_gradient: str | None = _setting(default=None)
+    trades_beta: float = _setting(default=6.0)
+    backward_smoothing_beta: float = _setting(default=10.0)
+    backward_smoothing_gamma: float = _setting(default=1.0)
+    converge_smooth_threshold: float = _setting(default=0.03)
+    converge_smooth_ratio: float = _setting(default=1.0)
+    converge_smooth_weight: float = _setting(default=1.0)
+    converge_smooth_stride: int = _setting(default=1)
+    converge_smooth_project: bool = _setting(default=True)
+    catastrophic_drop: float = _setting(default=0.0)
+
+    def __post_init__(self):
+        check_range("clean_epochs", self.clean_epochs, low=0)
+        check_range("label_smoothing", self.label_smoothing, low=0, below=1)
+        for name in (
+            "trades_beta",
+            "backward_smoothing_beta",
+            "backward_smoothing_gamma",
+            "converge_smooth_threshold",
+            "converge_smooth_weight",
+            "converge_smooth_stride",
+        ):
+            check_range(name, getattr(self, name), low=0)
+        check_range("converge_smooth_ratio", self.converge_smooth_ratio, low=1)
+        check_range("catastrophic_drop", self.catastrophic_drop, low=0, high=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """The update.  A step is one global batch; `steps_per_epoch` follows from the data."""
+
+    name: str = _setting("optimizer")
+    learning_rate: float = _setting()
+    schedule: str = _setting()
+    train_steps: int = _setting(defines=False)
+    steps_per_epoch: int = _setting(defines=False)
+    warmup_epochs: float = _setting()
+    warmup_learning_rate: float = _setting()
+    weight_decay: float = _setting()
+    weight_decay_on: str = _setting()
+    ema_decay: float = _setting()
+    sam_rho: float = _setting(default=0.0)
+    sam_adaptive: bool = _setting(default=False)
+    sam_norm: str = _setting(default="global")
+    drops: tuple[float, ...] | None = _setting(default=None)
+
+    def __post_init__(self):
+        check_range("learning_rate", self.learning_rate, low=0)
+        check_range("train_steps", self.train_steps, low=1)
+        check_range("warmup_epochs", self.warmup_epochs, low=0)
+        check_range("warmup_learning_rate", self.warmup_learning_rate, low=0)
+        check_range("weight_decay", self.weight_decay, low=0)
+        check_range("ema_decay", self.ema_decay, low=0, below=1)
+        if self.drops is not None:
+            self._check_drops()
+        check_range("sam_rho", self.sam_rho, low=0)
+        if self.sam_adaptive and not self.sam_rho:
+            refuse("sam_adaptive", "true", "it is a form of SAM; give --sam_rho above 0 too")
+
+    def _check_drops(self):
+        object.__setattr__(self, "drops", tuple(self.drops))  # JSON brings a list
+        for share in self.drops:
+            check_range("drops", share, above=0, below=1)
+        if list(self.drops) != sorted(set(self.drops)):
+            refuse("drops", ",".join(f"{share:g}" for share in self.drops), "give rising shares")
+
+    @property
+    def warmup_steps(self) -> int:
+        return round(self.warmup_epochs * self.steps_per_epoch)
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """The data.  `train_examples` and `eval_examples` are the numbers in use, caps applied."""
+
+    name: str = _setting("dataset")
+    data_dir: str | None = _setting(defines=False)
+    augment: str = _setting()
+    batch_size: int = _setting()
+    train_examples: int = _setting()
+    eval_examples: int = _setting(defines=False)
+    # These have values for the runs that were begun before there was such a setting.
+    randaugment_layers: int = _setting(default=2)
+    randaugment_magnitude: float = _setting(default=9.0)
+    download: bool = _setting(defines=False, default=False)
+    max_bad_records: int = _setting(defines=False, default=0)
+    validation_examples: int = _setting(default=0)
+
+    def __post_init__(self):
+        check_range("train_examples", self.train_examples, low=1)
+        check_range("eval_examples", self.eval_examples, low=1)
+        check_range("batch_size", self.batch_size, low=1)
+        check_range("max_bad_records", self.max_bad_records, low=0)
+        check_range("randaugment_layers", self.randaugment_layers, low=1)
+        check_range("randaugment_magnitude", self.randaugment_magnitude, low=0, high=30)
+        check_range("validation_examples", self.validation_examples, low=0)
+        if self.validation_examples >= self.train_examples:
+            refuse(
+                "validation_examples",
+                self.validation_examples,
+                "none of the "
+                f"{self.train_examples} training examples in use would be left; give fewer",
+            )
+        available = self.train_examples - self.validation_examples
+        if self.batch_size > available:
+            refuse(
+                "batch_size",
+                self.batch_size,
+                f"larger than the training set in use; give at most {available}",
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class DistributionConfig:
+    """Where it runs.  `virtual_cpus` splits the CPU into logical devices, to try strategies."""
+
+    strategy: str = _setting(defines=False)
+    tpu: str | None = _setting(defines=False)
+    virtual_cpus: int = _setting(defines=False)
+    xla: str = _setting(defines=False)
+    precision: str = _setting()
+    steps_per_execution: int = _setting(defines=False)
+
+    def __post_init__(self):
+        check_range("virtual_cpus", self.virtual_cpus, low=1)
+        check_range("steps_per_execution", self.steps_per_execution, low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """What is measured.  `step_size` None means the rule max(1/255, epsilon / steps).
+
+    `epsilon` is the radius in `norm`, which is the attack's in training where not given.  `curves`
+    are of `curve_attack`, that against epsilon at `curve_epsilons`.  The attack for validation
+    follows that rule always, so that the epochs of a run compare.
+    `checkpoint` is "last" or "best", the one that is measured and exported; `patience` epochs
+    without a better one end the training, 0 for never.
+    """
+
+    attacks: tuple[str, ...] = _setting("eval_attacks", defines=False)
+    batch_size: int = _setting("eval_batch_size", defines=False)
+    every: int = _setting("eval_every", defines=False)
+    step_size: float | None = _setting("eval_step_size", defines=False)
+    validation_attack: str = _setting(default="pgd-10")
+    patience: int = _setting(defines=False, default=0)
+    checkpoint: str = _setting("eval_checkpoint", defines=False, default="last")
+    norm: str = _setting("eval_norm", defines=False, default="linf")
+    epsilon: float | None = _setting("eval_epsilon", defines=False, default=None)
+    robust_if: str = _setting(defines=False, default="final")
+    autoattack_version: str = _setting(defines=False, default="standard")
+    self_checks: str = _setting(defines=False, default="auto")
+    transfer_from: str | None = _setting(defines=False, default=None)
+    curves: tuple[str, ...] = _setting(defines=False, default=())
+    curve_attack: str = _setting(defines=False, default="pgd-20")
+    curve_epsilons: tuple[float, ...] | None = _setting(defines=False, default=None)
+    save_adversarial: int = _setting(defines=False, default=0)
+
+    def __post_init__(self):
+        object.__setattr__(self, "attacks", tuple(self.attacks))  # JSON brings a list
+        check_range("eval_batch_size", self.batch_size, low=1)
+        check_range("eval_every", self.every, low=0)
+        check_range("patience", self.patience, low=0)
+        check_range("save_adversarial", self.save_adversarial, low=0)
+        if self.epsilon is not None:
+            self._check_radius("eval_epsilon", self.epsilon)
+        elif self.norm != "linf":
+            refuse(
+                "eval_norm",
+                self.norm,
+                "the radius of the L-infinity ball means nothing in it; "
+                "give --eval_epsilon too, such as 0.5",
+            )
+        if self.step_size is not None:
+            self._check_radius("eval_step_size", self.step_size)
+        if self.curve_epsilons is not None:
+            object.__setattr__(self, "curve_epsilons", tuple(self.curve_epsilons))
+            for epsilon in self.curve_epsilons:
+                self._check_radius("curve_epsilons", epsilon)
+        object.__setattr__(self, "curves", tuple(self.curves))
+
+    def _check_radius(self, flag, value):
+        if self.norm == "linf":
+            check_pixel_size(flag, value)
+        else:
+            check_range(flag, value, low=0)

@@ -1,0 +1,214 @@
+"""Clean and robust accuracy, as exact counts over a whole data set.
+
+    logits_fn = lambda images: model(images, training=False)
+    attacks = {"pgd-20": sat_tf.attacks.create("pgd-20", epsilon=4 / 255)}
+    result = evaluate(logits_fn, batches, attacks, seed=0)
+    print(result.clean_accuracy, result.robust_accuracy["pgd-20"])    # fractions
+
+`batches` is read once for the clean accuracy and once more for every attack.  To evaluate a
+model again and again, as after each epoch, keep one `Evaluator`: it traces only once.
+"""
+
+import contextlib
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from sat_tf.attacks import Ensemble, Search
+from sat_tf.evaluation.lanes import Lanes, Stream
+from sat_tf.evaluation.progress import Progress
+from sat_tf.evaluation.result import Outcome, Result
+
+
+class Evaluator:
+    """Counts the examples classified correctly, before and after each attack.
+
+    An example is robust if it is correct both clean and on the attack's result, which of several
+    runs (restarts, targets) is a misclassified one where there is one.  Examples misclassified when
+    clean are not attacked; of the others each leaves an attack as soon as it is broken, and its
+    place is taken by another.  An example's noise comes from (seed, its place in the data set): it
+    depends on neither the batch size, nor the replicas, nor what became of other examples.
+
+    Graphs are traced on first use and kept.  (TensorFlow never frees a graph that holds a custom
+    gradient, as swish has: tracing anew for every evaluation would cost memory as well as time.)
+    Variables are read when a batch runs.
+    """
+
+    def __init__(self, logits_fn, attacks, *, seed, strategy=None, drop=True, keep=0):
+        """Prepares to attack one model.
+
+        Args:
+          logits_fn: float32 [batch, height, width, channels] -> floating [batch, num_classes].
+          attacks: name -> attack, or None for "clean", which is counted in any case.  A Search, an
+            Ensemble, or any function of (logits_fn, images, labels, seed [batch, 2]).  Stages of
+            ensembles are attacks of their names: what both ask for is done once.
+          seed: integer.
+          strategy: the tf.distribute strategy that runs it; None means the current one.
+          drop: False goes on attacking what is broken, to show what that costs; the counts are the
+            same.
+          keep: of how many first examples the result holds images and adversarial images.
+        Raises: ValueError for an attack that is None but not called "clean", and where two attacks
+          or stages have one name.
+        """
+        self._attacks = {"clean": None, **attacks}
+        for name, attack in self._attacks.items():
+            if (attack is None) != (name == "clean"):
+                raise ValueError(f"attack {name!r} is {attack!r}: None and 'clean' go together")
+        self._logits_fn, self._seed, self._drop, self._keep = logits_fn, seed, drop, keep
+        self._strategy = strategy or tf.distribute.get_strategy()
+        self._searches, self._lanes = _searches(self._attacks), {}
+
+    def __call__(self, batches, *, on_batch=None, state=None) -> Result:
+        """Evaluates over a data set.
+
+        Args:
+          batches: tf.data.Dataset of (images float32, labels integer [batch], mask bool
+            [batch]) with one batch size; the mask is False on examples that pad the last one.
+          on_batch: called again and again as on_batch(attack_name, done, total), in examples,
+            `total` None while it is not known; what it raises ends the evaluation.
+          state: an `progress.StateFile`, from which an evaluation that was cut short
+            goes on, and which its owner removes when the numbers are safe; or None.
+        Raises: ValueError for no examples, and for logits that are not finite.
+        """
+        progress = Progress(on_batch, state, self._keep)
+        clean = self._attack("clean", batches, None, progress)
+        if not len(clean.broken):
+            raise ValueError("no examples to evaluate")
+        outcomes = {"clean": clean}
+        for name, attack in self._attacks.items():
+            if isinstance(attack, Ensemble):
+                outcomes[name] = self._ensemble(attack, batches, clean, progress)
+            elif attack is not None:
+                outcomes[name] = self._attack(name, batches, ~clean.broken, progress)
+        progress.finish()
+        correct = {
+            name: int((~clean.broken & ~outcome.broken).sum()) for name, outcome in outcomes.items()
+        }
+        kept = {what: progress.kept("clean", what) for what in ("images", "labels")}
+        return Result(
+            len(clean.broken),
+            correct,
+            outcomes,
+            **{
+                what: None if values is None else values[: len(clean.broken)]
+                for what, values in kept.items()
+            },
+            adversarial=_kept(outcomes, progress),
+        )
+
+    def _ensemble(self, ensemble, batches, clean, progress):
+        standing = ~clean.broken
+        stages, loss, predicted = {}, np.full(len(standing), np.nan, np.float32), clean.predicted
+        for name in ensemble.stages:
+            asked = standing if self._drop else ~clean.broken
+            stage = self._attack(name, batches, asked, progress)
+            stages[name] = dataclasses.replace(
+                stage, attacked=stage.attacked & asked, broken=stage.broken & asked
+            )
+            further = standing & ~(stage.loss <= loss)  # where there is no loss yet, any is further
+            loss = np.where(further, stage.loss, loss)
+            predicted = np.where(standing, stage.predicted, predicted)
+            standing = standing & ~stage.broken
+        runs = sum(np.where(stage.attacked, stage.runs, 0) for stage in stages.values())
+        return Outcome(
+            ~clean.broken,
+            ~clean.broken & ~standing,
+            loss,
+            predicted,
+            runs,
+            sum(stage.seconds for stage in stages.values()),
+            stages,
+        )
+
+    def _attack(self, name, batches, wanted, progress):
+        """Runs one attack on the examples wanted that it was not yet run on."""
+        left, taken, snapshot = progress.begin(name, wanted)
+        if left is None or left.any():
+            lanes = self._lanes_of(name, batches)
+            stream = Stream(batches.as_numpy_iterator(), left, taken)
+            # Closed here, so that what `on_batch` raises leaves the strategy's scope as well.
+            with contextlib.closing(lanes.run(stream, snapshot)) as rows:
+                for finished in rows:
+                    progress.add(name, finished, stream.taken, lanes.snapshot)
+        progress.end(name)
+        columns = progress.columns(name)
+        return Outcome(
+            columns["attacked"].copy(),
+            columns["broken"].copy(),
+            columns["loss"].copy(),
+            np.where(
+                columns["attacked"], columns["predicted"], progress.columns("clean")["predicted"]
+            ),
+            columns["runs"].copy(),
+            columns["seconds"],
+        )
+
+    def _lanes_of(self, name, batches):
+        if name not in self._lanes:
+            replicas = self._strategy.num_replicas_in_sync
+            size = next((len(mask) for *_, mask in batches.take(1).as_numpy_iterator()), 1)
+            self._lanes[name] = Lanes(
+                self._searches[name],
+                self._logits_fn,
+                seed=self._seed,
+                strategy=self._strategy,
+                size=-(-size // replicas) * replicas,
+                drop=self._drop,
+            )
+        return self._lanes[name]
+
+
+def evaluate(logits_fn, batches, attacks, *, seed, strategy=None, on_batch=None) -> Result:
+    """Evaluates once; the arguments are those of `Evaluator` and of its call."""
+    evaluator = Evaluator(logits_fn, attacks, seed=seed, strategy=strategy)
+    return evaluator(batches, on_batch=on_batch)
+
+
+def _searches(attacks):
+    """Returns {name: Search} of all attacks and stages."""
+    found = {}
+    for name, attack in attacks.items():
+        for stage, search in (
+            attack.stages if isinstance(attack, Ensemble) else {name: attack}
+        ).items():
+            search = search if isinstance(search, Search) else _in_one_go(search)
+            known = found.setdefault(stage, search)
+            if (known.threat, known.num_steps, known.runs) != (
+                search.threat,
+                search.num_steps,
+                search.runs,
+            ):
+                raise ValueError(f"two different attacks are called {stage!r}")
+    return found
+
+
+def _in_one_go(attack):
+    """Returns any attack, or None for none, as a Search that has its result from the beginning."""
+
+    def begin(logits_fn, images, labels, seed, run):
+        return {
+            "adversarial": images if attack is None else attack(logits_fn, images, labels, seed)
+        }
+
+    return Search(begin, step=None, num_steps=0, threat=None)
+
+
+def _kept(outcomes, progress):
+    """Returns {attack: its results on the examples that are kept}; {} where none are."""
+    images = progress.kept("clean", "images")
+    if images is None:
+        return {}
+    kept = {}
+    for name, outcome in outcomes.items():
+        results = progress.kept(name, "adversarial")
+        kept[name] = (images if results is None else results)[: len(outcome.broken)].copy()
+        for stage, part in outcome.stages.items():  # whoever has broken an example shows it
+            results = progress.kept(stage, "adversarial")
+            shown = (
+                part.broken[: len(kept[name])]
+                | (part.attacked & ~outcome.broken)[: len(kept[name])]
+            )
+            if results is not None:
+                kept[name][shown] = results[: len(kept[name])][shown]
+    return kept

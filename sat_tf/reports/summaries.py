@@ -1,0 +1,151 @@
+"""What a run shows in TensorBoard: scalars, its configuration, and pictures of the attack.
+
+with create_writer("runs/mine/tensorboard", "train") as writer:
+  write_scalars(writer, {"train/loss": 0.7}, step=100)
+  write_grid(writer, clean, adversarial, clean_predictions, adversarial_predictions,
+             labels, class_names, step=100)
+"""
+
+import contextlib
+
+import numpy as np
+import tensorflow as tf
+
+from sat_tf.reports.plots import RIGHT, WRONG, shortened
+
+MAX_ROWS = 8
+
+
+def create_writer(folder, part):
+    """Returns a context manager of the summary writer of `folder`/`part`; leaving it closes it.
+
+    Args:
+      folder: the folder TensorBoard is shown, such as `runs/mine/tensorboard`.
+      part: `train`, `validation` or `eval`: each is a curve of its own there.
+    Raises: tf.errors.OpError if the folder cannot be written; at once, not when it is entered.
+    """
+    return contextlib.closing(tf.summary.create_file_writer(f"{folder}/{part}"))
+
+
+def write_scalars(writer, values, step):
+    """Writes {path-like name: number}, such as `eval/robust_accuracy/pgd-10`, and flushes."""
+    with writer.as_default(step=int(step)):
+        for name, value in values.items():
+            tf.summary.scalar(name, value)
+    writer.flush()
+
+
+def accuracies(part, result):
+    """Returns the scalars of an `evaluation.Result`, such as `eval/robust_accuracy/pgd_10`.
+
+    An attack under another derivative is below the attack: `.../pgd_10/parametric_softplus`.
+    """
+    scalars = {f"{part}/clean_accuracy": result.clean_accuracy}
+    for name, accuracy in result.robust_accuracy.items():
+        tag = name.replace("-", "_").replace(":", "/")
+        scalars[f"{part}/robust_accuracy/{tag}"] = accuracy
+    return scalars
+
+
+def write_note(writer, name, text, step):
+    """Writes a text under `name` at `step`, and flushes."""
+    with writer.as_default(step=int(step)):
+        tf.summary.text(name, text)
+    writer.flush()
+
+
+def write_config(writer, config_json):
+    """Writes the configuration, a JSON text, as a Markdown code block at step 0, and flushes."""
+    with writer.as_default(step=0):
+        tf.summary.text("config", f"```json\n{config_json}\n```")
+    writer.flush()
+
+
+def write_grid(
+    writer,
+    clean,
+    adversarial,
+    clean_predictions,
+    adversarial_predictions,
+    labels,
+    class_names,
+    step,
+):
+    """Writes `render_grid` of the first MAX_ROWS examples as one picture, and flushes."""
+    grid = render_grid(
+        clean, adversarial, clean_predictions, adversarial_predictions, labels, class_names
+    )
+    with writer.as_default(step=int(step)):
+        tf.summary.image("adversarial_examples", grid[np.newaxis])
+    writer.flush()
+
+
+def render_grid(
+    clean, adversarial, clean_predictions, adversarial_predictions, labels, class_names
+):
+    """Draws a row an example: the clean image, the adversarial one, and what has changed.
+
+    The difference is magnified as far as the largest one in the picture allows, by a whole
+    factor that stands above the column, around the middle grey that means no change.  A
+    prediction is ticked and green where it is right, crossed and red where it is wrong.
+
+    Args:
+      clean, adversarial: float32 [N, H, W, 3] in [0, 1], N >= 1; the first MAX_ROWS are drawn.
+      clean_predictions, adversarial_predictions, labels: integer [N].
+      class_names: names in label order, or (); a class without one is given by its index.
+    Returns: uint8 [height, width, 3].
+    """
+    # Not pyplot: its global state would outlive the call, and pick a backend for a screen.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = (clean, adversarial, clean_predictions, adversarial_predictions, labels)
+    clean, adversarial, *classes = (np.asarray(column)[:MAX_ROWS] for column in columns)
+    difference, factor = _magnified(clean, adversarial)
+    rows = len(clean)
+    # Small images show their pixels as sharp squares; large ones are reduced without moiré.
+    interpolation = "nearest" if clean.shape[1] <= 128 else "antialiased"
+    side, gap, text = 1.8, 0.2, 0.3  # inches
+    width, height = text + 3 * (side + gap), 2 * text + rows * (side + text)
+    figure = Figure(figsize=(width, height), dpi=100, facecolor="white")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots(
+        rows,
+        3,
+        squeeze=False,
+        gridspec_kw=dict(
+            left=text / width,
+            right=1 - gap / width,
+            wspace=gap / side,
+            bottom=text / height,
+            top=1 - 2 * text / height,
+            hspace=text / side,
+        ),
+    )
+    for row, pictures, (before, after, truth) in zip(
+        axes, zip(clean, adversarial, difference), zip(*classes)
+    ):
+        for place, picture in zip(row, pictures):
+            place.imshow(np.clip(picture, 0, 1), interpolation=interpolation)
+            place.set(xticks=[], yticks=[])
+        for place, prediction in zip(row, (before, after)):
+            mark, color = RIGHT if prediction == truth else WRONG
+            place.set_xlabel(
+                f"predicted {shortened(prediction, class_names)} {mark}",
+                color=color,
+                fontsize="small",
+            )
+        row[0].set_ylabel(f"true {shortened(truth, class_names)}")
+    titles = ("clean", "adversarial", f"difference × {factor}\n(grey: no change)")
+    for place, title in zip(axes[0], titles):
+        place.set_title(title, fontsize="medium")
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _magnified(clean, adversarial):
+    """Returns the difference around 0.5, stretched to fit [0, 1], and the factor used."""
+    difference = np.float32(adversarial) - np.float32(clean)
+    largest = np.abs(difference).max()
+    factor = max(1, int(0.5 / largest + 1e-3)) if largest > 0 else 1  # float32 0.1 too gives 5
+    return 0.5 + factor * difference, factor

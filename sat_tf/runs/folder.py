@@ -1,0 +1,274 @@
+"""What a run leaves on disk, and the checks that keep another run from harming it."""
+
+import contextlib
+import dataclasses
+import glob
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+
+import tensorflow as tf
+
+from sat_tf import reports
+from sat_tf.config import Config, differences, flags_missing
+from sat_tf.data import Description
+from sat_tf.errors import UserError, one_line
+from sat_tf.files import write_text
+
+_PACKAGES = (
+    "tensorflow",
+    "keras",
+    "tf-keras",
+    "tensorflow-addons",
+    "tensorflow-datasets",
+    "numpy",
+    "scikit-learn",
+    "absl-py",
+)
+
+
+def _versions():
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
+
+
+def _git_commit():
+    """Returns the checkout's commit, or None outside a checkout or without git."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    try:
+        answer = subprocess.run(
+            ["git", "-C", here, "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+class RunFolder:
+    """The files of one run; see the README for what they hold."""
+
+    def __init__(self, path: str):
+        self.path = path
+        self.config = os.path.join(path, "config.json")
+        self.checkpoints = os.path.join(path, "checkpoints")
+        self.best = os.path.join(self.checkpoints, "best")
+        self.tensorboard = os.path.join(path, "tensorboard")
+        self.metrics = os.path.join(path, "metrics.jsonl")
+        self.results = os.path.join(path, "results.json")
+        self.saved_model = os.path.join(path, "saved_model")
+        self.imported = os.path.join(path, "import.json")
+        self.predictions = os.path.join(path, "predictions.csv")
+        self.evaluation_state = os.path.join(path, "evaluation_state")
+        self.curves = os.path.join(path, "curves.csv")
+        self.curves_plot = os.path.join(path, "curves.png")
+        self.adversarial = os.path.join(path, "adversarial.npz")
+        self.adversarial_sheet = os.path.join(path, "adversarial.png")
+        self.report = os.path.join(path, "report.html")
+
+    @contextlib.contextmanager
+    def writing(self, what: str):
+        """Turns a full, read-only or forbidden disk into a UserError that names the folder."""
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:
+            reason = getattr(error, "strerror", None) or one_line(error)
+            raise UserError(
+                f"--model_dir={self.path}: cannot write {what}: {reason}; free some "
+                "space there or give another folder"
+            ) from error
+
+    def stored_config(self, flag="model_dir"):
+        """Returns the Config of the run in this folder, or None if there is none.
+
+        Raises: UserError, naming `flag`, where it cannot be read.
+        """
+        return self._stored(Config.from_dict, flag)
+
+    def settings_without(self) -> set:
+        """Returns the flags that were not there yet when the run in this folder was begun."""
+        return self._stored(flags_missing) or set()
+
+    def stored_description(self):
+        """Returns the Description of the data that the run was trained with, or None."""
+
+        def read(about):
+            fields = about.get("data_set")
+            return fields and Description(**{**fields, "class_names": tuple(fields["class_names"])})
+
+        return self._stored(read)
+
+    def _stored(self, read, flag="model_dir"):
+        """Returns read(what config.json holds), or None if there is none."""
+        if not os.path.exists(self.config):
+            return None
+        try:
+            with open(self.config, encoding="utf-8") as file:
+                return read(json.load(file))
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"--{flag}={self.path}: config.json cannot be read "
+                f"({one_line(error)}); give another folder"
+            ) from error
+
+    def check_import(self, about: dict):
+        """Raises UserError if the folder holds what was made of another import than `about`."""
+        if not os.path.exists(self.imported):
+            return
+        with open(self.imported, encoding="utf-8") as file:
+            there = json.load(file)
+        changed = [
+            f"{key} ({there.get(key)} there, {about[key]} now)"
+            for key in about
+            if there.get(key) != about[key]
+        ]
+        if changed:
+            raise UserError(
+                f"--model_dir={self.path}: holds what was made of another import: "
+                f"{', '.join(changed)}; give another folder"
+            )
+
+    def record_import(self, about: dict):
+        """Writes import.json: of which checkpoint, read how, the files here were made."""
+        with self.writing("import.json"):
+            os.makedirs(self.path, exist_ok=True)
+            write_text(self.imported, json.dumps(about, indent=2) + "\n")
+
+    def check_continues(self, config: Config):
+        """Raises UserError if the folder holds a run that `config` would not continue."""
+        stored = self.stored_config()
+        if stored is None and glob.glob(os.path.join(glob.escape(self.checkpoints), "*.index")):
+            raise UserError(
+                f"--model_dir={self.path}: has checkpoints but no config.json; give "
+                "another folder, or remove them"
+            )
+        changed = differences(stored, config) if stored else []
+        if changed:
+            raise UserError(
+                f"--model_dir={self.path}: holds a run with other settings: {', '.join(changed)}; "
+                "give another --model_dir, or --resume=false to replace that run"
+            )
+
+    def check_same_model(self, stored: Config, config: Config):
+        """Raises UserError if `config` describes another network than the folder's run has."""
+        changed = differences(stored, config, parts=("model",))
+        if changed:
+            raise UserError(
+                f"--model_dir={self.path}: its network differs: {', '.join(changed)}; "
+                "leave these flags out, or name another run"
+            )
+
+    def start(self, config: Config, description: Description, begun_with=None):
+        """Makes the folders and writes config.json.
+
+        Args:
+          config, description: of the run and its data.
+          begun_with: what is to be known of the checkpoint that a new run starts from; None
+            leaves what an earlier start of the run has written.
+        """
+        begun_with = begun_with or self._stored(lambda about: about.get("init_checkpoint"))
+        about = {
+            **config.to_dict(),
+            "data_set": dataclasses.asdict(description),
+            "init_checkpoint": begun_with,
+            "versions": _versions(),
+            "git_commit": _git_commit(),
+        }
+        with self.writing("config.json"):
+            os.makedirs(self.checkpoints, exist_ok=True)
+            os.makedirs(self.tensorboard, exist_ok=True)
+            write_text(self.config, json.dumps(about, indent=2) + "\n")
+
+    def check_replaceable(self):
+        """Raises UserError if the folder holds files of a run's names that no run of ours left."""
+        used = [path for path in (*self._folders(), *self._files()) if os.path.exists(path)]
+        if used and self.stored_config() is None:
+            raise UserError(
+                f"--model_dir={self.path}: {os.path.basename(used[0])} there is not of "
+                "a run of this project; give another folder, or remove it"
+            )
+
+    def clear(self):
+        """Removes a run's own files from the folder, and nothing else."""
+        self.check_replaceable()
+        with self.writing("a new run over the old one"):
+            for file in (
+                *self._files(),
+                *(
+                    file
+                    for folder in (self.best, self.checkpoints)
+                    for file in glob.glob(os.path.join(glob.escape(folder), "checkpoint*"))
+                ),
+            ):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(file)
+            for folder in (self.tensorboard, self.saved_model, self.evaluation_state):
+                if os.path.isdir(folder):
+                    shutil.rmtree(folder)
+            for folder in (self.best, self.checkpoints):
+                if os.path.isdir(folder) and not os.listdir(folder):
+                    os.rmdir(folder)
+
+    def _folders(self):
+        return self.checkpoints, self.tensorboard, self.saved_model
+
+    def _files(self):
+        return (
+            self.config,
+            self.metrics,
+            self.results,
+            self.predictions,
+            self.imported,
+            self.curves,
+            self.curves_plot,
+            self.adversarial,
+            self.adversarial_sheet,
+            self.report,
+        )
+
+    def write_results(self, results: dict):
+        """Replaces results.json."""
+        with self.writing("results.json"):
+            os.makedirs(self.path, exist_ok=True)
+            write_text(self.results, json.dumps(results, indent=2) + "\n")
+
+    def contents(self, curves=None) -> dict:
+        """Returns what the files here say of the run, as `reports.page.write` takes it.
+
+        Args:
+          curves: rows in the place of those in the folder's file; None for that file.
+        Returns: "config", None where there is none, "results", "metrics" and "curves".
+        Raises: OSError if there is no results.json, ValueError if a file is not what it should be.
+        """
+        if curves is None:
+            curves = reports.curves.read_csv(self.curves) if os.path.exists(self.curves) else []
+        return {
+            "config": _read(self.config, json.load, missing=None),
+            "results": _read(self.results, json.load),
+            "metrics": _read(self.metrics, whole_rows, missing=[]),
+            "curves": curves,
+        }
+
+
+_REQUIRED = object()
+
+
+def _read(path, parse, missing=_REQUIRED):
+    if missing is not _REQUIRED and not os.path.exists(path):
+        return missing
+    with open(path, encoding="utf-8") as file:
+        return parse(file)
+
+
+def whole_rows(file) -> list:
+    """Returns the rows of a metrics.jsonl, without the last where a kill has cut it."""
+    return [json.loads(line) for line in file if line.endswith("\n")]

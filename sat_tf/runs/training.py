@@ -1,0 +1,296 @@
+"""The training of a run: from its newest state to the last step, epoch by epoch.
+
+    training = Training(config, strategy, source, classifier, folder, rows)
+    training.begin()
+    training.fit(interruption, evaluate=lambda: None)
+
+What happens at the end of an epoch has an order.  The decisions about it (`epoch_end`) come before
+the state is saved, so that a saved state always holds them; what they put on disk before that is
+taken back by a run that goes on from an older state.
+"""
+
+import contextlib
+import functools
+import math
+import sys
+
+import tensorflow as tf
+
+from sat_tf import data, distribution, training
+from sat_tf.errors import UnreadableData, UserError
+from sat_tf.interruption import Interrupted
+from sat_tf.reports import summaries
+from sat_tf.runs import activation_transfer, weights
+from sat_tf.runs.epoch_end import EpochEnd
+from sat_tf.runs.training_measurement import TrainingMeasurement
+from sat_tf.training import Collapse, Stop, callbacks, checkpoints
+
+
+def epoch_segments(start: int, stop: int, steps_per_epoch: int):
+    """Yields (initial_epoch, epochs, steps_per_epoch) of the `fit` calls from `start` to `stop`.
+
+    Whole epochs go into one call; an epoch begun before an interruption, or cut by the end of
+    training, gets one of its own.
+    """
+    while start < stop:
+        epoch, offset = divmod(start, steps_per_epoch)
+        whole = (stop - start) // steps_per_epoch
+        if offset or not whole:
+            steps = min(steps_per_epoch - offset, stop - start)
+            yield epoch, epoch + 1, steps
+            start += steps
+        else:
+            yield epoch, epoch + whole, steps_per_epoch
+            start += whole * steps_per_epoch
+
+
+class Training:
+    """The training of a run's classifier.
+
+    Args:
+      config, strategy, source, classifier, folder: the run's.
+      rows: the `metrics.Rows` of the folder.
+
+    Attributes:
+      model: the AdversarialModel around the classifier.
+    """
+
+    def __init__(self, config, strategy, source, classifier, folder, rows):
+        self._config = config
+        self._strategy = strategy
+        self._source = source
+        self._folder = folder
+        self._rows = rows
+        form = training.attack_form(config, distribution.device_type(strategy))
+        with strategy.scope():
+            self.model = training.build(config, classifier, training.build_method(config, **form))
+        settings = config.data
+        self._batches = functools.partial(
+            data.training_batches,
+            source,
+            batch_size=settings.batch_size,
+            image_size=config.model.image_size,
+            augment=settings.augment,
+            seed=config.seed,
+            num_examples=settings.train_examples,
+            held_out=settings.validation_examples,
+            randaugment_layers=settings.randaugment_layers,
+            randaugment_magnitude=settings.randaugment_magnitude,
+        )
+        self._decisions = EpochEnd(
+            config,
+            self.model,
+            TrainingMeasurement(
+                config, strategy, source, self.model.logits, training_batches=self._batches
+            ),
+            folder,
+            rows,
+        )
+
+    @property
+    def step(self) -> int:
+        return int(self.model.global_step.numpy())
+
+    @property
+    def checkpoint(self) -> str:
+        """The newest checkpoint's path prefix."""
+        return self._saved.latest
+
+    @property
+    def stop(self) -> Stop | None:
+        """Why training goes no further, where that is not its length."""
+        return self._decisions.stop
+
+    def evaluated_weights(self):
+        """Returns a context within which the classifier has the weights that are evaluated."""
+        return self.model.evaluated_weights()
+
+    def begin(self, *, description, initial=None, resume=True):
+        """Takes up the newest state in the folder, or makes it a new run's.
+
+        Args:
+          description: of the data, for config.json.
+          initial: the `weights.Initial` that a new run's weights start from, or None.
+          resume: False replaces the run in the folder.
+        Raises: UserError where the run is longer already.
+        """
+        goes_on = resume and tf.train.latest_checkpoint(self._folder.checkpoints) is not None
+        if initial and goes_on:
+            print(
+                "note: the run goes on from its own checkpoint; --init_checkpoint is not read",
+                file=sys.stderr,
+            )
+        elif not goes_on:
+            self._begin_with(initial)
+        if not resume:
+            self._folder.clear()
+        self._restore()
+        length = self._config.optimizer.train_steps
+        if self.step > length:
+            raise UserError(
+                f"--train_steps={length}: the run is at step {self.step} already; give "
+                "at least that, or another --model_dir"
+            )
+        self._folder.start(
+            self._config, description, initial._asdict() if initial and not goes_on else None
+        )
+        self._decisions.forget_after(self.step)
+        self._rows.go_on_from(self.step)
+
+    def _begin_with(self, initial):
+        """Fills a new run's weights from the checkpoint and the activations that were named."""
+        learnt = self._config.model.sparta_from
+        if initial:
+            prefix = weights.load_initial(self.model.classifier, initial)
+            print(f"began with the weights of {prefix}", flush=True)
+        if learnt:
+            names, prefix = activation_transfer.transfer(self.model.classifier, learnt)
+            repeated = sum(name != there for name, there in names.items())
+            print(
+                f"took {len(names)} activations from {prefix}, {repeated} of them from the last "
+                "block of a group",
+                flush=True,
+            )
+        if initial or learnt:
+            self.model.restart_average()
+
+    def _restore(self):
+        state = self.model.training_state
+        self._decisions.belong_to(state)
+        self._saved = checkpoints.Checkpoints(state, self._folder.checkpoints)
+        if self._saved.restore():
+            print(f"continuing from {self._saved.latest}", flush=True)
+
+    def fit(self, interruption, evaluate, *, then_evaluates=False):
+        """Trains to the configured step, unless `stop` says why not.
+
+        Args:
+          interruption: an Interruption; once it is set, the state is saved and Interrupted raised.
+          evaluate: called without arguments after every `eval_every` epochs.
+          then_evaluates: whether the caller measures the end, so that `evaluate` need not.
+        Raises: RunFailure when the loss is not finite.
+        """
+        self._interruption = interruption
+        with contextlib.ExitStack() as writers:
+            self._writer = writers.enter_context(self._create_writer("train"))
+            self._decisions.begin(
+                interruption,
+                writers.enter_context(
+                    self._create_writer("validation")
+                    if self._config.data.validation_examples
+                    else contextlib.nullcontext()
+                ),
+            )
+            with self._folder.writing("tensorboard"):
+                summaries.write_config(self._writer, self._config.to_json())
+            every_epoch = self._callbacks(evaluate, then_evaluates)
+            try:
+                with self._source.reading():
+                    self._fit_epochs(every_epoch)
+            except Collapse as collapse:
+                self._undo_epoch(collapse.accuracy)
+            except (Interrupted, UnreadableData) as stop:
+                self._save_unfinished(stop)
+                raise
+            if self.stop:
+                self._report_stop()
+
+    def _write_scalars(self, values, step):
+        with self._folder.writing("tensorboard"):
+            summaries.write_scalars(self._writer, values, step)
+
+    def _create_writer(self, part):
+        with self._folder.writing("tensorboard"):
+            return summaries.create_writer(self._folder.tensorboard, part)
+
+    def _fit_epochs(self, every_epoch):
+        settings = self._config.optimizer
+        self._decide_what_is_open()
+        for first, last, steps in epoch_segments(
+            self.step, settings.train_steps, settings.steps_per_epoch
+        ):
+            if self.stop:
+                return
+            batches = distribution.deal(
+                self._strategy,
+                self._config.data.batch_size,
+                functools.partial(self._batches, start_step=self.step),
+            )
+            self.model.fit(
+                batches,
+                initial_epoch=first,
+                epochs=last,
+                steps_per_epoch=steps,
+                verbose=0,
+                callbacks=every_epoch,
+            )
+
+    def _callbacks(self, evaluate, then_evaluates):
+        config = self._config
+        settings = config.optimizer
+        every = config.evaluation.every
+
+        def evaluate_unless_last():
+            is_last = self.step == settings.train_steps or self.stop
+            if not (then_evaluates and is_last):
+                evaluate()
+
+        decide, decisions = callbacks.AtEpochEnd, self._decisions
+        return [
+            callbacks.Throughput(config.data.batch_size),
+            callbacks.StopOnNonFinite(self._saved),
+            callbacks.Progress(math.ceil(settings.train_steps / settings.steps_per_epoch)),
+            *([decide(decisions.look_for_collapse)] if config.method.catastrophic_drop else []),
+            callbacks.Record(self._rows.append, self._write_scalars),
+            *([decide(decisions.validate)] if config.data.validation_examples else []),
+            callbacks.SaveState(self._saved, self._folder),
+            *([callbacks.Evaluate(evaluate_unless_last, every)] if every else []),
+            callbacks.CheckInterruption(self._interruption),
+        ]
+
+    def _decide_what_is_open(self):
+        still_open = self._decisions.open()
+        for decide in still_open:
+            decide()
+        if still_open:
+            with self._folder.writing("a checkpoint"):
+                self._saved.save(self.step)
+
+    def _save_unfinished(self, stop):
+        # Another --train_steps may make this an epoch's end.  Only what is judged has the step's
+        # own name, so that the judgement can still be saved.
+        judged = not self._decisions.watch or self._saved.newest_is(self.step)
+        named = {} if judged else {"name": checkpoints.UNDECIDED}
+        with self._folder.writing("a checkpoint"):
+            prefix = self._saved.save(self.step, keep=self._decisions.step_to_go_back_to, **named)
+        if isinstance(stop, Interrupted):
+            print(f"saved {prefix}; the same command goes on from there", file=sys.stderr)
+
+    def _undo_epoch(self, accuracy):
+        """Restores the state of the epoch before and marks it as the end of training."""
+        before = self._decisions.step_to_go_back_to
+        if not self._saved.restore(before):
+            raise UserError(
+                f"--model_dir={self._folder.path}: the checkpoint of step {before}, to "
+                "which training would go back, is no longer there; give "
+                "--resume=false to begin anew"
+            )
+        self._decisions.watch.note_collapse(accuracy)
+        with self._folder.writing("a checkpoint"):
+            self._saved.save(before, name=checkpoints.STOPPED, keep=before)
+
+    def _report_stop(self):
+        # The same folder would stop again, and takes no other settings.
+        remedy = (
+            f"; to train on from there: --init_checkpoint={self.checkpoint} --model_dir=NEW "
+            "--catastrophic_drop=0"
+            if self.stop.by == "catastrophic_drop"
+            else ""
+        )
+        print(
+            f"stopped at step {self.step} by --{self.stop.by}: {self.stop.reason}{remedy}",
+            flush=True,
+        )
+        self._rows.append("stopped", self.step, self.stop._asdict())
+        with self._folder.writing("tensorboard"):
+            summaries.write_note(self._writer, "stopped", self.stop.reason, self.step)
