@@ -9,8 +9,7 @@ import tensorflow as tf
 
 from flags import definitions, to_config
 from flags.help import help_text
-from sat_tf import data, models, training
-from sat_tf.saved_models import export
+from sat_tf import data, models, saved_models, training
 
 ROOT = pathlib.Path(__file__).parents[1]
 README, METHODS = ((ROOT / page).read_text() for page in ("README.md", "docs/methods.md"))
@@ -36,7 +35,7 @@ def test_the_code_runs(tmp_path, monkeypatch):
     images, labels = next(
         iter(data.training_batches(source, batch_size=32, image_size=8, augment="none", seed=0))
     )
-    export.export(
+    saved_models.export(
         models.create("resnet20", num_classes=10, image_size=8),
         "runs/resnet20-swish-digits-pgd/saved_model",
         image_size=8,

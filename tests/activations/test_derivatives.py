@@ -2,10 +2,10 @@
 
 import threading
 
+import activation_twins as twins
 import numpy as np
 import pytest
 import tensorflow as tf
-import test_activations as twins
 
 from sat_tf import activations
 from sat_tf.activations import derivatives
@@ -70,11 +70,11 @@ def test_the_gradient_is_the_numerical_derivative(name, dtype):
     assert outputs.dtype == slope.dtype == inputs.dtype
     np.testing.assert_array_equal(outputs, tf.nn.relu(inputs))
     x = tf.cast(inputs, tf.float64).numpy()
-    smooth = twins._away_from_kinks(name, x)
+    smooth = twins.away_from_kinks(name, x)
     relative, absolute = twins.TOLERANCES[dtype]
     np.testing.assert_allclose(
         tf.cast(slope, tf.float64).numpy()[smooth],
-        twins._differences(twins.TWINS[name], x)[smooth],
+        twins.differences(twins.TWINS[name], x)[smooth],
         rtol=max(relative, 1e-5),
         atol=max(absolute, 1e-5),
     )

@@ -5,9 +5,8 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from sat_tf import activations
+from sat_tf import activations, saved_models
 from sat_tf.activations import sparta
-from sat_tf.saved_models import export
 from sat_tf.training import AdversarialModel, create, optimization
 
 pytestmark = pytest.mark.smoke
@@ -202,7 +201,7 @@ def test_the_export_has_its_gradient(tmp_path):
     network = _network()
     site = network.get_layer("site")
     site.attention_taps.assign_add(_features(site.attention_taps.shape))
-    export.export(network, tmp_path / "export", image_size=tiny.SIZE)
+    saved_models.export(network, tmp_path / "export", image_size=tiny.SIZE)
     exported = tf.saved_model.load(str(tmp_path / "export"))
     images = tf.constant(tiny.examples(4)[0])
     gradients = []

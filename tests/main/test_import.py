@@ -12,7 +12,7 @@ import written
 
 import main
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 CASES = ("resnet50_silu_r64", "efficientnet-b0_r64")
 
 

@@ -24,7 +24,7 @@ from flags import definitions, to_config
 from sat_tf import activations, data, errors
 from sat_tf.runs.folder import RunFolder
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 SHORT = (
     "--train_examples=64",
     "--batch_size=16",

@@ -14,7 +14,7 @@ import written
 import main
 from sat_tf import data
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 SHORT = (
     "--image_size=32",
     "--batch_size=4",

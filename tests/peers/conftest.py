@@ -53,6 +53,6 @@ def logits_fn(tmp_path_factory):
     train = sat_tf.data.load("digits").train
     model.fit(np.float32(train.images / 255), train.labels, batch_size=64, epochs=8, verbose=0)
     path = tmp_path_factory.mktemp("peers") / "saved_model"
-    sat_tf.export.export(classifier, path, image_size=8)
+    sat_tf.saved_models.export(classifier, path, image_size=8)
     loaded = tf.saved_model.load(str(path))
     return lambda images: loaded.logits(images)  # which keeps the model alive

@@ -12,7 +12,7 @@ from sat_tf import activations, errors, models
 from sat_tf.models import layers, resnet
 from sat_tf.runs import activation_transfer
 from sat_tf.runs import checkpoints as paths
-from sat_tf.training import checkpoints, optimization
+from sat_tf.training import optimization
 
 
 @functools.cache
@@ -146,7 +146,7 @@ def test_the_learnt_weights_arrive_and_no_others(averaged):
 def test_of_a_run_with_a_best_checkpoint_that_is_taken(tmp_path, monkeypatch):
     path, _ = _run_folder(tmp_path / "run", validation_examples=8)
     best = paths.find(path)
-    monkeypatch.setattr(checkpoints, "kept_of", lambda path: {"best": best, "last": "another"})
+    monkeypatch.setattr(paths, "kept_of", lambda path: {"best": best, "last": "another"})
     assert activation_transfer.transfer(_network(), path)[1] == best
 
 

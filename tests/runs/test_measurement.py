@@ -44,7 +44,7 @@ def _network(logits_fn):
 
 def measurement(*arguments):
     return Measurement(
-        resolve(*arguments), tf.distribute.get_strategy(), source(), _network(masked)
+        resolve(*arguments), distribution.create("one_device"), source(), _network(masked)
     )
 
 

@@ -8,9 +8,7 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from sat_tf import attacks, errors, evaluation
-from sat_tf.saved_models import export
-from sat_tf.saved_models import loading as saved_model
+from sat_tf import attacks, errors, evaluation, saved_models
 
 IMAGES, LABELS = tiny.examples(8)
 FREE = [None, None, None, 3]
@@ -101,7 +99,7 @@ WRITERS = {
         ),
         "classify",
     ),
-    "ours": (functools.partial(export.export, image_size=8), "logits"),
+    "ours": (functools.partial(saved_models.export, image_size=8), "logits"),
 }
 
 
@@ -112,7 +110,7 @@ def test_models_of_keras_have_their_logits_and_gradient(writer, tmp_path):
     model = network()
     write, function = WRITERS[writer]
     write(model, str(tmp_path / "m"))
-    saved = saved_model.load(tmp_path / "m")
+    saved = saved_models.load(tmp_path / "m")
     check_same(saved.logits_fn, lambda images: model(images, training=False))
     assert (saved.function, saved.num_classes, saved.differentiable) == (function, 4, True)
     assert (saved.image_size, saved.channels, saved.batch_size) == (8, 3, None)
@@ -135,15 +133,15 @@ def test_images_are_mapped_to_the_range_and_gradients_come_back(tmp_path):
             weights=model.variables,
         )
         save(tmp_path / name, taken)
-        check_same(saved_model.load(tmp_path / name, input_range=name).logits_fn, model)
-    wrong = saved_model.load(tmp_path / "0,255").logits_fn(IMAGES)
+        check_same(saved_models.load(tmp_path / name, input_range=name).logits_fn, model)
+    wrong = saved_models.load(tmp_path / "0,255").logits_fn(IMAGES)
     assert np.max(np.abs(wrong - model(IMAGES))) > 1e-3
 
 
 @pytest.mark.parametrize("dtype", [tf.float16, tf.float64])
 def test_other_floating_dtypes_are_cast_and_any_size_is_taken(dtype, tmp_path):
     module = Module(colours, (FREE, dtype))
-    saved = saved_model.load(save(tmp_path / "m", module))
+    saved = saved_models.load(save(tmp_path / "m", module))
     assert (saved.image_size, saved.image_shape) == (None, (None, None, 3))
     check_same(saved.logits_fn, functools.partial(colours, module), atol=2e-3, rtol=2e-3)
     assert saved.logits_fn(IMAGES[:, :5, :5]).dtype == tf.float32
@@ -158,8 +156,8 @@ def test_the_size_to_try_a_function_with_may_be_named(tmp_path):
         errors.UserError,
         match="--saved_model=.* fails on images of .2, 32, 32, 3.*give the --image_size",
     ):
-        saved_model.load(path)
-    assert saved_model.load(path, image_size=12).num_classes == 4
+        saved_models.load(path)
+    assert saved_models.load(path, image_size=12).num_classes == 4
 
 
 OUTPUTS = {("logits", "scores"): "logits", ("scores", "classes", "features", "mean"): "scores"}
@@ -180,7 +178,7 @@ def test_the_logits_are_found_among_several_outputs(names, tmp_path):
             if name in names
         }
     )
-    saved = saved_model.load(save(tmp_path / "m", module))
+    saved = saved_models.load(save(tmp_path / "m", module))
     shift = 0 if OUTPUTS[names] == "logits" else 3
     check_same(lambda images: saved.logits_fn(images) + shift, functools.partial(colours, module))
     assert f"its output {OUTPUTS[names]} has 4 classes" in saved.summary
@@ -188,14 +186,14 @@ def test_the_logits_are_found_among_several_outputs(names, tmp_path):
 
 def test_probabilities_are_attacked_as_the_logits_behind_them(tmp_path):
     module = Module(lambda module, images: tf.nn.softmax(colours(module, images)))
-    saved = saved_model.load(save(tmp_path / "m", module))
+    saved = saved_models.load(save(tmp_path / "m", module))
     assert saved.probabilities and "export logits" in saved.summary
     check_same(saved.logits_fn, lambda images: tf.nn.log_softmax(colours(module, images)))
     sharp = Module(lambda module, images: tf.nn.softmax(1e4 * colours(module, images)))
-    logits = saved_model.load(save(tmp_path / "sharp", sharp)).logits_fn(IMAGES)
+    logits = saved_models.load(save(tmp_path / "sharp", sharp)).logits_fn(IMAGES)
     assert np.all(np.isfinite(logits)) and np.min(logits) < -80
     plain = Module(lambda module, images: tf.abs(colours(module, images)))
-    assert not saved_model.load(save(tmp_path / "plain", plain)).probabilities
+    assert not saved_models.load(save(tmp_path / "plain", plain)).probabilities
 
 
 def rounded(module, images):
@@ -204,7 +202,7 @@ def rounded(module, images):
 
 def test_a_function_without_gradient_is_known_and_still_classifies(tmp_path):
     module = Module(rounded)
-    saved = saved_model.load(save(tmp_path / "m", module))
+    saved = saved_models.load(save(tmp_path / "m", module))
     assert not saved.differentiable and "no derivative" in saved.no_gradient
     np.testing.assert_allclose(saved.logits_fn(IMAGES), rounded(module, IMAGES), rtol=1e-4)
 
@@ -212,26 +210,26 @@ def test_a_function_without_gradient_is_known_and_still_classifies(tmp_path):
 @pytest.mark.smoke
 def test_a_custom_gradient_that_was_not_saved_is_no_gradient(tmp_path):
     module = Module(lambda module, images: tf.nn.silu(colours(module, images)))
-    bare = saved_model.load(save(tmp_path / "bare", module, custom_gradients=False))
+    bare = saved_models.load(save(tmp_path / "bare", module, custom_gradients=False))
     assert not bare.differentiable and "IdentityN was not saved" in bare.summary
-    whole = saved_model.load(save(tmp_path / "whole", module))
+    whole = saved_models.load(save(tmp_path / "whole", module))
     check_same(whole.logits_fn, lambda images: tf.nn.silu(colours(module, images)))
 
 
 @pytest.mark.smoke
 def test_savedmodels_of_tensorflow_1(tmp_path):
     module = Module(colours)
-    saved = saved_model.load(save_tf1(tmp_path / "m", tf.nn.relu, (["serve"], ["serve", "tpu"])))
+    saved = saved_models.load(save_tf1(tmp_path / "m", tf.nn.relu, (["serve"], ["serve", "tpu"])))
     check_same(saved.logits_fn, functools.partial(colours, module))  # the means are positive
     assert (saved.function, saved.image_size) == ("serving_default", 8)
     # TensorFlow 1 saves of swish' gradient a number only, which here may be any other gradient's.
-    swish = saved_model.load(save_tf1(tmp_path / "swish", tf.nn.silu))
+    swish = saved_models.load(save_tf1(tmp_path / "swish", tf.nn.silu))
     assert not swish.differentiable and "IdentityN was not saved" in swish.no_gradient
 
 
 def test_a_fixed_batch_is_filled_up_or_cut_into(tmp_path):
     module = Module(colours, ([4, 8, 8, 3], tf.float32))
-    saved = saved_model.load(save(tmp_path / "m", module))
+    saved = saved_models.load(save(tmp_path / "m", module))
     assert saved.batch_size == 4
     for count in (1, 4, 5, 8):
         check_same(saved.logits_fn, functools.partial(colours, module), IMAGES[:count])
@@ -247,7 +245,7 @@ def test_other_channels_and_sizes_are_the_librarys_to_use(tmp_path):
         lambda module, images: tf.reduce_mean(images, [1, 2]) @ module.weights[:1],
         ([None, 28, 28, 1], tf.float32),
     )
-    saved = saved_model.load(save(tmp_path / "m", module))
+    saved = saved_models.load(save(tmp_path / "m", module))
     assert (saved.image_size, saved.channels) == (28, 1)
     images = np.random.RandomState(1).rand(5, 28, 28, 1).astype(np.float32)
     check_same(saved.logits_fn, lambda x: tf.reduce_mean(x, [1, 2]) @ module.weights[:1], images)
@@ -273,7 +271,7 @@ def test_two_replicas_are_one_device(kind, mirrored, one_device, tmp_path):
     results = []
     for strategy, batch in ((one_device, 4), (mirrored, 8)):
         with strategy.scope():
-            saved = saved_model.load(tmp_path / "m")
+            saved = saved_models.load(tmp_path / "m")
         if kind == "fixed batch":
             results.append(_counts(saved.logits_fn, strategy, batch))
         per_replica = strategy.run(tf.function(saved.logits_fn), args=(tf.constant(IMAGES[:4]),))
@@ -344,7 +342,7 @@ def test_functions_that_classify_no_images_are_refused(kind, tmp_path):
     with pytest.raises(
         errors.UserError, match=f"^--saved_model={tmp_path}/m: .*{message}"
     ) as refusal:
-        saved_model.load(tmp_path / "m")
+        saved_models.load(tmp_path / "m")
     assert "\n" not in str(refusal.value)
 
 
@@ -358,20 +356,20 @@ def test_signatures_are_chosen_by_name(tmp_path):
         match="several signatures and none is the default; give "
         "--saved_model_signature with one of: negated, plain",
     ):
-        saved_model.load(path)
+        saved_models.load(path)
     with pytest.raises(
         errors.UserError,
         match="^--saved_model_signature=logits: not in the "
         "SavedModel; give one of: negated, plain$",
     ):
-        saved_model.load(path, signature="logits")
-    found = saved_model.load(path, signature="negated")
+        saved_models.load(path, signature="logits")
+    found = saved_models.load(path, signature="negated")
     check_same(found.logits_fn, lambda images: -colours(module, images))
     images_8_bit = Module(lambda unused, images: colours(module, images), (FREE, tf.uint8))
     images_8_bit.weights = module.weights
     path = save(tmp_path / "n", images_8_bit, serving_default=images_8_bit.call, floats=module.call)
     with pytest.raises(errors.UserError, match="another --saved_model_signature: floats"):
-        saved_model.load(path)
+        saved_models.load(path)
 
 
 @pytest.fixture
@@ -407,12 +405,12 @@ def test_what_is_no_savedmodel_is_refused_with_a_remedy(places):
         with pytest.raises(
             errors.UserError, match=f"^--saved_model={places}/{name}: .*{message}"
         ) as refusal:
-            saved_model.load(places / name)
+            saved_models.load(places / name)
         assert "\n" not in str(refusal.value)
     with pytest.raises(
         errors.UserError, match="^--input_range=0,2: unknown range '0,2'; known: 0,1, 0,255"
     ):
-        saved_model.load(places / "versions/2", input_range="0,2")
+        saved_models.load(places / "versions/2", input_range="0,2")
 
 
 def test_the_fingerprint_is_that_of_graph_and_weights(tmp_path):
@@ -421,5 +419,5 @@ def test_the_fingerprint_is_that_of_graph_and_weights(tmp_path):
     shutil.copytree(tmp_path / "a", tmp_path / "copy")
     module.weights.assign(2 * module.weights)
     save(tmp_path / "b", module)
-    a, copy, b = (saved_model.load(tmp_path / name).fingerprint for name in ("a", "copy", "b"))
+    a, copy, b = (saved_models.load(tmp_path / name).fingerprint for name in ("a", "copy", "b"))
     assert a == copy != b

@@ -15,7 +15,7 @@ from sat_tf.evaluation.checks import network as self_checks
 from sat_tf.evaluation.checks.network import CHECKS, check_inside, examine
 
 IMAGES, LABELS = tiny.examples(32, seed=1)
-PAGE = (pathlib.Path(__file__).parents[1] / "docs" / "evaluation.md").read_text()
+PAGE = (pathlib.Path(__file__).parents[3] / "docs" / "evaluation.md").read_text()
 
 
 def names(logits_fn, **settings):
