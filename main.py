@@ -36,10 +36,6 @@ def _train_and_eval(run, subject, interruption):
     run.export()
 
 
-def _eval(run, subject, interruption):
-    run.evaluate(interruption)
-
-
 def _export(run, subject, interruption):
     interruption.check()
     run.export()
@@ -52,7 +48,7 @@ def _predict(run, subject, interruption):
 MODES = {
     "train_and_eval": _train_and_eval,
     "train": _train,
-    "eval": _eval,
+    "eval": lambda run, subject, interruption: run.evaluate(interruption),
     "export": _export,
     "predict": _predict,
 }

@@ -15,9 +15,8 @@ import time
 
 import numpy as np
 
-from sat_tf import attacks, data
+from sat_tf import attacks, data, saved_models
 from sat_tf.evaluation import Evaluator
-from sat_tf.saved_models import loading as saved_model
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "dropping.json"
 
@@ -40,7 +39,7 @@ def main():
     parser.add_argument("--epsilon", type=float, default=0.2)
     parser.add_argument("--version", default="standard")
     asked = parser.parse_args()
-    logits_fn = saved_model.load(asked.saved_model).logits_fn
+    logits_fn = saved_models.load(asked.saved_model).logits_fn
     batches = data.evaluation_batches(
         data.load("digits"), batch_size=128, image_size=8, num_examples=asked.examples
     )

@@ -31,7 +31,6 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 from sat_tf import data, models, training  # noqa: E402
-from sat_tf.data import preprocessing  # noqa: E402
 
 RESULTS = pathlib.Path(__file__).resolve().parent / "results" / "input_pipeline.json"
 SIZE, BATCH = 224, 32
@@ -69,7 +68,7 @@ def bare_crops(jpegs):
     """The bound: random crops of bytes in memory, as they are resized."""
 
     def crop(number, image_bytes):
-        return preprocessing.random_resized_crop(image_bytes, SIZE, tf.stack([number, 0]))
+        return data.random_resized_crop(image_bytes, SIZE, tf.stack([number, 0]))
 
     files = tf.data.Dataset.from_tensor_slices(jpegs).repeat().enumerate()
     return files.map(crop, num_parallel_calls=tf.data.AUTOTUNE).batch(BATCH, drop_remainder=True)

@@ -17,9 +17,8 @@ import tensorflow as tf
 import sat_tf  # noqa: F401  (chooses Keras 2)
 from benchmarks.peers import agreement, ours
 from benchmarks.peers.setting import L2_EPSILON, LINF_EPSILON, settings
-from sat_tf import data
+from sat_tf import data, saved_models
 from sat_tf.errors import UserError
-from sat_tf.saved_models import loading as saved_model
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "peers.json"
@@ -112,7 +111,7 @@ def main():
     arguments = _parsed()
     peers = [peer_module(name) for name in arguments.peers]
     try:
-        saved = saved_model.load(arguments.saved_model)
+        saved = saved_models.load(arguments.saved_model)
     except UserError as error:
         sys.exit(f"error: {error}")
     test = data.load("digits").eval

@@ -72,3 +72,38 @@ def difference(values, others, confidence=0.95, resolution=0.0) -> Difference | 
 
 def _is_number(value):
     return value is not None and math.isfinite(value)
+
+
+def show_spread(column, measured, count) -> str:
+    """Returns "mean ± deviation", the mean alone for one number, or a dash for none.
+
+    With its own n, where that is not the row's `count`.
+    """
+    if measured is None:
+        return column.show(None)
+    deviation = "" if measured.deviation is None else f" ± {column.show(measured.deviation)}"
+    return column.show(measured.mean) + deviation + _own_count(measured, count)
+
+
+def show_difference(column, measured, count) -> str:
+    """Returns "+mean [low, high]", bold where the interval excludes 0, or a dash for no pairs.
+
+    With its own n, where that is not the row's `count`.
+    """
+    if measured is None:
+        return column.show(None)
+
+    def signed(value):
+        return ("+" if value >= 0 else "−") + column.show(abs(value))
+
+    text = signed(measured.mean)
+    if measured.half_width is not None:
+        low, high = (measured.mean + side * measured.half_width for side in (-1, 1))
+        text += f" [{signed(low)}, {signed(high)}]"
+    if measured.excludes_zero:
+        text = f"**{text}**"
+    return text + _own_count(measured, count)
+
+
+def _own_count(measured, count):
+    return "" if measured.n == count else f" (n = {measured.n})"

@@ -12,23 +12,14 @@ import re
 from typing import NamedTuple
 
 from sat_tf.attacks.apgd import apgd, apgd_search
+from sat_tf.attacks.criteria import CRITERIA
 from sat_tf.attacks.draws import as_seed
 from sat_tf.attacks.ensemble import Ensemble
 from sat_tf.attacks.fab import fab, fab_search
 from sat_tf.attacks.gradients import loss_gradient
 from sat_tf.attacks.losses import class_indices, cross_entropy, kl_divergence
-from sat_tf.attacks.pgd import (
-    CRITERIA,
-    Attack,
-    LogitsFn,
-    ascend,
-    compiled_form,
-    default_step_size,
-    fgsm,
-    pgd,
-    pgd_search,
-)
-from sat_tf.attacks.search import COMPILED_FORMS, Search, judge
+from sat_tf.attacks.pgd import Attack, LogitsFn, ascend, default_step_size, fgsm, pgd, pgd_search
+from sat_tf.attacks.search import COMPILED_FORMS, Search, compiled_form, judge
 from sat_tf.attacks.square import square, square_search
 from sat_tf.attacks.threat import NORMS, ThreatModel, images_within
 

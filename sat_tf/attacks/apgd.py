@@ -20,8 +20,7 @@ import tensorflow as tf
 from sat_tf.attacks import draws
 from sat_tf.attacks.gradients import value_and_gradient
 from sat_tf.attacks.losses import classes_by_rank, cross_entropy, dlr, targeted_dlr
-from sat_tf.attacks.pgd import check_count, check_settings
-from sat_tf.attacks.search import Search, misclassified, select
+from sat_tf.attacks.search import Search, check_count, check_settings, misclassified, select
 from sat_tf.attacks.threat import ThreatModel, per_example
 from sat_tf.errors import look_up
 

@@ -13,8 +13,7 @@ import tensorflow as tf
 from sat_tf.attacks import draws
 from sat_tf.attacks.gradients import value_and_gradient
 from sat_tf.attacks.hyperplane import distance, shortest_move
-from sat_tf.attacks.pgd import check_count, check_settings
-from sat_tf.attacks.search import Search, misclassified, select
+from sat_tf.attacks.search import Search, check_count, check_settings, misclassified, select
 from sat_tf.attacks.targets import nth_class
 from sat_tf.attacks.threat import ThreatModel, per_example
 

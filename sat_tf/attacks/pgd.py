@@ -11,17 +11,15 @@ precision of the computation are decided there.  `logits_fn` must be ready to ru
 made), because it is traced inside a loop.  Call the attack outside the tape of the weights.
 """
 
-import math
-import numbers
 from collections.abc import Callable
-from typing import NamedTuple
 
 import tensorflow as tf
 
 from sat_tf.attacks import draws
+from sat_tf.attacks.criteria import CRITERIA
 from sat_tf.attacks.gradients import loss_gradient, value_and_gradient
 from sat_tf.attacks.losses import cross_entropy
-from sat_tf.attacks.search import COMPILED_FORMS, Search, misclassified, repeat, select
+from sat_tf.attacks.search import Search, check_count, check_settings, repeat
 from sat_tf.attacks.threat import ThreatModel
 
 LogitsFn = Callable[[tf.Tensor], tf.Tensor]  # float32 [B, H, W, C] -> floating [B, num_classes]
@@ -38,32 +36,6 @@ def default_step_size(epsilon, num_steps, bounds=(0.0, 1.0)):
     """
     low, high = bounds
     return max((high - low) / 255, epsilon / num_steps)
-
-
-def compiled_form(xla, device_type):
-    """Returns the form of the attack loop that suits a device.
-
-    On a CPU, XLA runs convolutions far slower inside a loop than outside: against the plain
-    graph loop, benchmarks/attack_speed.py measured 1.5 times the time for "step" and 17 times
-    for "loop".  So there only the loop's body is compiled, and not unless asked for.  On GPU
-    and TPU the choice of one program is XLA's usual practice, not measured here.
-
-    Args:
-      xla: "auto", "on" or "off".
-      device_type: "CPU", "GPU" or "TPU", where the attack will run.
-    Returns: one of COMPILED_FORMS, for the `compiled` argument of `pgd`.
-    Raises: ValueError for any other value.
-    """
-    forms = {
-        "off": {"CPU": "none", "GPU": "none", "TPU": "none"},
-        "auto": {"CPU": "none", "GPU": "loop", "TPU": "loop"},
-        "on": {"CPU": "step", "GPU": "loop", "TPU": "loop"},
-    }
-    if xla not in forms:
-        raise ValueError(f"xla={xla!r}: allowed are {', '.join(forms)}")
-    if device_type not in forms[xla]:
-        raise ValueError(f"device_type={device_type!r}: allowed are {', '.join(forms[xla])}")
-    return forms[xla][device_type]
 
 
 def pgd(
@@ -211,68 +183,6 @@ def pgd_search(
     )
 
 
-class _Criterion(NamedTuple):
-    """How a search keeps what it is judged by.
-
-    begin(images, start) -> State; step(state, index, ascended, evaluated, labels) -> State, where
-    ascended(images, gradient) is the next iterate and evaluated(images) -> (logits, loss,
-    gradient).
-    """
-
-    begin: Callable
-    step: Callable
-    further_steps: int = 0
-    stops: bool = False
-
-
-def _final_begin(images, start):
-    return {"adversarial": start}
-
-
-def _final_step(state, index, ascended, evaluated, labels):
-    current = state["adversarial"]
-    return {"adversarial": ascended(current, evaluated(current)[-1])}
-
-
-# The start is no iterate: it need not be a valid image, and judging it is not the search's affair.
-def _any_begin(images, start):
-    return {"adversarial": start, "broken": tf.zeros(tf.shape(start)[:1], tf.bool)}
-
-
-def _any_step(state, index, ascended, evaluated, labels):
-    current = state["adversarial"]
-    logits, _, gradient = evaluated(current)
-    broken = (index > 0) & misclassified(logits, labels)
-    return {"adversarial": select(broken, current, ascended(current, gradient)), "broken": broken}
-
-
-def _best_begin(images, start):
-    return {
-        "current": start,
-        "adversarial": images,
-        "highest": tf.fill(tf.shape(start)[:1], tf.constant(-math.inf)),
-    }
-
-
-def _best_step(state, index, ascended, evaluated, labels):
-    current = state["current"]
-    _, value, gradient = evaluated(current)
-    # NaN is kept, once met, for whoever judges the result to see.
-    better = (index > 0) & ((value > state["highest"]) | tf.math.is_nan(value))
-    return {
-        "current": ascended(current, gradient),
-        "adversarial": select(better, current, state["adversarial"]),
-        "highest": tf.where(better, value, state["highest"]),
-    }
-
-
-CRITERIA = {
-    "final": _Criterion(_final_begin, _final_step),
-    "any_iterate": _Criterion(_any_begin, _any_step, stops=True),
-    "best_loss": _Criterion(_best_begin, _best_step, further_steps=1),
-}
-
-
 def ascend(
     logits_fn,
     start,
@@ -367,22 +277,7 @@ def _start_noise(threat, images, seed, clean_start_probability):
     return noise * tf.cast(uniform >= clean_start_probability, noise.dtype)
 
 
-def check_count(name, value):
-    if not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(f"{name}={value!r}: give an integer of at least 1")
-
-
 def _check_starts(clean_start_probability, restarts):
     check_count("restarts", restarts)
     if not 0 <= clean_start_probability <= 1:
         raise ValueError(f"clean_start_probability={clean_start_probability}: give 0 to 1")
-
-
-def check_settings(num_steps, step_size, loss_scale, compiled):
-    check_count("num_steps", num_steps)
-    if step_size is not None and not (math.isfinite(step_size) and step_size >= 0):
-        raise ValueError(f"step_size={step_size}: give a number of at least 0, such as 1/255")
-    if not (math.isfinite(loss_scale) and loss_scale > 0):
-        raise ValueError(f"loss_scale={loss_scale}: give a number above 0")
-    if compiled not in COMPILED_FORMS:
-        raise ValueError(f"compiled={compiled!r}: allowed are {', '.join(COMPILED_FORMS)}")

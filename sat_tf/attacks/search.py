@@ -6,11 +6,12 @@
 A search is a first state and a step from one state to the next.  What becomes of an example
 depends on its own image, label and seed alone, so whoever runs the search may stop an example
 that is broken, put another in its place, and go on later from a state that was saved;
-`sat_tf.lanes` does.  Called as a function, a search runs to its end on a batch as it is.
+`evaluation.lanes` does.  Called as a function, a search runs to its end on a batch as it is.
 """
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -180,3 +181,46 @@ def repeat(step, count, compiled, goes_on=None):
         )[1]
 
     return tf.function(loop, jit_compile=True, autograph=False) if compiled == "loop" else loop
+
+
+def compiled_form(xla, device_type):
+    """Returns the form of the attack loop that suits a device.
+
+    On a CPU, XLA runs convolutions far slower inside a loop than outside: against the plain
+    graph loop, benchmarks/attack_speed.py measured 1.5 times the time for "step" and 17 times
+    for "loop".  So there only the loop's body is compiled, and not unless asked for.  On GPU
+    and TPU the choice of one program is XLA's usual practice, not measured here.
+
+    Args:
+      xla: "auto", "on" or "off".
+      device_type: "CPU", "GPU" or "TPU", where the attack will run.
+    Returns: one of COMPILED_FORMS, for the `compiled` argument of `pgd`.
+    Raises: ValueError for any other value.
+    """
+    forms = {
+        "off": {"CPU": "none", "GPU": "none", "TPU": "none"},
+        "auto": {"CPU": "none", "GPU": "loop", "TPU": "loop"},
+        "on": {"CPU": "step", "GPU": "loop", "TPU": "loop"},
+    }
+    if xla not in forms:
+        raise ValueError(f"xla={xla!r}: allowed are {', '.join(forms)}")
+    if device_type not in forms[xla]:
+        raise ValueError(f"device_type={device_type!r}: allowed are {', '.join(forms[xla])}")
+    return forms[xla][device_type]
+
+
+def check_count(name, value):
+    """Raises ValueError unless `value` is a positive integer."""
+    if not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"{name}={value!r}: give an integer of at least 1")
+
+
+def check_settings(num_steps, step_size, loss_scale, compiled):
+    """Raises ValueError where one of them is out of its range, as `pgd` says."""
+    check_count("num_steps", num_steps)
+    if step_size is not None and not (math.isfinite(step_size) and step_size >= 0):
+        raise ValueError(f"step_size={step_size}: give a number of at least 0, such as 1/255")
+    if not (math.isfinite(loss_scale) and loss_scale > 0):
+        raise ValueError(f"loss_scale={loss_scale}: give a number above 0")
+    if compiled not in COMPILED_FORMS:
+        raise ValueError(f"compiled={compiled!r}: allowed are {', '.join(COMPILED_FORMS)}")

@@ -20,13 +20,17 @@ import numpy as np
 import tensorflow as tf
 
 from sat_tf.attacks import draws
-from sat_tf.attacks.pgd import check_count
-from sat_tf.attacks.search import COMPILED_FORMS, Search, misclassified, select
+from sat_tf.attacks.search import COMPILED_FORMS, Search, check_count, misclassified, select
 from sat_tf.attacks.threat import ThreatModel
-
-# The share of an image that a window covers halves after these queries, whatever their number.
-HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-_TINY = 1e-12  # the reference's, against division by 0
+from sat_tf.attacks.windows import (
+    TINY,
+    Queries,
+    draw_queries,
+    eta,
+    patterns,
+    window_mask,
+    window_sides,
+)
 
 
 def square(
@@ -122,10 +126,10 @@ def square_search(
     def step(logits_fn, images, labels, state, index):
         height, width, channels = images.shape[1:]
         sides = window_sides(norm, num_queries, height, width, p_init)
-        queries = _queries(sides, restarts, height, width, channels, window_seed)
+        queries = draw_queries(sides, restarts, height, width, channels, window_seed)
         # A finished example is still passed in, its index one too high.
         row = state["first_query"] + tf.minimum(index, num_queries - 1)
-        query = _Queries(*(tf.gather(column, row) for column in queries))
+        query = Queries(*(tf.gather(column, row) for column in queries))
         candidate = form.candidate(threat, images, state, query, sides)
         candidate = tf.ensure_shape(candidate, images.shape)
         margin, broken = _margin_and_broken(logits_fn, candidate, labels)
@@ -140,72 +144,6 @@ def square_search(
     return Search(begin, step, num_queries, threat, runs=restarts, stops=True, compiled=compiled)
 
 
-def window_sides(norm, num_queries, height, width, p_init=0.8):
-    """Returns the side in pixels of the window of each query, int32 [num_queries].
-
-    The share of the image that it covers is p_init, halved after each of HALVED_AFTER.  For "l2" a
-    side is at least 3 and odd, unless the image is too small for that.
-    """
-    share = p_init / 2.0 ** np.searchsorted(HALVED_AFTER, np.arange(num_queries))
-    side = np.rint(np.sqrt(share * height * width)).astype(np.int32)
-    side = np.maximum(side, 1) if norm == "linf" else np.maximum(side, 3) | 1
-    return np.minimum(side, min(height, width))
-
-
-class _Queries(NamedTuple):
-    """What is drawn for queries: two windows of the same side, of which "linf" uses the first.
-
-    `side` int32 [...]; `corner`, `second_corner`: top and left, int32 [..., 2]; `turned`: whether
-    the pattern is transposed, bool [...]; `signs` float32 [..., channels].
-    """
-
-    side: object
-    corner: object
-    second_corner: object
-    turned: object
-    signs: object
-
-
-def _queries(sides, runs, height, width, channels, window_seed):
-    """Returns the _Queries of each run after the other, as NumPy arrays [runs * num_queries, ...].
-
-    In the first run they do not depend on the number of runs, nor on that of queries.
-    """
-    sides = np.tile(sides, runs)
-    # The one generator of NumPy whose numbers are promised to stay the same in later versions.
-    drawn = np.random.RandomState(window_seed).random_sample([len(sides), 5 + channels])
-    room = np.stack([height - sides, width - sides], -1) + 1
-    first, second = ((part * room).astype(np.int32) for part in (drawn[:, :2], drawn[:, 2:4]))
-    return _Queries(
-        sides,
-        first,
-        second,
-        drawn[:, 4] < 0.5,
-        np.where(drawn[:, 5:] < 0.5, -1, 1).astype(np.float32),
-    )
-
-
-def _offsets(corner, images):
-    """Returns [batch, height, 1] below and [batch, 1, width] right of each `corner`, in pixels."""
-    height, width = images.shape[1:3]
-    return (
-        tf.range(height)[None, :, None] - corner[:, :1, None],
-        tf.range(width)[None, None, :] - corner[:, 1:, None],
-    )
-
-
-def _inside(corner, side, images):
-    """Returns 1 where a pixel lies in the window of its example, else 0.
-
-    float32 [batch, height, width, 1], to multiply with: tf.where takes far longer on a CPU.
-    """
-    side = side[:, None, None]
-    down, right = (
-        tf.cast((offset >= 0) & (offset < side), tf.float32) for offset in _offsets(corner, images)
-    )
-    return (down * right)[..., None]
-
-
 def _linf_start(threat, images, seed):
     """Returns vertical stripes of +-epsilon, a sign for each channel of each column."""
     signs = _signs(draws.uniform(images[:, :1], seed, 0.0, 1.0))
@@ -214,7 +152,7 @@ def _linf_start(threat, images, seed):
 
 def _linf_candidate(threat, images, state, query, sides):
     """Returns the best images with one window of each moved to a corner of the ball."""
-    inside = _inside(query.corner, query.side, images)
+    inside = window_mask(query.corner, query.side, images)
     change = 2 * threat.epsilon * query.signs[:, None, None]
     return threat.project(images, state["adversarial"] + inside * change)
 
@@ -249,61 +187,23 @@ def _l2_candidate(threat, images, state, query, sides):
     channel's part of what the box has cut off; the whole is then scaled to epsilon.
     """
     change = state["adversarial"] - images
-    first = _inside(query.corner, query.side, images)
-    second = _inside(query.second_corner, query.side, images)
+    first = window_mask(query.corner, query.side, images)
+    second = window_mask(query.second_corner, query.side, images)
     squares = tf.square(change)
     either = tf.maximum(first, second)
     of_first, of_either = _sum(first * squares, [1, 2]), _sum(either * squares, [1, 2, 3])
     unused = tf.nn.relu(threat.epsilon**2 - _sum(squares, [1, 2, 3])) / images.shape[-1]
 
     signs = (query.signs * state["signs"])[:, None, None]
-    new = first * (_patterns(query, images, sides) * signs + change / (_TINY + tf.sqrt(of_first)))
-    new *= tf.sqrt(unused + of_either) / (_TINY + tf.sqrt(_sum(tf.square(new), [1, 2])))
+    new = first * (patterns(query, images, sides) * signs + change / (TINY + tf.sqrt(of_first)))
+    new *= tf.sqrt(unused + of_either) / (TINY + tf.sqrt(_sum(tf.square(new), [1, 2])))
     return _l2_scaled(threat, images, new + (1 - either) * change)
 
 
 def _l2_scaled(threat, images, change):
     """Returns images with `change` at length epsilon, then fitted to the bounds."""
-    length = _TINY + tf.sqrt(_sum(tf.square(change), [1, 2, 3]))
+    length = TINY + tf.sqrt(_sum(tf.square(change), [1, 2, 3]))
     return tf.clip_by_value(images + change * (threat.epsilon / length), *threat.bounds)
-
-
-def _patterns(query, images, sides):
-    """Returns float32 [batch, height, width, 1]: each window's `eta`; beyond it, anything."""
-    distinct, largest = np.unique(sides), max(sides)
-    table = np.zeros([len(distinct), largest, largest], np.float32)
-    for pattern, side in zip(table, distinct):
-        pattern[:side, :side] = eta(side)
-    down, right = (
-        tf.clip_by_value(offset, 0, largest - 1) for offset in _offsets(query.corner, images)
-    )
-    turned = query.turned[:, None, None]
-    place = (
-        tf.where(turned, right, down) * largest
-        + tf.where(turned, down, right)
-        + tf.searchsorted(distinct, query.side)[:, None, None] * largest**2
-    )
-    return tf.gather(table.reshape(-1), place)[..., None]
-
-
-def eta(side):
-    """Returns the pattern of the L2 attack, float64 [side, side], of length 1.
-
-    Two bumps above each other, the lower one negative.
-    """
-    pattern = np.concatenate([_bump(side // 2, side), -_bump(side - side // 2, side)])
-    return pattern / np.linalg.norm(pattern)
-
-
-def _bump(height, width):
-    """Returns rectangles within each other, the smaller the higher, at length 1 in all."""
-    bump = np.zeros([height, width])
-    for reach in range(max(height, width) // 2 + 1):
-        top, left = height // 2 - reach, width // 2 - reach
-        bump[max(top, 0) : top + 2 * reach + 1, max(left, 0) : left + 2 * reach + 1] += (
-            1 / (reach + 1) ** 2
-        )
-    return bump / max(np.linalg.norm(bump), _TINY)  # of height 0 where side is 1
 
 
 def _sum(values, axes):
@@ -330,7 +230,7 @@ class _Form(NamedTuple):
     """What a norm makes of the attack.
 
     start(threat, images, seed) -> allowed images and further state; candidate(threat, images,
-    state, query, sides) -> the allowed images to query, of a _Queries of [batch, ...] tensors.
+    state, query, sides) -> the allowed images to query, of a Queries of [batch, ...] tensors.
     """
 
     start: Callable
@@ -349,3 +249,6 @@ def _check(num_queries, restarts, p_init, window_seed, compiled):
         raise ValueError(f"window_seed={window_seed!r}: give an integer from 0 to 2**32 - 1")
     if compiled not in COMPILED_FORMS:
         raise ValueError(f"compiled={compiled!r}: allowed are {', '.join(COMPILED_FORMS)}")
+
+
+_Queries, _queries = Queries, draw_queries  # TEMPORARY

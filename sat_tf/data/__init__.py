@@ -16,7 +16,7 @@ from sat_tf.data.pipeline import (
     training_batches,
     validation_batches,
 )
-from sat_tf.data.preprocessing import decode, evaluation_crop, to_float
+from sat_tf.data.preprocessing import decode, evaluation_crop, random_resized_crop, to_float
 from sat_tf.data.sources import KINDS, SOURCES, describe, load
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "evaluation_batches",
     "evaluation_crop",
     "load",
+    "random_resized_crop",
     "steps_per_epoch",
     "to_float",
     "training_batches",

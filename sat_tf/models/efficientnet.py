@@ -15,7 +15,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from sat_tf.activations import Activation
-from sat_tf.models import layers
+from sat_tf.models import layers, random_layers
 
 
 class _Stage(NamedTuple):
@@ -58,7 +58,7 @@ def round_filters(filters: int, width: float) -> int:
 def _initializer(name, style):
     """Normal, not truncated, variance 2 / (k^2 out); out is 1 for a depthwise kernel."""
     return tf.keras.initializers.VarianceScaling(
-        2.0, "fan_out", "untruncated_normal", seed=layers.layer_seed(style.seed, name)
+        2.0, "fan_out", "untruncated_normal", seed=random_layers.layer_seed(style.seed, name)
     )
 
 
@@ -160,7 +160,7 @@ def efficientnet(
         shortcut = features
         features = _block(features, stage, stride, name=f"blocks_{index}", style=style)
         if stride == 1 and shortcut.shape[-1] == stage.filters:
-            features = layers.stochastic_depth(
+            features = random_layers.stochastic_depth(
                 features,
                 survival_probability=survival_probability,
                 block=index,
@@ -178,7 +178,7 @@ def efficientnet(
         dropout_rate=dropout_rate,
         seed=seed,
         kernel_initializer=tf.keras.initializers.VarianceScaling(
-            1.0 / 3.0, "fan_out", "uniform", seed=layers.layer_seed(seed, "linear")
+            1.0 / 3.0, "fan_out", "uniform", seed=random_layers.layer_seed(seed, "linear")
         ),
     )
     return tf.keras.Model(images, logits, name=name)

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from sat_tf.activations import Activation
-from sat_tf.models import layers
+from sat_tf.models import layers, random_layers
 
 
 class _Style(NamedTuple):
@@ -50,7 +50,7 @@ def _conv_bn_activation(features, filters, kernel_size, *, name, style, **kwargs
 
 def drop_branch(branch, *, name, index, style):
     """Applies stochastic depth to the branch of block `index`, whose shortcut is the identity."""
-    return layers.stochastic_depth(
+    return random_layers.stochastic_depth(
         branch,
         survival_probability=style.survival_probability,
         block=index,
@@ -160,7 +160,7 @@ def residual_network(
         dropout_rate=dropout_rate,
         seed=seed,
         kernel_initializer=tf.keras.initializers.RandomNormal(
-            stddev=0.01, seed=layers.layer_seed(seed, "linear")
+            stddev=0.01, seed=random_layers.layer_seed(seed, "linear")
         ),
     )
     return tf.keras.Model(images, logits, name=name)

@@ -22,11 +22,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from sat_tf import models, saved_models
+from sat_tf import models, saved_models, training
 from sat_tf.errors import UserError
 from sat_tf.runs import checkpoints, weights
 from sat_tf.training import Stop
-from sat_tf.training.checkpoints import step_of
 
 
 class _Loaded(NamedTuple):
@@ -96,9 +95,9 @@ class Classifier:
         prefix = weights.load_initial(self.classifier, initial, "model_dir")
         self._origin = _Loaded(prefix, self._origin.stop)
 
-    def follow(self, training):
-        """Has from now on the weights of a `training.Training` of this classifier, as they are."""
-        self.versions, self._origin = {}, training
+    def follow(self, trainer):
+        """Has from now on the weights of a `runs.training.Training` of it, as they are."""
+        self.versions, self._origin = {}, trainer
 
     @property
     def checkpoint(self) -> str:
@@ -106,7 +105,7 @@ class Classifier:
 
     @property
     def step(self) -> int:
-        return step_of(self.checkpoint or "")
+        return training.checkpoints.step_of(self.checkpoint or "")
 
     @property
     def variables(self):

@@ -10,17 +10,15 @@ A SavedModel is a program: load only one that you would run.
 
 import dataclasses
 import functools
-import hashlib
 import os
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 
 from sat_tf.config import refuse
 from sat_tf.errors import look_up, one_line
-from sat_tf.saved_models import functions
+from sat_tf.saved_models import folder, functions
 
 # What a network wants, from images in [0, 1].
 INPUT_RANGES = {
@@ -29,8 +27,6 @@ INPUT_RANGES = {
     "-1,1": lambda images: 2.0 * images - 1.0,
 }
 _SIDE = 32  # of the images a function is tried with that takes any size, where none is named
-_KERAS_FILES = (".keras", ".h5", ".hdf5")
-_GRAPH_FILE = "saved_model.pb"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,13 +101,13 @@ def load(
     Raises: UserError, one line naming flag, value and remedy.
     """
     path = os.fspath(path)
-    _check_folder(path, flag)
+    folder.check(path, flag)
     try:
         to_range = look_up(INPUT_RANGES, "range", input_range)
     except ValueError as error:
         refuse("input_range", input_range, str(error))
     problem = functools.partial(refuse, flag, path)
-    function = functions.choose(*_loaded(path, problem), signature, problem)
+    function = functions.choose(*folder.open_graphs(path, problem), signature, problem)
     batch, *image_shape = function.shape
     images = _noise(batch or 2, image_shape, image_size)
 
@@ -142,64 +138,11 @@ def load(
             int(values.shape[-1]),
             function.no_gradient or _why_no_gradient(logits_fn, images),
             probabilities,
-            _fingerprint(path),
+            folder.fingerprint(path),
         ),
         function,
         output,
     )
-
-
-def _check_folder(path, flag):
-    """Refuses what is not a SavedModel's folder, saying what it may be and what to do with it."""
-    name = path.rstrip("/")
-    if not tf.io.gfile.exists(name):
-        refuse(flag, path, "no such folder; give the folder of a SavedModel")
-    if not tf.io.gfile.isdir(name):
-        if name.endswith(_KERAS_FILES):
-            refuse(
-                flag,
-                path,
-                "a Keras file, not a SavedModel; write one where it was made: "
-                "tf.saved_model.save(tf.keras.models.load_model(FILE), FOLDER), or "
-                "model.export(FOLDER) of Keras 3, and give that folder",
-            )
-        refuse(flag, path, "a file; give the folder of a SavedModel")
-    if _has_graph(name):
-        return
-    within = [
-        f"--{flag}={name}/{inner.rstrip('/')}"
-        for inner in sorted(tf.io.gfile.listdir(name))
-        if _has_graph(f"{name}/{inner.rstrip('/')}")
-    ]
-    if within:
-        refuse(flag, path, f"not a SavedModel; give {' or '.join(within[:3])}")
-    if tf.io.gfile.exists(f"{name}/config.json") and tf.io.gfile.isdir(f"{name}/checkpoints"):
-        refuse(
-            flag,
-            path,
-            "a run that was not exported; give --model_dir instead, or export it: "
-            f"--mode=export --model_dir={name}",
-        )
-    refuse(flag, path, "not a SavedModel: it has no saved_model.pb; give a folder that has")
-
-
-def _has_graph(folder):
-    return tf.io.gfile.exists(f"{folder}/{_GRAPH_FILE}")
-
-
-def _loaded(path, problem):
-    """Returns what was loaded, and the names of custom gradients that were not saved with it."""
-    try:
-        with tf.io.gfile.GFile(f"{path}/{_GRAPH_FILE}", "rb") as file:
-            graphs = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs
-        # TensorFlow 1 writes several graphs, as for a TPU.
-        loaded = tf.saved_model.load(path, tags=["serve"] if len(graphs) > 1 else None)
-    except Exception as error:  # another's program, which may fail in any way
-        problem(
-            f"cannot be loaded ({one_line(error)}); if it is damaged, fetch it again, and if it "
-            "needs operations of another package, export it without"
-        )
-    return loaded, set().union(*(functions.unsaved_gradients(graph.graph_def) for graph in graphs))
 
 
 def _noise(batch, shape, image_size):
@@ -266,18 +209,6 @@ def _why_no_gradient(logits_fn, images):
     except Exception as error:  # an operation without derivative, or one that was not saved
         return one_line(error)
     return "an operation in between has no derivative" if found is None else None
-
-
-def _fingerprint(path):
-    """Returns a digest of the files that decide on the logits."""
-    digest = hashlib.sha256()
-    folder = path.rstrip("/")
-    for file in (f"{folder}/{_GRAPH_FILE}", *sorted(tf.io.gfile.glob(f"{folder}/variables/*"))):
-        digest.update(os.path.basename(file).encode())
-        with tf.io.gfile.GFile(file, "rb") as opened:
-            while chunk := opened.read(1 << 24):
-                digest.update(chunk)
-    return digest.hexdigest()[:16]
 
 
 def _described(saved, function, output):

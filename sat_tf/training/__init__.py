@@ -14,7 +14,7 @@ import tensorflow as tf
 from sat_tf import activations, attacks
 from sat_tf.config import Config
 from sat_tf.errors import look_up
-from sat_tf.training import callbacks, checkpoints, converge_smooth, methods
+from sat_tf.training import callbacks, checkpoints, consistency, converge_smooth, methods
 from sat_tf.training.methods import Method
 from sat_tf.training.model import AdversarialModel
 from sat_tf.training.optimization import (
@@ -122,13 +122,13 @@ METHODS = {
         catastrophic_drop=0.2,
     ),
     "trades": Row(
-        methods.trades,
+        consistency.trades,
         lambda steps: steps + 2.5,
         ("epsilon", "step_size", "num_steps"),
         {"beta": "trades_beta"},
     ),
     "backward_smoothing": Row(
-        methods.backward_smoothing,
+        consistency.backward_smoothing,
         lambda steps: steps + 3.5,
         ("epsilon", "step_size", "num_steps"),
         {"beta": "backward_smoothing_beta", "gamma": "backward_smoothing_gamma"},

@@ -152,6 +152,29 @@ class Record(tf.keras.callbacks.Callback):
         return step
 
 
+class Epochs(tf.keras.callbacks.Callback):
+    """Tells the model and its method which epoch begins, and so whether the attack has begun.
+
+    Until it has, `adversarial_accuracy` would be that of clean images; it becomes NaN in the logs.
+    """
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._attacking = epoch >= self.model.clean_epochs
+        self.model.attacking.assign(self._attacking)
+        if self.model.method.state is not None:
+            self.model.method.state.begin_epoch(epoch)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._blank(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._blank(logs)
+
+    def _blank(self, logs):
+        if not self._attacking and "adversarial_accuracy" in logs:
+            logs["adversarial_accuracy"] = float("nan")
+
+
 class AtEpochEnd(tf.keras.callbacks.Callback):
     """Calls `action(epoch, logs)` after every epoch; what it adds to `logs` the later ones see."""
 

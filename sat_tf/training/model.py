@@ -15,29 +15,6 @@ from sat_tf.training import classifiers, methods, optimization, step
 from sat_tf.training import sam as sharpness
 
 
-class _Epochs(tf.keras.callbacks.Callback):
-    """Tells the model and its method which epoch begins, and so whether the attack has begun.
-
-    Until it has, `adversarial_accuracy` would be that of clean images; it becomes NaN in the logs.
-    """
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._attacking = epoch >= self.model.clean_epochs
-        self.model.attacking.assign(self._attacking)
-        if self.model.method.state is not None:
-            self.model.method.state.begin_epoch(epoch)
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._blank(logs)
-
-    def on_epoch_end(self, epoch, logs=None):
-        self._blank(logs)
-
-    def _blank(self, logs):
-        if not self._attacking and "adversarial_accuracy" in logs:
-            logs["adversarial_accuracy"] = float("nan")
-
-
 class AdversarialModel(tf.keras.Model):
     """A Keras classifier with an adversarial `train_step` and `test_step`.
 
@@ -179,7 +156,7 @@ class AdversarialModel(tf.keras.Model):
         return super().fit(*args, callbacks=callbacks, **kwargs)
 
     def _with_epochs(self, callbacks):
-        epochs = _Epochs()
+        epochs = callbacks.Epochs()
         if isinstance(callbacks, tf.keras.callbacks.CallbackList):  # made by the caller, in full
             epochs.set_model(self)
             callbacks.callbacks.insert(0, epochs)
