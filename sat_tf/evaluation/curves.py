@@ -18,10 +18,10 @@ RESTARTS = (1, 2, 3, 5, 10)
 
 
 def measure(kind, *, attack, create, epsilon, evaluate, epsilons=None, norm="linf"):
-    """Returns the rows of one curve, as `curves.write_csv` takes them.
+    """Returns the rows of one curve, as `reports.curves.write_csv` takes them.
 
     Args:
-      kind: a name of `curves.CURVES`.
+      kind: a name of `reports.curves.CURVES`.
       attack: name of an attack; for "steps" and "restarts" a pgd-N.
       create: (name, epsilon=...) -> attack, as `attacks.create` with its other settings.
       epsilon: the evaluation's radius.

@@ -27,7 +27,7 @@ def write(path, *, config, results, metrics=(), curves=(), exhibits=None, notes=
       config: what config.json holds, or None for a network without a run, as a SavedModel is.
       results: what results.json holds; also one written by earlier versions, which has less.
       metrics: the rows of metrics.jsonl.
-      curves: the rows of curves.csv, see `sat_tf.curves`.
+      curves: the rows of curves.csv, see `reports.curves`.
       exhibits: uint8 [height, width, 3], as from `summaries.render_grid`, or None.
       notes: texts that are shown below the numbers, such as where the weights are from.
     Raises: OSError if the file cannot be written; what was there before is then as it was.

@@ -51,7 +51,7 @@ class _Candidate(NamedTuple):
 
 
 def choose(loaded, unsaved, name, problem) -> Function:
-    """Returns the function called `name`, or the one that `saved_model.load` describes.
+    """Returns the function called `name`, or the one that `loading.load` describes.
 
     Args:
       loaded: what tf.saved_model.load returned.

@@ -5,7 +5,7 @@
     contradictions(network, images, seed=0)    # [Comparison("gradient", wrong=0, decided=16, ...)]
 
 White-box attacks climb gradients.  Where those are zero, or belong to another function than the
-one that is run, an attack fails and a network looks robust; `self_checks` says so.
+one that is run, an attack fails and a network looks robust; `network` says so.
 """
 
 import dataclasses

@@ -5,7 +5,7 @@
     check_inside(threat, images, adversarial)                # after
 
 What makes every number meaningless raises `NotTrustworthy`; what makes one doubtful is a Finding.
-`outcome_checks` judges what attacks achieved.  docs/evaluation.md explains each check by its name.
+`outcomes` judges what attacks achieved.  docs/evaluation.md explains each check by its name.
 """
 
 from typing import NamedTuple
