@@ -96,8 +96,7 @@ def on_evaluation(flags, config):
 
 
 def _lacking(flags, rows):
-    """Names the flags given without what they are for; a row is (flag, its need, whether it is
-    met)."""
+    """Names the flags given without their need; a row is (flag, need, whether it is met)."""
     return [
         f"--{name} is not used without {needed}"
         for name, needed, is_met in rows

@@ -17,8 +17,7 @@ from sat_tf.errors import UserError
 
 
 def default_model_dir(flags, imported=None) -> str:
-    """Returns runs/<model>-<activation>-<dataset>-<method>, from flags and imported network
-    alone."""
+    """Returns runs/<model>-<activation>-<dataset>-<method>, as flags and import say."""
     values = Values(flags, imported=imported)
     names = map(values.get, ("model", "activation", "dataset", "method"))
     return os.path.join("runs", "-".join(re.sub("[/:]", "_", name) for name in names))

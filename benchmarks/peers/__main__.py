@@ -67,8 +67,7 @@ def compared(peer, logits_fn, images, labels, wanted):
 
 
 def _stages(peer, setting):
-    """Returns AutoAttack's stages for AutoAttack, where the peer has each of them but no
-    ensemble."""
+    """Returns AutoAttack's stages for it, where the peer has each of them but no ensemble."""
     has_all = setting.algorithm == "autoattack" and set(STANDARD) <= set(peer.ATTACKS)
     return STANDARD if has_all else ()
 

@@ -113,8 +113,7 @@ def seconds_per_epoch(rows, speed, *, first, images):
 
 
 def _measure(run, asked, interruption):
-    """Returns what a study measures beyond results.json: small epsilon, other derivative,
-    smoothness."""
+    """Returns what a study measures beyond results.json."""
     epsilon = run.config.attack.epsilon * asked["small_share"]
     form = training.attack_form(run.config, distribution.device_type(run.strategy))
     small = {"small": attacks.create(SMALL_ATTACK, epsilon=epsilon, **form)}

@@ -92,8 +92,7 @@ def _scatter(study, rows, x_key, y_key, x_label, y_label, path):
 
 
 def _epochs(study, cells, path):
-    """Mean over the seeds and a band of one standard deviation; on held-out examples where there
-    are."""
+    """Mean over the seeds in a band of one deviation; on held-out examples where there are."""
     held_out = all(cell["validation_curve"] for cell in cells)
     key = "validation_curve" if held_out else "training_curve"
     if not any(cell[key] for cell in cells):

@@ -177,8 +177,7 @@ def is_smooth(name: str, alpha: float | None = None) -> bool:
 
 
 def check_derivative(name: str):
-    """Raises ValueError unless `name` is a row whose default derivative is a function of x
-    alone."""
+    """Raises ValueError unless the default derivative of the row `name` depends on x alone."""
     if look_up(ACTIVATIONS, "activation", name).layer not in (ElementwiseActivation, SmoothReLU):
         raise ValueError(
             f"the derivative of {name} depends on learnt weights; name an activation "

@@ -73,8 +73,7 @@ def uniform(like, seed, low, high):
 
 
 def normal(like, seed):
-    """Returns numbers from the standard normal distribution; the arguments are those of
-    `uniform`."""
+    """Returns numbers from the standard normal distribution; arguments as for `uniform`."""
     return _drawn(
         like, seed, lambda shape, one: tf.random.stateless_normal(shape, one, dtype=like.dtype)
     )

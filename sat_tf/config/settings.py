@@ -11,8 +11,7 @@ from sat_tf.config.config import Config
 
 
 def flag_values(config: Config, *, parts=None, defining_only=False) -> dict[str, Any]:
-    """Returns {flag name: value} of all parts, or of those named, or of what defines the
-    weights."""
+    """Returns {flag: value} of all parts, or of those named, or of what defines the weights."""
     values = {"seed": config.seed} if parts is None else {}
     for part, field, flag in _settings(config):
         if (parts is None or part in parts) and (field.metadata["defines"] or not defining_only):
@@ -41,8 +40,7 @@ def with_settings_of(other: Config, config: Config, flags) -> Config:
 
 
 def _settings(config=None):
-    """Yields (name of the part, field, flag) of every setting in a part, of a config's or a
-    run's."""
+    """Yields (name of the part, field, flag) of every setting in a part of a config."""
     for part in dataclasses.fields(Config):
         kind = part.type if config is None else type(getattr(config, part.name))
         for field in dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ():

@@ -154,8 +154,7 @@ def _decode_window(image_bytes, window):
 
 
 def _resize(images, size):
-    """Resizes uint8, or float32 in [0, 1], [B, h, w, 3] by TensorFlow 1's bicubic kernel,
-    clipped."""
+    """Resizes [B, h, w, 3], uint8 or float32 in [0, 1], by TensorFlow 1's bicubic, clipped."""
     if images.dtype == tf.uint8:
         images = to_float(images)
     resized = tf.raw_ops.ResizeBicubic(

@@ -68,8 +68,7 @@ class Result:
         return ~self.outcomes["clean"].broken & ~self.outcomes[name].broken
 
     def survivors(self) -> dict[str, np.ndarray]:
-        """Returns {attack: bool [examples]}, with the stages of ensembles, each after those before
-        it."""
+        """Returns {attack: bool [examples]}, with ensembles' stages, each after those before it."""
         survives = {}
         for name, outcome in self.outcomes.items():
             standing = ~self.outcomes["clean"].broken

@@ -59,8 +59,7 @@ class _CountingLayer(tf.keras.layers.Layer):
 
 @_register
 class Dropout(_CountingLayer):
-    """Zeroes a share `rate` of the inputs in training mode and scales the rest by 1 / (1 -
-    rate)."""
+    """Zeroes a share `rate` of the inputs in training mode, scales the rest by 1/(1 - rate)."""
 
     def __init__(self, rate, seed=0, **kwargs):
         super().__init__(seed, **kwargs)

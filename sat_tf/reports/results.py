@@ -91,8 +91,7 @@ def _conditions(results):
 
 
 def epsilon_text(results) -> str:
-    """Returns norm and radius, such as `Linf epsilon 0.2 (51/255)`, or nothing where none is
-    known."""
+    """Returns norm and radius, such as `Linf epsilon 0.2 (51/255)`; "" where none is known."""
     epsilon, norm = results.get("epsilon"), results.get("norm", "linf")
     if epsilon is None:
         return ""

@@ -64,8 +64,7 @@ class Measurement:
         )
 
     def accuracies(self, *, on_batch=None, state=None) -> evaluation.Result:
-        """Returns the counts over the evaluation examples in use; see `Evaluator` for the
-        arguments."""
+        """Returns the counts over the evaluation examples in use; arguments as of `Evaluator`."""
         return self._evaluator(self._batches(), on_batch=on_batch, state=state)
 
     def examine(self) -> list:
@@ -79,8 +78,7 @@ class Measurement:
         )
 
     def review(self, result) -> list:
-        """Returns what the outcomes of the attacks say of them, and short attacks where asked
-        for."""
+        """Returns what the outcomes say of the attacks, and short attacks where asked for."""
         survives = result.survivors()
         transferred = {
             name: survives.pop(name) for name in list(survives) if name.endswith(self._surrogates)

@@ -14,8 +14,7 @@ _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 class Initial(NamedTuple):
-    """A checkpoint to begin with: a path for `checkpoints.resolve`, and how to read the
-    release's."""
+    """A checkpoint to begin with: a path to `resolve`, and how to read one of the release."""
 
     path: str
     channels: str | None = None
@@ -23,8 +22,7 @@ class Initial(NamedTuple):
 
 
 def load_initial(classifier: tf.keras.Model, initial: Initial, flag="init_checkpoint") -> str:
-    """Fills `classifier` as `load_classifier` does; returns the prefix, by
-    `checkpoints.resolve`."""
+    """Fills `classifier` as `load_classifier` does; returns the prefix that `resolve` gives."""
     prefix = checkpoints.resolve(initial.path, flag)
     load_classifier(classifier, prefix, flag, channels=initial.channels, averaged=initial.averaged)
     return prefix

@@ -6,8 +6,7 @@ from sat_tf import activations
 
 
 def check(classifier: tf.keras.Model, from_logits: bool):
-    """Raises ValueError unless `classifier` is built and its outputs are what `from_logits`
-    says."""
+    """Raises ValueError unless `classifier` is built and gives what `from_logits` says."""
     if not classifier.built:
         raise ValueError(
             f"classifier {classifier.name!r} has no weights yet: build it first, as by "

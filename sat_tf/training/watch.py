@@ -30,8 +30,7 @@ class Stop(NamedTuple):
 
 
 class Collapse(Exception):
-    """Raised where accuracy on the first batch has fallen to `accuracy`: the epoch is to be
-    undone."""
+    """Raised where accuracy on the first batch fell to `accuracy`: the epoch is to be undone."""
 
     def __init__(self, accuracy: float):
         super().__init__(accuracy)
