@@ -13,6 +13,7 @@ import tensorflow as tf
 from sat_tf import activations, attacks, seeds
 from sat_tf.training import classifiers, methods, optimization, step
 from sat_tf.training import sam as sharpness
+from sat_tf.training.callbacks import Epochs
 
 
 class AdversarialModel(tf.keras.Model):
@@ -156,7 +157,7 @@ class AdversarialModel(tf.keras.Model):
         return super().fit(*args, callbacks=callbacks, **kwargs)
 
     def _with_epochs(self, callbacks):
-        epochs = callbacks.Epochs()
+        epochs = Epochs()
         if isinstance(callbacks, tf.keras.callbacks.CallbackList):  # made by the caller, in full
             epochs.set_model(self)
             callbacks.callbacks.insert(0, epochs)
