@@ -13,7 +13,7 @@ Every kind of network has
   evaluated(): a context within which the weights are those that are evaluated;
   facts(): what results.json says of it beside its numbers;
   shown(config): the settings that the page shows of it;
-  variables and fingerprint, which are others for other weights.
+  fingerprint(settings): a text that is another one for other weights or settings.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from sat_tf import models, saved_models, training
+from sat_tf import evaluation, models, saved_models, training
 from sat_tf.errors import UserError
 from sat_tf.runs import checkpoints, weights
 from sat_tf.training import Stop
@@ -52,7 +52,6 @@ class Classifier:
     """
 
     differentiable = True
-    fingerprint = None
 
     def __init__(self, config, strategy, description):
         self._config, self._strategy = config, strategy
@@ -107,9 +106,8 @@ class Classifier:
     def step(self) -> int:
         return training.checkpoints.step_of(self.checkpoint or "")
 
-    @property
-    def variables(self):
-        return self.classifier.variables
+    def fingerprint(self, settings) -> str:
+        return evaluation.fingerprint(settings, self.classifier.variables)
 
     def evaluated(self):
         return self._origin.evaluated_weights()
@@ -130,7 +128,6 @@ class Saved:
       description: of the data, whose names its classes have.
     """
 
-    variables = ()
     step = 0
 
     def __init__(self, saved: saved_models.SavedClassifier, description):
@@ -139,10 +136,13 @@ class Saved:
         self.logits_fn = saved.logits_fn
         self.checkpoint = saved.path
         self.differentiable = saved.differentiable
-        self.fingerprint = saved.fingerprint
+        self._files = saved.fingerprint
 
     def evaluated(self):
         return contextlib.nullcontext()
+
+    def fingerprint(self, settings) -> str:
+        return evaluation.fingerprint([*settings, self._files], variables=())
 
     def facts(self) -> dict:
         return {}

@@ -15,7 +15,7 @@ import time
 
 import tensorflow as tf
 
-from sat_tf import data, distribution, evaluation, saved_models
+from sat_tf import data, distribution, saved_models
 from sat_tf.config import Config
 from sat_tf.errors import UserError
 from sat_tf.reports import results, summaries
@@ -192,10 +192,9 @@ class Run:
             dataclasses.asdict(self.description),
             self.strategy.num_replicas_in_sync,
             distribution.device_type(self.strategy),
-            self.network.fingerprint,
-            next((surrogate.fingerprint for surrogate in self._surrogates.values()), None),
+            *(surrogate.fingerprint for surrogate in self._surrogates.values()),
         ]
-        return evaluation.fingerprint(settings, self.network.variables)
+        return self.network.fingerprint(settings)
 
     def _report(self, measured):
         self.folder.write_results(measured)
