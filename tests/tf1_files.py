@@ -3,14 +3,12 @@
 The expected names here are written down a second time, from the release's layers, on purpose.
 """
 
-import functools
-
 import golden_values
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from sat_tf import errors, models
+from sat_tf import errors
 from sat_tf.release import checkpoint as tf1_checkpoint
 from sat_tf.release import filling as tf1_import
 
@@ -83,13 +81,6 @@ def drawn(names_and_shapes):
         name: golden_values.draw(name, shape).astype(np.float32)
         for name, shape in names_and_shapes.items()
     }
-
-
-@functools.lru_cache(maxsize=8)
-def abstract(name, **kwargs):
-    """Builds in a graph that is never run, so that no weight takes memory."""
-    with tf.Graph().as_default():
-        return models.create(name, **kwargs)
 
 
 def variable_shapes(model, scope=""):

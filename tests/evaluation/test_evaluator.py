@@ -1,24 +1,21 @@
 """Evaluation: exact counts, on models whose answers are known beforehand."""
 
-import dataclasses
 import functools
 import gc
-import os
 
 import numpy as np
 import pytest
 import tensorflow as tf
-import tiny
 
 from sat_tf import attacks
-from sat_tf.errors import NotTrustworthy, UserError
 from sat_tf.evaluation import Evaluator, Result, evaluate
-from sat_tf.evaluation.progress import StateFile
-from sat_tf.runs.folder import RunFolder
 
 pytestmark = pytest.mark.smoke
 
+
 EPSILON = 0.1
+
+
 # An image is one grey level g, and the model answers class 1 where g > 1/2.  With epsilon 0.1
 # exactly the examples further than 0.1 from 1/2, and on the right side, are robust.
 GREYS = np.array([0.0, 0.3, 0.45, 0.55, 0.7, 1.0, 0.2, 0.8, 0.42, 0.58], "float32")
@@ -56,7 +53,10 @@ def counting(logits_fn):
     return counted
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 10, 16])
+@pytest.mark.parametrize(
+    "batch_size",
+    [4, 16, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 10))],  # which pad none
+)
 def test_counts_are_exact_whatever_the_padding(batch_size):
     names = named("clean", "fgsm", "pgd-3", "pgd-2x2")
     result = evaluate(threshold, padded_batches(batch_size=batch_size), names, seed=0)
@@ -80,7 +80,13 @@ def test_an_example_wrong_when_clean_is_not_robust_even_if_the_attack_mends_it()
     assert evaluate(threshold, padded_batches(), {"mend": mend}, seed=0).correct["mend"] == CLEAN
 
 
-@pytest.mark.parametrize("form", attacks.COMPILED_FORMS)
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(form, marks=[] if form == "none" else pytest.mark.slow)
+        for form in attacks.COMPILED_FORMS
+    ],
+)
 def test_two_replicas_count_as_one(mirrored, form):
     names = named("fgsm", "pgd-3", "pgd-2x2", form=form)
     one = evaluate(threshold, padded_batches(), names, seed=0)
@@ -89,7 +95,7 @@ def test_two_replicas_count_as_one(mirrored, form):
 
 
 def test_traces_grow_neither_with_batches_nor_with_steps(mirrored):
-    for batch_size, steps in ((2, 1), (2, 30), (10, 30)):
+    for batch_size, steps in ((2, 1), (10, 30)):
         logits_fn = counting(threshold)
         evaluate(
             logits_fn, padded_batches(batch_size=batch_size), named(f"pgd-{steps}", "fgsm"), seed=0
@@ -149,14 +155,8 @@ def test_every_example_has_its_own_seed_whatever_its_batch_and_replica(mirrored)
 
 
 def test_progress_is_told_and_may_interrupt():
-    told = []
-    evaluate(
-        threshold,
-        padded_batches(),
-        named("fgsm"),
-        seed=0,
-        on_batch=lambda *progress: told.append(progress),
-    )
+    evaluator, told = Evaluator(threshold, named("fgsm"), seed=0), []
+    evaluator(padded_batches(), on_batch=lambda *progress: told.append(progress))
     assert told == [
         ("clean", 4, None),
         ("clean", 8, None),
@@ -170,7 +170,7 @@ def test_progress_is_told_and_may_interrupt():
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate(threshold, padded_batches(), named("fgsm"), seed=0, on_batch=stop)
+        evaluator(padded_batches(), on_batch=stop)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -240,182 +240,3 @@ def test_batch_statistics_are_left_alone_and_half_precision_counts_the_same():
         seed=0,
     )
     assert half == plain
-
-
-# Dropping what is broken, and going on later.
-
-tf.keras.utils.set_random_seed(0)
-CURVED = tiny.network(name="curved")
-CENTRE = tf.reduce_mean(
-    CURVED(tiny.examples(40)[0], training=False), 0
-)  # every class is somebody's
-
-
-def curved(images):
-    return CURVED(images, training=False) - CENTRE
-
-
-def several(robust_if="any_iterate"):
-    """Attacks of several runs, by which some examples are broken early and some late."""
-    create = functools.partial(attacks.create, epsilon=0.04, step_size=0.008, robust_if=robust_if)
-    return {
-        "pgd-5": create("pgd-5"),
-        "both": attacks.Ensemble({"pgd-5": create("pgd-5"), "pgd-12x3": create("pgd-12x3")}),
-    }
-
-
-def colour_batches(batch_size=8, count=40):
-    images, _ = tiny.examples(count)
-    labels = np.argmax(curved(images), -1).astype("int32")  # most of them right when clean
-    labels[::7] = (labels[::7] + 1) % 4
-    mask = np.ones(count, bool)
-    return tf.data.Dataset.from_tensor_slices((images, labels, mask)).batch(batch_size)
-
-
-def per_example(result):
-    return {
-        name: (outcome.broken.tolist(), outcome.predicted.tolist())
-        for name, outcome in result.outcomes.items()
-    }
-
-
-@pytest.mark.parametrize("robust_if", ["final", "any_iterate", "best_loss"])
-def test_dropping_what_is_broken_gives_the_numbers_of_the_plain_loop(mirrored, robust_if):
-    named = several(robust_if)
-    plain = Evaluator(curved, named, seed=1, drop=False)(colour_batches(count=32))
-    some = plain.correct
-    assert 0 < some["both"] < some["clean"] < 32  # there is something to tell apart
-    for strategy, batch_size in ((None, 32), (mirrored, 12)):
-        dropped = Evaluator(curved, named, seed=1, strategy=strategy)(
-            colour_batches(batch_size, 32)
-        )
-        assert dropped == plain
-        assert [o.broken.tolist() for o in dropped.outcomes.values()] == [
-            o.broken.tolist() for o in plain.outcomes.values()
-        ]
-
-
-def test_later_stages_attack_only_what_is_left_and_shared_stages_run_once():
-    calls = []
-    result = Evaluator(curved, several(), seed=1)(
-        colour_batches(), on_batch=lambda name, done, total: calls.append(name)
-    )
-    assert sorted(set(calls)) == ["clean", "pgd-12x3", "pgd-5"]
-    both, first = result.outcomes["both"], result.outcomes["pgd-5"]
-    assert both.stages["pgd-5"].broken.tolist() == first.broken.tolist()
-    assert (
-        both.stages["pgd-12x3"].attacked.tolist()
-        == (~result.outcomes["clean"].broken & ~first.broken).tolist()
-    )
-    assert both.broken.sum() == sum(stage.broken.sum() for stage in both.stages.values())
-    survives = np.all([result.survives(name) for name in result.correct], 0)
-    assert result.worst_case_accuracy == survives.mean() <= min(result.robust_accuracy.values())
-
-
-def test_broken_examples_cost_no_more_passes():
-    def bump(images):
-        seen.append(images)
-        return 0
-
-    cost = {}
-    for drop in (True, False):
-        seen = []
-
-        def logits_fn(images):
-            with tf.control_dependencies([tf.py_function(bump, [tf.shape(images)[0]], tf.int32)]):
-                return curved(tf.identity(images))
-
-        attack = attacks.create("pgd-20x4", epsilon=0.2, robust_if="any_iterate")
-        Evaluator(logits_fn, {"pgd-20x4": attack}, seed=1, drop=drop)(colour_batches())
-        cost[drop] = sum(map(int, seen))
-    assert cost[True] < 0.5 * cost[False]
-
-
-def test_an_evaluation_cut_anywhere_goes_on_to_the_same_numbers(tmp_path):
-    evaluator = Evaluator(curved, several(), seed=1, keep=6)
-    whole = evaluator(colour_batches())
-    path = str(tmp_path / "state.npz")
-
-    class Cut(Exception):
-        pass
-
-    starts = {"count": 0}
-
-    def cut(*progress):
-        starts["count"] += 1
-        if starts["count"] % 2 == 0:  # one step further each time
-            raise Cut
-
-    for _ in range(200):
-        try:
-            result = evaluator(colour_batches(), on_batch=cut, state=StateFile(path, "same"))
-            break
-        except Cut:
-            assert (tmp_path / "state.npz").exists()
-    assert result == whole and per_example(result) == per_example(whole)
-    for name, images in whole.adversarial.items():
-        np.testing.assert_array_equal(result.adversarial[name], images)
-    assert starts["count"] > 12
-    told = []
-    again = evaluator(
-        colour_batches(), on_batch=lambda *p: told.append(p), state=StateFile(path, "same")
-    )
-    assert not told and per_example(again) == per_example(whole)  # all was known
-
-
-def test_the_state_of_another_evaluation_is_not_used(tmp_path):
-    path = str(tmp_path / "state.npz")
-    StateFile(path, "one").save({"clean/broken": np.ones(3, bool)})
-    assert list(StateFile(path, "one").load()) == ["clean/broken"]
-    assert StateFile(path, "another").load() == {}
-    (tmp_path / "state.npz").write_bytes(b"cut short")
-    assert StateFile(path, "one").load() == {}
-    assert os.listdir(tmp_path) == ["state.npz"]
-
-
-def test_a_state_that_cannot_be_read_is_the_users_to_mend(tmp_path):
-    (tmp_path / "state.npz").mkdir()
-    state = StateFile(
-        str(tmp_path / "state.npz"),
-        "one",
-        writing=functools.partial(RunFolder(str(tmp_path)).writing, "evaluation_state"),
-    )
-    with pytest.raises(UserError, match="--model_dir=.*: cannot write evaluation_state: Is a dir"):
-        state.load()
-
-
-def test_the_first_examples_are_kept_with_what_the_attacks_made_of_them():
-    result = Evaluator(curved, several(), seed=1, keep=6)(colour_batches())
-    images, labels = (column[:6] for column in next(colour_batches().as_numpy_iterator())[:2])
-    np.testing.assert_array_equal(result.images, images)
-    np.testing.assert_array_equal(result.labels, labels)
-    for name, adversarial in result.adversarial.items():
-        classes = np.argmax(curved(adversarial), -1)
-        np.testing.assert_array_equal(classes, result.outcomes[name].predicted[:6])
-        assert np.abs(adversarial - images).max() <= 0.04 + 1e-6
-    few = Evaluator(curved, {}, seed=1, keep=100)(colour_batches(count=8))
-    assert len(few.images) == len(few.labels) == len(few.adversarial["clean"]) == 8
-
-
-def test_results_outside_the_ball_are_refused():
-    beyond = attacks.create("pgd-2", epsilon=0.02)
-    beyond = dataclasses.replace(beyond, threat=attacks.ThreatModel(epsilon=0.01))
-    with pytest.raises(NotTrustworthy, match="outside ball: 2[0-9] of 2[0-9] "):
-        evaluate(
-            curved,
-            colour_batches(32, 32).map(lambda images, labels, mask: (images, labels, mask)),
-            {"pgd-2": beyond},
-            seed=0,
-        )
-
-
-def test_two_attacks_of_one_name_and_images_of_another_scale_are_refused():
-    named = {
-        "both": attacks.Ensemble({"pgd-2": attacks.create("pgd-2", epsilon=0.1)}),
-        "pgd-2": attacks.create("pgd-2", epsilon=0.2),
-    }
-    with pytest.raises(ValueError, match="two different attacks are called 'pgd-2'"):
-        Evaluator(curved, named, seed=0)
-    scaled = colour_batches(8, 8).map(lambda images, labels, mask: (255 * images, labels, mask))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="images must be within"):
-        evaluate(lambda images: curved(images / 255), scaled, several(), seed=0)

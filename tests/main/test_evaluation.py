@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import written
+from command_line import run, small_network
 
-import main
+import sat_tf.models
 from sat_tf.interruption import Interrupted
 
 TRAINED = (
@@ -31,21 +32,17 @@ ASKED = (
 )
 
 
-def run(*arguments):
-    return main.main(["main.py", *map(str, arguments)])
-
-
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def evaluated(tmp_path_factory):
+    """The folder of a run that everything was asked of."""
     folder = tmp_path_factory.mktemp("run")
-    assert run(*TRAINED, "--eval_attacks=clean", "--epochs=6", f"--model_dir={folder}") == 0
+    train = (*TRAINED, "--mode=train", "--epochs=40", f"--model_dir={folder}")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sat_tf.models, "build", small_network)
+        assert run(*train) == 0
+        assert run("--mode=export", f"--model_dir={folder}") == 0
+        assert run(*ASKED, f"--model_dir={folder}") == 0
     return folder
-
-
-@pytest.fixture(scope="module")
-def evaluated(trained):
-    assert run(*ASKED, f"--model_dir={trained}") == 0
-    return trained
 
 
 @pytest.mark.smoke
@@ -84,7 +81,9 @@ def test_everything_that_an_evaluation_leaves(evaluated):
     assert not (evaluated / "evaluation_state").exists()
 
 
-def test_an_evaluation_that_was_cut_goes_on_to_the_same_results(evaluated, monkeypatch, capsys):
+def test_an_evaluation_that_was_cut_goes_on_to_the_same_results(
+    evaluated, small_networks, monkeypatch, capsys
+):
     whole, curve = written.results(evaluated), (evaluated / "curves.csv").read_text()
     (evaluated / "results.json").unlink()
     capsys.readouterr()

@@ -9,15 +9,11 @@ import small_data
 import tensorflow as tf
 import tf1_files
 import written
+from command_line import run
 
-import main
+from flags import definitions, subjects
 
-ROOT = pathlib.Path(__file__).parents[2]
 CASES = ("resnet50_silu_r64", "efficientnet-b0_r64")
-
-
-def run(*arguments):
-    return main.main(["main.py", *map(str, arguments)])
 
 
 @pytest.fixture(scope="module")
@@ -50,32 +46,52 @@ def _check_golden_logits(case, saved_model):
     )
 
 
+def _subject(*arguments):
+    """Returns what a command works on; nothing is built for it."""
+    flags = definitions.define()
+    definitions.parse(flags, ["main.py", *map(str, arguments)])
+    return subjects.of(flags)
+
+
+def _export(prefix, folder):
+    return (
+        "--mode=export",
+        f"--init_checkpoint={prefix}",
+        "--image_size=64",
+        f"--model_dir={folder}",
+    )
+
+
 @pytest.mark.smoke
 @pytest.mark.parametrize(
     "case, flags, note",
     [
         ("resnet50_silu_r64", ("--checkpoint_channels=rgb",), "--activation=swish is assumed"),
-        ("efficientnet-b0_r64", (), ""),
+        pytest.param("efficientnet-b0_r64", (), "", marks=pytest.mark.slow),
     ],
 )
 def test_from_a_checkpoint_to_an_export(case, flags, note, checkpoints, tmp_path, capsys):
-    """Only the image size is said: model and classes are recognised."""
-    assert (
-        run(
-            "--mode=export",
-            f"--init_checkpoint={checkpoints[case]}",
-            "--image_size=64",
-            f"--model_dir={tmp_path}",
-            *flags,
-        )
-        == 0
-    )
+    """Only the image size is said: model and classes are recognised; another import goes
+    elsewhere."""
+    command = _export(checkpoints[case], tmp_path)
+    assert run(*command, *flags) == 0
     error = capsys.readouterr().err
     assert note in error and error.count("note:") == bool(note)
     _check_golden_logits(case, tmp_path / "saved_model")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["import.json", "saved_model"]
 
+    before = (tmp_path / "saved_model/saved_model.pb").read_bytes()
+    if flags:
+        assert run(*command) == 2
+        assert "another import: channels (rgb there, None now)" in capsys.readouterr().err
+    (other,) = set(CASES) - {case}
+    assert run(*_export(checkpoints[other], tmp_path)) == 2
+    assert "holds what was made of another import: " in capsys.readouterr().err
+    assert (tmp_path / "saved_model/saved_model.pb").read_bytes() == before
+    _subject(*command, *flags)  # the same again is not refused
 
+
+@pytest.mark.slow
 def test_the_releases_own_size_and_folder_are_the_defaults(checkpoints, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run("--mode=export", f"--init_checkpoint={checkpoints['efficientnet-b0_r64']}") == 0
@@ -85,6 +101,7 @@ def test_the_releases_own_size_and_folder_are_the_defaults(checkpoints, tmp_path
     assert answer["logits"].shape == (1, 1000)
 
 
+@pytest.mark.slow
 def test_evaluation_with_pgd_on_imagenet_records(checkpoints, tmp_path):
     small_data.write_imagenet(tmp_path / "data", validation=6)
     assert (
@@ -105,6 +122,27 @@ def test_evaluation_with_pgd_on_imagenet_records(checkpoints, tmp_path):
     assert results["examples"] == 6 and "pgd-2" in results["robust_accuracy"]
     assert results["epsilon"] == pytest.approx(4 / 255)
     assert results["checkpoint"] == checkpoints["resnet50_silu_r64"]
+
+
+@pytest.mark.slow
+def test_measuring_needs_no_training_shards(checkpoints, tmp_path):
+    small_data.write_imagenet(tmp_path / "data", validation=4)
+    for path in (tmp_path / "data").glob("train-*"):
+        path.unlink()
+    assert (
+        run(
+            "--mode=eval",
+            f"--init_checkpoint={checkpoints['resnet50_silu_r64']}",
+            f"--dataset=tfrecord:{tmp_path}/data",
+            "--image_size=64",
+            "--eval_attacks=clean",
+            "--eval_batch_size=4",
+            "--strategy=one_device",
+            f"--model_dir={tmp_path}/run",
+        )
+        == 0
+    )
+    assert written.results(tmp_path / "run")["examples"] == 4
 
 
 @pytest.mark.slow
@@ -187,37 +225,7 @@ def test_what_does_not_fit_is_one_line(arguments, checkpoints, tmp_path, capsys)
     assert not (tmp_path / "new").exists()
 
 
-def test_another_import_goes_elsewhere(checkpoints, tmp_path, capsys):
-    common = ("--mode=export", "--image_size=64", f"--model_dir={tmp_path}")
-    resnet = f"--init_checkpoint={checkpoints['resnet50_silu_r64']}"
-    assert run(*common, resnet) == 0
-    before = (tmp_path / "saved_model/saved_model.pb").read_bytes()
-    assert run(*common, resnet, "--checkpoint_channels=rgb") == 2
-    assert "another import: channels (None there, rgb now)" in capsys.readouterr().err
-    assert run(*common, f"--init_checkpoint={checkpoints['efficientnet-b0_r64']}") == 2
-    assert (tmp_path / "saved_model/saved_model.pb").read_bytes() == before
-    assert run(*common, resnet) == 0
-
-
-def test_measuring_needs_no_training_shards(checkpoints, tmp_path):
-    small_data.write_imagenet(tmp_path / "data", validation=4)
-    for path in (tmp_path / "data").glob("train-*"):
-        path.unlink()
-    assert (
-        run(
-            "--mode=eval",
-            f"--init_checkpoint={checkpoints['efficientnet-b0_r64']}",
-            f"--dataset=tfrecord:{tmp_path}/data",
-            "--image_size=64",
-            "--eval_attacks=clean",
-            "--eval_batch_size=4",
-            f"--model_dir={tmp_path}/run",
-        )
-        == 0
-    )
-    assert written.results(tmp_path / "run")["examples"] == 4
-
-
+@pytest.mark.slow
 def test_shadows_are_pointed_out_and_taken_on_demand(tmp_path, capsys):
     description, arrays = golden_values.load("efficientnet-b0_r64")
     averages = {
@@ -226,9 +234,8 @@ def test_shadows_are_pointed_out_and_taken_on_demand(tmp_path, capsys):
     }
     noise = {name.rpartition("/")[0]: np.full_like(value, 0.1) for name, value in averages.items()}
     prefix = tf1_files.save(tmp_path / "ema", {**averages, **noise})
-    common = ("--mode=export", f"--init_checkpoint={prefix}", "--image_size=64")
-    assert run(*common, f"--model_dir={tmp_path}/raw") == 0
-    assert "--checkpoint_ema=true takes them" in capsys.readouterr().err
-    assert run(*common, f"--model_dir={tmp_path}/run", "--checkpoint_ema=true") == 0
+    (note,) = _subject(*_export(prefix, tmp_path / "raw")).notes
+    assert "--checkpoint_ema=true takes them" in note
+    assert run(*_export(prefix, tmp_path / "run"), "--checkpoint_ema=true") == 0
     assert "note:" not in capsys.readouterr().err
     _check_golden_logits("efficientnet-b0_r64", tmp_path / "run" / "saved_model")

@@ -1,7 +1,6 @@
 """The command line on data sets that lie on disk, from encoded images to a SavedModel."""
 
 import json
-import pathlib
 import subprocess
 import sys
 
@@ -10,11 +9,10 @@ import pytest
 import small_data
 import tensorflow as tf
 import written
+from command_line import ROOT, newest, run
 
-import main
 from sat_tf import data
 
-ROOT = pathlib.Path(__file__).parents[2]
 SHORT = (
     "--image_size=32",
     "--batch_size=4",
@@ -24,10 +22,12 @@ SHORT = (
     "--strategy=one_device",
     "--warmup_epochs=0",
 )
-
-
-def run(*arguments):
-    return main.main(["main.py", *map(str, arguments)])
+# For what has nothing to do with attacks, whose graphs take most of the time.
+STANDARD = (
+    *(flag for flag in SHORT if not flag.startswith("--num_steps")),
+    "--method=standard",
+    "--eval_attacks=clean",
+)
 
 
 def _check_results_against_the_export(folder, dataset):
@@ -44,7 +44,7 @@ def _check_results_against_the_export(folder, dataset):
 
 
 def _weights(folder):
-    reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(str(folder / "checkpoints")))
+    reader = tf.train.load_checkpoint(newest(folder))
     return {
         name: reader.get_tensor(name)
         for name in reader.get_variable_to_shape_map()
@@ -57,32 +57,17 @@ def test_the_imagenet_recipe_from_jpegs_to_an_export(tmp_path):
     """ResNet-50 at 224 pixels on shards in the release's layout: two steps, evaluation, export."""
     small_data.write_imagenet(tmp_path / "data", train=16, validation=6, size=(260, 300))
     dataset, folder = f"tfrecord:{tmp_path / 'data'}", tmp_path / "run"
-    assert (
-        run(
-            f"--flagfile={ROOT}/flags/recipes/imagenet-resnet50-swish.flags",
-            f"--dataset={dataset}",
-            f"--model_dir={folder}",
-            "--train_steps=1",
-            "--batch_size=8",
-            "--mode=train",
-            "--strategy=one_device",
-        )
-        == 0
+    command = (
+        f"--flagfile={ROOT}/flags/recipes/imagenet-resnet50-swish.flags",
+        f"--dataset={dataset}",
+        f"--model_dir={folder}",
+        "--batch_size=8",
+        "--strategy=one_device",
     )
+    assert run(*command, "--train_steps=1", "--mode=train") == 0
     before = _weights(folder)
-    assert (
-        run(
-            f"--flagfile={ROOT}/flags/recipes/imagenet-resnet50-swish.flags",
-            f"--dataset={dataset}",
-            f"--model_dir={folder}",
-            "--train_steps=2",
-            "--batch_size=8",
-            "--eval_attacks=clean,pgd-2",
-            "--eval_batch_size=4",
-            "--strategy=one_device",
-        )
-        == 0
-    )
+    asked = ("--eval_attacks=clean,pgd-2", "--eval_batch_size=4")
+    assert run(*command, "--train_steps=2", *asked) == 0
     config = json.loads((folder / "config.json").read_text())
     assert config["model"]["image_size"] == 224 and config["model"]["num_classes"] == 1000
     assert config["attack"]["epsilon"] == pytest.approx(4 / 255)
@@ -97,27 +82,27 @@ def test_the_imagenet_recipe_from_jpegs_to_an_export(tmp_path):
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("augment", ["basic", "autoaugment", "randaugment"])
-def test_a_folder_of_images(tmp_path, augment):
+def test_a_folder_of_images(small_networks, tmp_path):
     small_data.write_folder(tmp_path / "pets", train=6, val=3)
     dataset, folder = f"folder:{tmp_path}/pets", tmp_path / "run"
-    assert (
-        run(
-            *SHORT,
-            f"--dataset={dataset}",
-            f"--model_dir={folder}",
-            "--epochs=2",
-            f"--augment={augment}",
-        )
-        == 0
-    )
+    command = (*SHORT, f"--dataset={dataset}", f"--model_dir={folder}", "--augment=basic")
+    assert run(*command, "--epochs=2") == 0
     assert (folder / "saved_model/assets/class_names.txt").read_text().split() == ["cat", "dog"]
     _check_results_against_the_export(folder, dataset)
 
 
-def test_a_tfds_set(tmp_path):
+@pytest.mark.parametrize("augment", ["autoaugment", "randaugment"])
+def test_other_augmentations_train_on_files(augment, small_networks, tmp_path):
+    small_data.write_folder(tmp_path / "pets", train=6, val=3)
+    command = (*STANDARD, f"--dataset=folder:{tmp_path}/pets", f"--model_dir={tmp_path}/run")
+    assert run(*command, f"--augment={augment}", "--mode=train", "--epochs=2") == 0
+    rows = written.rows(tmp_path / "run", "train")
+    assert [row["step"] for row in rows] == [3, 6] and np.isfinite([r["loss"] for r in rows]).all()
+
+
+def test_a_tfds_set(small_networks, tmp_path):
     small_data.prepare_tfds("cifar10", str(tmp_path / "tfds"), {"train": 12, "test": 5})
-    command = (*SHORT, "--dataset=cifar10", f"--data_dir={tmp_path}/tfds")
+    command = (*STANDARD, "--dataset=cifar10", f"--data_dir={tmp_path}/tfds")
     assert run(*command, f"--model_dir={tmp_path}/run", "--train_steps=3") == 0
     results = written.results(tmp_path / "run")
     assert results["examples"] == 5 and results["epsilon"] == pytest.approx(8 / 255)
@@ -125,11 +110,13 @@ def test_a_tfds_set(tmp_path):
     assert len(names) == 10
 
 
-def test_a_bad_image_stops_training_keeps_the_state_and_may_be_left_out(tmp_path, capfd):
+def test_a_bad_image_stops_training_keeps_the_state_and_may_be_left_out(
+    small_networks, tmp_path, capfd
+):
     small_data.write_folder(tmp_path / "pets", train=6, val=2)
     (tmp_path / "pets/train/cat/2.jpeg").write_bytes(b"broken")
     command = (
-        *SHORT,
+        *STANDARD,
         f"--dataset=folder:{tmp_path}/pets",
         f"--model_dir={tmp_path}/run",
         "--mode=train",
@@ -141,26 +128,18 @@ def test_a_bad_image_stops_training_keeps_the_state_and_may_be_left_out(tmp_path
     line = next(line for line in error.splitlines() if line.startswith("error:"))
     assert "goes on from there" not in error
     assert "train/cat/2.jpeg: not a whole JPEG" in line and "--max_bad_records=1" in line
-    saved = tf.train.latest_checkpoint(str(tmp_path / "run/checkpoints"))
+    saved = newest(tmp_path / "run")
     assert saved is not None and not saved.endswith("-6")
     assert run(*command, "--max_bad_records=1") == 0
     said = capfd.readouterr().out
     assert f"continuing from {saved}" in said and said.count("left out (1 of at most 1)") == 1
 
 
-def test_a_run_is_exported_and_applied_far_from_its_data(tmp_path):
+def test_a_run_is_exported_and_applied_far_from_its_data(small_networks, tmp_path):
     small_data.write_folder(tmp_path / "pets", train=4, val=2)
     folder = tmp_path / "run"
-    assert (
-        run(
-            *SHORT,
-            f"--dataset=folder:{tmp_path}/pets",
-            f"--model_dir={folder}",
-            "--train_steps=1",
-            "--mode=train",
-        )
-        == 0
-    )
+    command = (*STANDARD, f"--dataset=folder:{tmp_path}/pets", f"--model_dir={folder}")
+    assert run(*command, "--train_steps=1", "--mode=train") == 0
     (tmp_path / "pets").rename(tmp_path / "moved")
     assert run("--mode=export", f"--model_dir={folder}") == 0
     assert (folder / "saved_model/assets/class_names.txt").read_text().split() == ["cat", "dog"]
@@ -180,13 +159,14 @@ def test_a_run_is_exported_and_applied_far_from_its_data(tmp_path):
         assert written.results(folder)["examples"] == examples
 
 
+@pytest.mark.slow
 def test_two_replicas_read_records(tmp_path):
     """In a process of its own: devices are made after the records were counted."""
     small_data.write_imagenet(tmp_path / "data", train=8, validation=3)
     done = subprocess.run(
         [
             sys.executable,
-            "main.py",
+            "tests/command_line.py",  # main.py with the small network
             *SHORT[:-2],
             f"--dataset=tfrecord:{tmp_path}/data",
             "--virtual_cpus=2",
@@ -205,11 +185,11 @@ def test_two_replicas_read_records(tmp_path):
     assert written.results(tmp_path / "run")["examples"] == 3
 
 
-def test_an_unreadable_image_is_not_evaluated(tmp_path):
+def test_an_unreadable_image_is_not_evaluated(small_networks, tmp_path):
     small_data.write_folder(tmp_path / "pets", train=4, val=3)
     (tmp_path / "pets/val/dog/0.jpeg").write_bytes(b"")
     command = (
-        *SHORT,
+        *STANDARD,
         f"--dataset=folder:{tmp_path}/pets",
         f"--model_dir={tmp_path}/run",
         "--train_steps=1",

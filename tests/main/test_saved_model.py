@@ -7,16 +7,12 @@ import small_data
 import tensorflow as tf
 import tiny
 import written
+from command_line import run
 
-import main
 from sat_tf import data
 
 EVALUATION = ("--eval_examples=40", "--eval_batch_size=16", "--strategy=one_device")
 PLAIN = ("--mode=eval", *EVALUATION, "--eval_attacks=clean,fgsm")
-
-
-def run(*arguments):
-    return main.main(["main.py", *map(str, arguments)])
 
 
 class Digits(tf.Module):

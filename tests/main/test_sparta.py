@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 import written
+from command_line import run
 
-import main
 from sat_tf import models
 from sat_tf.runs import checkpoints, weights
 from sat_tf.runs.folder import RunFolder
@@ -24,10 +24,6 @@ SHORT = (
     "--activation=sparta",
     "--train_steps=2",
 )
-
-
-def run(*arguments):
-    return main.main(["main.py", *map(str, arguments)])
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,14 @@
 """The EfficientNets: scaling, names, shapes, initial values, stochastic depth."""
 
+import functools
+
+import networks
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from sat_tf import models
 from sat_tf.models import efficientnet
-
-
-def _abstract(name, **kwargs):
-    with tf.Graph().as_default():
-        return models.create(name, **kwargs)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +77,7 @@ def test_filters_of_l1_stages():
 
 
 def test_names_and_block_order():
-    names = [layer.name for layer in _abstract("efficientnet-b0").layers]
+    names = [layer.name for layer in networks.abstract("efficientnet-b0").layers]
     assert names[:5] == ["images", "input_normalization", "stem_conv", "stem_bn", "stem_activation"]
     block = [name.removeprefix("blocks_2_") for name in names if name.startswith("blocks_2_")]
     assert block == [
@@ -111,7 +109,7 @@ def test_names_and_block_order():
 
 
 def test_squeeze_width_comes_from_the_blocks_input():
-    model = _abstract("efficientnet-b0")
+    model = networks.abstract("efficientnet-b0")
     for block, hidden in ((0, 8), (1, 4), (2, 6), (15, 48)):
         assert model.get_layer(f"blocks_{block}_se_reduce").filters == hidden
         assert model.get_layer(f"blocks_{block}_se_reduce").use_bias
@@ -119,12 +117,16 @@ def test_squeeze_width_comes_from_the_blocks_input():
 
 @pytest.mark.parametrize("size, last", [(224, 7), (33, 2), (8, 1)])
 def test_same_padding_at_any_size(size, last):
-    model = _abstract("efficientnet-b0", image_size=size)
-    assert model.get_layer("head_activation").output.shape == (None, last, last, 1280)
+    if size == 224:
+        model, filters = networks.abstract("efficientnet-b0"), 1280
+    else:
+        small = networks.SMALL["efficientnet"]
+        model, filters = networks.abstract_small(small, image_size=size), 320
+    assert model.get_layer("head_activation").output.shape == (None, last, last, filters)
 
 
 def test_stochastic_depth_on_identity_blocks_only():
-    model = _abstract("efficientnet-b0")
+    model = networks.abstract("efficientnet-b0")
     found = {
         layer.name: layer.survival
         for layer in model.layers
@@ -134,7 +136,9 @@ def test_stochastic_depth_on_identity_blocks_only():
     assert found == {
         f"blocks_{i}_stochastic_depth": pytest.approx(1 - 0.2 * i / 16) for i in identity
     }
-    certain = _abstract("efficientnet-b0", survival_probability=1.0, dropout_rate=0.0)
+    certain = networks.abstract_small(
+        networks.SMALL["efficientnet"], survival_probability=1.0, dropout_rate=0.0
+    )
     assert not [
         layer.name
         for layer in certain.layers
@@ -157,8 +161,16 @@ def test_initial_values():
             np.testing.assert_array_equal(layer.gamma, 1.0)
 
 
-def test_runs_on_the_smallest_images():
-    model = models.create("efficientnet-b0", image_size=8, num_classes=3)
+@pytest.mark.parametrize(
+    "create",
+    [
+        functools.partial(networks.small, networks.SMALL["efficientnet"]),
+        pytest.param(functools.partial(models.create, "efficientnet-b0"), marks=pytest.mark.slow),
+    ],
+    ids=["small", "efficientnet-b0"],
+)
+def test_runs_on_the_smallest_images(create):
+    model = create(image_size=8, num_classes=3, dropout_rate=0.2, survival_probability=0.8)
     images = tf.random.stateless_uniform([2, 8, 8, 3], [0, 0])
     for training in (False, True):
         logits = model(images, training=training)

@@ -1,13 +1,12 @@
 """PreActResNet and WideResNet: order, shortcuts, strides, parameters by hand, initial values."""
 
-import functools
-
+import networks
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from sat_tf import activations, models
-from sat_tf.models import layers, preact_resnet
+from sat_tf import models
+from sat_tf.models import layers
 
 # Name -> stem, width and number of blocks of each group.
 NETWORKS = {
@@ -18,29 +17,12 @@ every_network = pytest.mark.parametrize("name", NETWORKS)
 
 
 def _abstract(name, **kwargs):
-    with tf.Graph().as_default():
-        return models.create(name, **{"image_size": 32, "num_classes": 10, **kwargs})
+    return networks.abstract(name, **{"image_size": 32, "num_classes": 10, **kwargs})
 
 
-def _small(activation="swish", **kwargs):
+def _small(activation="swish"):
     """Ten layers of 16, 32 and 64 channels: a block a group, the first with an identity."""
-    return preact_resnet.wide_resnet(
-        **{
-            **dict(
-                depth=10,
-                width=1,
-                name="small",
-                num_classes=5,
-                image_size=8,
-                dropout_rate=0.0,
-                survival_probability=1.0,
-                seed=0,
-                activation=activations.create(activation),
-                batch_norm=functools.partial(layers.batch_norm, 0.9, 1e-5),
-            ),
-            **kwargs,
-        }
-    )
+    return networks.small(networks.SMALL["preact"], image_size=8, activation=activation)
 
 
 def _parameters(stem, widths, depth, num_classes):

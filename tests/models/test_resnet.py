@@ -1,5 +1,8 @@
 """The ResNets: shapes at every size, names, padding, initial values, hand-counted parameters."""
 
+import functools
+
+import networks
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,11 +10,6 @@ import tensorflow as tf
 from sat_tf import models
 
 _WIDTHS = (64, 128, 256, 512)
-
-
-def _abstract(name, **kwargs):
-    with tf.Graph().as_default():
-        return models.create(name, **kwargs)
 
 
 def _conv(channels, filters, size=3):
@@ -37,12 +35,15 @@ def _basic_parameters(stem, widths, depths, num_classes):
         ("resnet18", 32, 10, _basic_parameters(_conv(3, 64), _WIDTHS, (2, 2, 2, 2), 10)),
         ("resnet18", 64, 1000, _basic_parameters(_conv(3, 64, 7), _WIDTHS, (2, 2, 2, 2), 1000)),
         ("resnet32", 32, 10, _basic_parameters(_conv(3, 16), (16, 32, 64), (5, 5, 5), 10)),
-        ("resnet34", 32, 10, _basic_parameters(_conv(3, 64), _WIDTHS, (3, 4, 6, 3), 10)),
+        pytest.param(
+            *("resnet34", 32, 10, _basic_parameters(_conv(3, 64), _WIDTHS, (3, 4, 6, 3), 10)),
+            marks=pytest.mark.slow,
+        ),
         ("resnet34", 64, 1000, _basic_parameters(_conv(3, 64, 7), _WIDTHS, (3, 4, 6, 3), 1000)),
     ],
 )
 def test_parameters_counted_by_hand(name, size, num_classes, expected):
-    model = _abstract(name, image_size=size, num_classes=num_classes)
+    model = networks.abstract(name, image_size=size, num_classes=num_classes)
     assert sum(int(np.prod(w.shape)) for w in model.trainable_weights) == expected
 
 
@@ -55,7 +56,7 @@ def test_hand_counts_are_the_known_ones():
 
 
 def test_resnet18_changes_its_stem_at_64_pixels():
-    small, large = (_abstract("resnet18", image_size=size) for size in (63, 64))
+    small, large = (networks.abstract("resnet18", image_size=size) for size in (63, 64))
     assert small.get_layer("conv0").kernel_size == (3, 3) and small.get_layer("conv0").strides == (
         1,
         1,
@@ -65,24 +66,46 @@ def test_resnet18_changes_its_stem_at_64_pixels():
 
 
 @pytest.mark.parametrize(
-    "size, stages",
-    [(224, (56, 28, 14, 7)), (65, (17, 9, 5, 3)), (64, (16, 8, 4, 2)), (8, (2, 1, 1, 1))],
+    "size, stages, depths",
+    [
+        (224, (56, 28, 14, 7), (3, 4, 6, 3)),
+        (65, (17, 9, 5, 3), (1, 2, 1, 1)),
+        (64, (16, 8, 4, 2), (1, 2, 1, 1)),
+        (8, (2, 1, 1, 1), (1, 2, 1, 1)),
+    ],
 )
-def test_sizes_of_the_groups(size, stages):
-    model = _abstract("resnet50", image_size=size)
-    for group, (side, blocks) in enumerate(zip(stages, (3, 4, 6, 3))):
+def test_sizes_of_the_groups(size, stages, depths):
+    if depths == (3, 4, 6, 3):
+        model = networks.abstract("resnet50")
+    else:
+        model = networks.abstract_small(networks.SMALL["bottleneck"], image_size=size)
+    for group, (side, blocks) in enumerate(zip(stages, depths)):
         for block in range(blocks):
             output = model.get_layer(f"group{group}_block{block}_activation").output
             assert output.shape == (None, side, side, 256 * 2**group)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["resnet20", "resnet18", "resnet50", "resnext50-32x4d", "preact-resnet18", "wide-resnet-34-10"],
+# The small networks at one of the sizes every day.
+DAILY = {("resnet", 9), ("basic", 8), ("bottleneck", 9), ("resnext", 9), ("preact", 8)}
+ROWS = (
+    *("resnet20", "resnet18", "resnet50", "resnext50-32x4d"),
+    *("preact-resnet18", "wide-resnet-34-10"),
 )
-@pytest.mark.parametrize("size", [8, 9])
+
+
+@pytest.mark.parametrize(
+    "name, size",
+    [
+        pytest.param(name, size, marks=[] if (name, size) in DAILY else pytest.mark.slow)
+        for name in (*sorted(name for name, _ in DAILY), *ROWS)
+        for size in (8, 9)
+    ],
+)
 def test_runs_on_the_smallest_images(name, size):
-    model = models.create(name, image_size=size, num_classes=3)
+    if name in networks.SMALL:
+        model = networks.small(networks.SMALL[name], image_size=size, num_classes=3)
+    else:
+        model = models.create(name, image_size=size, num_classes=3)
     images = tf.random.stateless_uniform([2, size, size, 3], [0, 0])
     with tf.GradientTape() as tape:
         tape.watch(images)
@@ -92,7 +115,7 @@ def test_runs_on_the_smallest_images(name, size):
 
 
 def test_names_follow_the_releases_scopes():
-    names = [layer.name for layer in _abstract("resnet50").layers]
+    names = [layer.name for layer in networks.abstract("resnet50").layers]
     assert names[:7] == [
         "images",
         "input_normalization",
@@ -125,11 +148,11 @@ def test_names_follow_the_releases_scopes():
     [
         ("resnet50", (64, 128, 256, 512)),
         ("resnext50-32x4d", (128, 256, 512, 1024)),
-        ("resnext50-32x8d", (256, 512, 1024, 2048)),
+        pytest.param("resnext50-32x8d", (256, 512, 1024, 2048), marks=pytest.mark.slow),
     ],
 )
 def test_inner_widths_and_strides(name, widths):
-    model = _abstract(name)
+    model = networks.abstract(name)
     groups = 32 if "resnext" in name else 1
     for group, width in enumerate(widths):
         stride = (1, 1) if group == 0 else (2, 2)
@@ -143,7 +166,7 @@ def test_inner_widths_and_strides(name, widths):
 
 def test_strided_convolutions_pad_both_sides_and_the_pool_the_far_side_only():
     """Seen from the outside: which input positions reach the first output position."""
-    model = _abstract("resnet50", image_size=64)
+    model = networks.abstract_small(networks.SMALL["bottleneck"], image_size=64)
     assert model.get_layer("conv0_pad").padding == ((3, 3), (3, 3))
     assert model.get_layer("conv0").padding == "valid"
     assert model.get_layer("group1_block0_conv2_pad").padding == ((1, 1), (1, 1))
@@ -153,10 +176,11 @@ def test_strided_convolutions_pad_both_sides_and_the_pool_the_far_side_only():
     np.testing.assert_array_equal(tf.squeeze(pool(row)), [2, 4, 6, 7])
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("name", ["basic", "bottleneck"])
 def test_initial_values(name):
-    model = models.create(name, image_size=64)
-    last = "conv3" if name == "resnet50" else "conv2"
+    builder = functools.partial(networks.SMALL[name], blocks=(2, 2, 1, 1))
+    model = networks.small(builder, image_size=64, num_classes=1000)
+    last = "conv3" if name == "bottleneck" else "conv2"
     kernel = model.get_layer("group1_block1_conv1").kernel.numpy()
     deviation = np.sqrt(2 / (np.prod(kernel.shape[:2]) * kernel.shape[3]))
     assert np.std(kernel) == pytest.approx(deviation, rel=0.02)

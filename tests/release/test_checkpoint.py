@@ -2,7 +2,7 @@
 
 import os
 
-import golden_values
+import networks
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -181,12 +181,8 @@ def test_scopes_of_efficientnets():
 
 def test_a_scope_of_another_name_loads():
     """The names below it and the shapes decide what fits."""
-    description, _ = golden_values.load("efficientnet-b0_r64")
-    values = {
-        name.replace("efficientnet-b0", "student"): value
-        for name, value in golden_values.variables(description).items()
-    }
-    model = models.create("efficientnet-b0", image_size=16)
+    model = networks.small(networks.SMALL["efficientnet"])
+    values = tf1_files.drawn(tf1_files.variable_shapes(model, "student"))
     tf1_import.fill(model, tf1_files.in_memory(values))
     np.testing.assert_array_equal(model.get_layer("linear").bias, values["student/head/dense/bias"])
 
@@ -227,7 +223,7 @@ def test_what_lacks_a_variable_is_recognised():
 def test_other_names_are_not_recognised(shapes):
     assert _recognised(shapes) is None
     with pytest.raises(errors.UserError, match="not a checkpoint of the original release"):
-        tf1_import.fill(models.create("resnet20", image_size=8), tf1_files.of_shapes(shapes))
+        tf1_import.fill(networks.abstract("resnet20", image_size=8), tf1_files.of_shapes(shapes))
 
 
 def test_bookkeeping_is_told_from_the_network():

@@ -5,6 +5,7 @@ Most checkpoints here have names and shapes only: reading a value from one fails
 
 import re
 
+import networks
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -20,7 +21,7 @@ LISTS = r"; only in the checkpoint: .*; only in the model: .*; other shapes: .*"
 @pytest.mark.parametrize(
     "model, settings, case, message",
     [
-        (
+        pytest.param(
             "resnet101",
             {},
             "resnet50_silu_r64",
@@ -29,6 +30,7 @@ LISTS = r"; only in the checkpoint: .*; only in the model: .*; other shapes: .*"
             r"checkpoint: none; only in the model: group2/block6/conv1/W, "
             r"group2/block6/conv1/bn/gamma, "
             r"group2/block6/conv1/bn/beta and 252 more; other shapes: none",
+            marks=pytest.mark.slow,
         ),
         (
             "resnet50",
@@ -39,11 +41,12 @@ LISTS = r"; only in the checkpoint: .*; only in the model: .*; other shapes: .*"
             r"only in the checkpoint: none; only in the model: none; other shapes: "
             r"group0/block0/conv1/W \(there \(1, 1, 64, 128\), here \(1, 1, 64, 64\)\), .* more",
         ),
-        (
+        pytest.param(
             "resnext50-32x8d",
             {},
             "resnext50-32x4d_silu_r64",
             "--model=resnext50-32x8d: .* give --model=resnext50-32x4d" + LISTS,
+            marks=pytest.mark.slow,
         ),
         (
             "resnet50",
@@ -59,12 +62,13 @@ LISTS = r"; only in the checkpoint: .*; only in the model: .*; other shapes: .*"
             "--model=efficientnet-b0: PATH is a checkpoint of resnet50; give --model=resnet50"
             + LISTS,
         ),
-        (
+        pytest.param(
             "efficientnet-b1",
             {},
             "efficientnet-b0_r64",
             "--model=efficientnet-b1: .* give --model=efficientnet-b0; .* only in the model: "
             r"efficientnet-b0/blocks_\d+/.*",
+            marks=pytest.mark.slow,
         ),
         (
             "resnet50",
@@ -84,15 +88,16 @@ LISTS = r"; only in the checkpoint: .*; only in the model: .*; other shapes: .*"
             r"in the "
             r"checkpoint: conv0/smoothrelu_beta, .* and 46 more; only in the model: none; .*",
         ),
-        (
+        pytest.param(
             "resnet50",
             {"activation": "smoothrelu"},
             "resnet50_relu_r64",
             r"--activation=smoothrelu: PATH has learnt no activation; give --activation=swish, or "
             r".*"
             r"only in the model: conv0/smoothrelu_beta, .* and 46 more; other shapes: none",
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             "resnet101",
             {"num_classes": 5, "activation": "relu"},
             "resnet50_smoothrelu_r64",
@@ -100,6 +105,7 @@ LISTS = r"; only in the checkpoint: .*; only in the model: .*; other shapes: .*"
             r"resnet50 and "
             r"has 1000 classes and has learnt smoothrelu; give --model=resnet50 --num_classes=1000 "
             r"--activation=smoothrelu; .*",
+            marks=pytest.mark.slow,
         ),
         (
             "resnet18",
@@ -112,7 +118,7 @@ LISTS = r"; only in the checkpoint: .*; only in the model: .*; other shapes: .*"
 def test_another_network_is_refused_by_its_cause(model, settings, case, message):
     """Nothing is read, so nothing can have been assigned."""
     checkpoint = tf1_files.of_shapes(tf1_files.golden_shapes(case))
-    refusal = tf1_files.refusal(tf1_files.abstract(model, **settings), checkpoint)
+    refusal = tf1_files.refusal(networks.abstract(model, **settings), checkpoint)
     assert re.fullmatch(message, refusal), refusal
 
 
@@ -141,9 +147,18 @@ def test_another_network_is_refused_by_its_cause(model, settings, case, message)
 )
 def test_what_does_not_fit_is_listed(changes, message):
     shapes = {n: s for n, s in {**RESNET50, **changes}.items() if s is not None}
-    refusal = tf1_files.refusal(tf1_files.abstract("resnet50"), tf1_files.of_shapes(shapes))
+    refusal = tf1_files.refusal(networks.abstract("resnet50"), tf1_files.of_shapes(shapes))
     assert refusal.startswith("--init_checkpoint=PATH: does not fit resnet50; ")
     assert message in refusal
+
+
+def test_resnets_have_no_moving_averages():
+    message = tf1_files.refusal(
+        networks.abstract("resnet50"),
+        tf1_files.of_shapes(tf1_files.golden_shapes("resnet50_silu_r64")),
+        averaged=True,
+    )
+    assert "--checkpoint_ema=true: PATH has no moving average of conv0/W" in message
 
 
 def test_models_of_others_are_refused():
@@ -154,11 +169,18 @@ def test_models_of_others_are_refused():
     assert refusal.startswith("--model=mine: PATH is a checkpoint of resnet50; ")
 
 
+@pytest.fixture(scope="module")
+def small():
+    """A small ResNet, and values for all its variables."""
+    model = models.create("resnet20", num_classes=5, image_size=8)
+    return model, tf1_files.drawn(tf1_files.variable_shapes(model))
+
+
 @pytest.mark.parametrize("name", ["conv0/bn/variance/EMA", "linear/b"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_values_that_are_not_finite_are_refused_before_any_is_taken(name, value):
-    model = models.create("resnet20", num_classes=5, image_size=8)
-    values = tf1_files.drawn(tf1_files.variable_shapes(model))
+def test_values_that_are_not_finite_are_refused_before_any_is_taken(small, name, value):
+    model, values = small
+    values = {**values, name: values[name].copy()}
     values[name][-1] = value
     before = model.get_weights()
     refusal = tf1_files.refusal(model, tf1_files.in_memory(values))
@@ -175,17 +197,19 @@ def test_values_that_are_not_finite_are_refused_before_any_is_taken(name, value)
         (np.full(5, 1e300), "has values that are NaN or infinite"),
     ],
 )
-def test_values_of_other_types_are_refused(changed, problem):
-    model = models.create("resnet20", num_classes=5, image_size=8)
-    values = {**tf1_files.drawn(tf1_files.variable_shapes(model)), "linear/b": changed}
+def test_values_of_other_types_are_refused(small, changed, problem):
+    model, values = small
+    values = {**values, "linear/b": changed}
     assert f"linear/b {problem}" in tf1_files.refusal(model, tf1_files.in_memory(values))
 
 
-def test_half_precision_is_widened():
-    model = models.create("resnet20", num_classes=5, image_size=8)
-    values = tf1_files.drawn(tf1_files.variable_shapes(model))
-    values["linear/b"] = values["linear/b"].astype(tf.bfloat16.as_numpy_dtype)
-    values["linear/W"] = values["linear/W"].astype(np.float16)
+def test_half_precision_is_widened(small):
+    model, values = small
+    values = {
+        **values,
+        "linear/b": values["linear/b"].astype(tf.bfloat16.as_numpy_dtype),
+        "linear/W": values["linear/W"].astype(np.float16),
+    }
     tf1_import.fill(model, tf1_files.in_memory(values))
     np.testing.assert_array_equal(model.get_layer("linear").bias, values["linear/b"].astype("f4"))
 
@@ -209,4 +233,4 @@ def test_half_precision_is_widened():
 )
 def test_channel_orders_that_cannot_be(case, model, channels, message):
     checkpoint = tf1_files.of_shapes(tf1_files.golden_shapes(case))
-    assert message in tf1_files.refusal(tf1_files.abstract(model), checkpoint, channels=channels)
+    assert message in tf1_files.refusal(networks.abstract(model), checkpoint, channels=channels)

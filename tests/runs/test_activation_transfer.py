@@ -21,6 +21,8 @@ def _names(name):
         return list(models.activation_layers(models.create(name, image_size=64)))
 
 
+# Their graphs take over three seconds each.
+LARGE = {"resnet34", "resnet50", "efficientnet-b0", "efficientnet-b1"}
 # Of the places that are new, the one that each starts with.
 MAPPED = {
     ("resnet20", "resnet32"): {
@@ -41,7 +43,10 @@ MAPPED = {
 }
 
 
-@pytest.mark.parametrize("there, here", MAPPED)
+@pytest.mark.parametrize(
+    "there, here",
+    [pytest.param(*pair, marks=[pytest.mark.slow] * bool(LARGE & set(pair))) for pair in MAPPED],
+)
 def test_namesakes_and_else_the_last_block_of_the_group(there, here):
     places = _names(here)
     found = activation_transfer.mapping(_names(there), places)
@@ -49,23 +54,22 @@ def test_namesakes_and_else_the_last_block_of_the_group(there, here):
     assert {name: source for name, source in found.items() if name != source} == MAPPED[there, here]
 
 
+KINDS = {
+    ("preact-resnet18", "resnet18"): "no counterpart of conv0_activation, group0_block0_c",
+    ("resnet20", "resnet18"): "no counterpart of group3_block0_conv1_activation",
+    ("resnet18", "resnet50"): "no counterpart of group0_block0_conv2_activation",
+    ("efficientnet-b0", "resnet20"): "no counterpart of conv0_activation",
+    ("efficientnet-b0", "efficientnet-b1"): "no counterpart of blocks_",
+    ("efficientnet-b1", "efficientnet-b0"): "no counterpart of blocks_1_expand|numbers of blocks",
+}
+
+
 @pytest.mark.parametrize(
-    "there, here, message",
-    [
-        ("preact-resnet18", "resnet18", "no counterpart of conv0_activation, group0_block0_c"),
-        ("resnet20", "resnet18", "no counterpart of group3_block0_conv1_activation"),
-        ("resnet18", "resnet50", "no counterpart of group0_block0_conv2_activation"),
-        ("efficientnet-b0", "resnet20", "no counterpart of conv0_activation"),
-        ("efficientnet-b0", "efficientnet-b1", "no counterpart of blocks_"),
-        (
-            "efficientnet-b1",
-            "efficientnet-b0",
-            "no counterpart of blocks_1_expand|numbers of blocks",
-        ),
-    ],
+    "there, here",
+    [pytest.param(*pair, marks=[pytest.mark.slow] * bool(LARGE & set(pair))) for pair in KINDS],
 )
-def test_networks_of_another_kind_are_refused(there, here, message):
-    with pytest.raises(ValueError, match=message):
+def test_networks_of_another_kind_are_refused(there, here):
+    with pytest.raises(ValueError, match=KINDS[there, here]):
         activation_transfer.mapping(_names(there), _names(here))
 
 

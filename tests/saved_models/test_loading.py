@@ -1,4 +1,4 @@
-"""SavedModels of plain TensorFlow and Keras, as classifiers: logits, gradients, refusals."""
+"""SavedModels of plain TensorFlow and Keras, as classifiers: logits and gradients."""
 
 import functools
 import shutil
@@ -7,80 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
+from other_programs import FREE, IMAGES, Module, check_same, colours, network, save, save_tf1
 
 from sat_tf import attacks, errors, evaluation, saved_models
-
-IMAGES, LABELS = tiny.examples(8)
-FREE = [None, None, None, 3]
-
-
-def network():
-    """The same one whenever it is made."""
-    tf.keras.utils.set_random_seed(3)
-    return tiny.network()
-
-
-class Module(tf.Module):
-    """What another program might save: a `__call__` of images of any shape, and its variables."""
-
-    def __init__(self, function, *specs, weights=None):
-        super().__init__()
-        self.weights = weights or tf.Variable(
-            np.random.RandomState(0).randn(3, 4), dtype=tf.float32
-        )
-        arguments = [tf.TensorSpec(shape, dtype) for shape, dtype in specs or [(FREE, tf.float32)]]
-        self.call = tf.function(lambda *images: function(self, *images), input_signature=arguments)
-
-
-def colours(module, images):
-    return tf.reduce_mean(tf.cast(images, tf.float32), [1, 2]) @ module.weights
-
-
-def save(path, module, *, custom_gradients=True, **signatures):
-    signatures = signatures or {"serving_default": module.call}
-    tf.saved_model.save(
-        module,
-        str(path),
-        signatures=signatures,
-        options=tf.saved_model.SaveOptions(experimental_custom_gradients=custom_gradients),
-    )
-    return path
-
-
-def save_tf1(path, activation, tags=(["serve"],)):
-    """A SavedModel made in a session; with more `tags`, of as many graphs."""
-    v1 = tf.compat.v1
-    with tf.Graph().as_default(), v1.Session() as session:
-        images = v1.placeholder(tf.float32, [None, 8, 8, 3], name="x")
-        weights = v1.get_variable("w", initializer=np.float32(np.random.RandomState(0).randn(3, 4)))
-        logits = activation(tf.reduce_mean(images, [1, 2])) @ weights
-        session.run(v1.global_variables_initializer())
-        signature = v1.saved_model.predict_signature_def({"x": images}, {"y": logits})
-        builder = v1.saved_model.Builder(str(path))
-        builder.add_meta_graph_and_variables(session, tags[0], {"serving_default": signature})
-        for others in tags[1:]:
-            builder.add_meta_graph(others, {"serving_default": signature})
-        builder.save()
-    return path
-
-
-def logits_and_gradient(logits_fn, images=IMAGES):
-    images = tf.constant(images)
-    with tf.GradientTape() as tape:
-        tape.watch(images)
-        logits = logits_fn(images)
-        loss = tf.reduce_sum(attacks.cross_entropy(logits, LABELS[: len(images)]))
-    return logits.numpy(), tape.gradient(loss, images).numpy()
-
-
-def check_same(logits_fn, wanted_fn, images=IMAGES, **tolerance):
-    tolerance = {"rtol": 1e-4, "atol": 1e-6, **tolerance}
-    for found, wanted in zip(
-        logits_and_gradient(logits_fn, images), logits_and_gradient(wanted_fn, images)
-    ):
-        assert np.any(wanted)
-        np.testing.assert_allclose(found, wanted, **tolerance)
-
 
 WRITERS = {
     "tf.saved_model": (tf.saved_model.save, "serving_default"),
@@ -145,19 +74,6 @@ def test_other_floating_dtypes_are_cast_and_any_size_is_taken(dtype, tmp_path):
     assert (saved.image_size, saved.image_shape) == (None, (None, None, 3))
     check_same(saved.logits_fn, functools.partial(colours, module), atol=2e-3, rtol=2e-3)
     assert saved.logits_fn(IMAGES[:, :5, :5]).dtype == tf.float32
-
-
-def test_the_size_to_try_a_function_with_may_be_named(tmp_path):
-    def only_12(module, images):
-        return colours(module, tf.reshape(images, [-1, 12, 12, 3]))
-
-    path = save(tmp_path / "m", Module(only_12))
-    with pytest.raises(
-        errors.UserError,
-        match="--saved_model=.* fails on images of .2, 32, 32, 3.*give the --image_size",
-    ):
-        saved_models.load(path)
-    assert saved_models.load(path, image_size=12).num_classes == 4
 
 
 OUTPUTS = {("logits", "scores"): "logits", ("scores", "classes", "features", "mean"): "scores"}
@@ -294,123 +210,6 @@ def _counts(logits_fn, strategy, batch):
         seed=0,
         strategy=strategy,
     )
-
-
-def several(module, images):
-    return {"first": colours(module, images), "second": colours(module, images)}
-
-
-def flat(module, images):
-    return images @ module.weights
-
-
-REFUSED = {
-    "uint8": (
-        lambda: Module(colours, (FREE, tf.uint8)),
-        "serving_default takes uint8 .N, any, any, "
-        "3., through which there is no gradient; export a function of floating-point images",
-    ),
-    "rank": (lambda: Module(flat, ([None, 3], tf.float32)), "takes float32 .N, 3., not images"),
-    "inputs": (
-        lambda: Module(
-            lambda module, images, rate: colours(module, images) * rate,
-            (FREE, tf.float32),
-            ([], tf.float32),
-        ),
-        "has 2 inputs",
-    ),
-    "outputs": (
-        lambda: Module(several),
-        "several outputs may be the logits of signature "
-        r"serving_default \(first float32 .*, second float32 .2, 4.*export a function with one",
-    ),
-    "none": (
-        lambda: Module(lambda module, images: tf.reduce_sum(images, [1, 2, 3])),
-        "no output can be the logits",
-    ),
-    "one class": (
-        lambda: Module(lambda module, images: colours(module, images)[:, :1]),
-        "no output can be the logits",
-    ),
-}
-
-
-@pytest.mark.parametrize("kind", REFUSED)
-def test_functions_that_classify_no_images_are_refused(kind, tmp_path):
-    make, message = REFUSED[kind]
-    save(tmp_path / "m", make())
-    with pytest.raises(
-        errors.UserError, match=f"^--saved_model={tmp_path}/m: .*{message}"
-    ) as refusal:
-        saved_models.load(tmp_path / "m")
-    assert "\n" not in str(refusal.value)
-
-
-def test_signatures_are_chosen_by_name(tmp_path):
-    module = Module(colours)
-    other = Module(lambda unused, images: -colours(module, images))
-    other.weights = module.weights
-    path = save(tmp_path / "m", other, plain=module.call, negated=other.call)
-    with pytest.raises(
-        errors.UserError,
-        match="several signatures and none is the default; give "
-        "--saved_model_signature with one of: negated, plain",
-    ):
-        saved_models.load(path)
-    with pytest.raises(
-        errors.UserError,
-        match="^--saved_model_signature=logits: not in the "
-        "SavedModel; give one of: negated, plain$",
-    ):
-        saved_models.load(path, signature="logits")
-    found = saved_models.load(path, signature="negated")
-    check_same(found.logits_fn, lambda images: -colours(module, images))
-    images_8_bit = Module(lambda unused, images: colours(module, images), (FREE, tf.uint8))
-    images_8_bit.weights = module.weights
-    path = save(tmp_path / "n", images_8_bit, serving_default=images_8_bit.call, floats=module.call)
-    with pytest.raises(errors.UserError, match="another --saved_model_signature: floats"):
-        saved_models.load(path)
-
-
-@pytest.fixture
-def places(tmp_path):
-    """Folders and files that are no SavedModels."""
-    for folder in ("empty", "run/checkpoints", "versions/1", "damaged/variables"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "run/config.json").write_text("{}")
-    save(tmp_path / "versions/2", Module(colours))
-    shutil.copy(tmp_path / "versions/2/saved_model.pb", tmp_path / "damaged")
-    (tmp_path / "garbled").mkdir()
-    (tmp_path / "garbled/saved_model.pb").write_bytes(b"no such thing")
-    for file in ("model.h5", "model.keras", "model.pb"):
-        (tmp_path / file).write_text("")
-    return tmp_path
-
-
-NOT_SAVED_MODELS = {
-    "missing": "no such folder",
-    "empty": "has no saved_model.pb",
-    "model.pb": "a file; give",
-    "run": "a run that was not exported; give --model_dir instead, or export it: --mode=export",
-    "versions": "not a SavedModel; give --saved_model=.*/versions/2",
-    "damaged": "cannot be loaded",
-    "garbled": "cannot be loaded",
-    "model.h5": "a Keras file.*model.export",
-    "model.keras": "a Keras file",
-}
-
-
-def test_what_is_no_savedmodel_is_refused_with_a_remedy(places):
-    for name, message in NOT_SAVED_MODELS.items():
-        with pytest.raises(
-            errors.UserError, match=f"^--saved_model={places}/{name}: .*{message}"
-        ) as refusal:
-            saved_models.load(places / name)
-        assert "\n" not in str(refusal.value)
-    with pytest.raises(
-        errors.UserError, match="^--input_range=0,2: unknown range '0,2'; known: 0,1, 0,255"
-    ):
-        saved_models.load(places / "versions/2", input_range="0,2")
 
 
 def test_the_fingerprint_is_that_of_graph_and_weights(tmp_path):

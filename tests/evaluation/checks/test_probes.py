@@ -1,5 +1,6 @@
 """Probing attacks, on networks built to resist them for the wrong reasons and on sound ones."""
 
+import networks
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -25,9 +26,9 @@ def names(logits_fn, *, images=IMAGES, labels=LABELS, threat=THREAT, **settings)
     [
         ("relu", "float32", "linf"),
         ("swish", "float32", "l2"),
-        ("mish", "float32", "linf"),
+        pytest.param("mish", "float32", "linf", marks=pytest.mark.slow),
         ("swish", "mixed_float16", "linf"),
-        ("relu", "mixed_bfloat16", "linf"),
+        pytest.param("relu", "mixed_bfloat16", "linf", marks=pytest.mark.slow),
     ],
 )
 def test_nothing_is_found_on_a_sound_network(activation, policy, norm):
@@ -42,8 +43,16 @@ def test_nothing_is_found_on_a_sound_network(activation, policy, norm):
     )
 
 
-def test_nothing_is_found_on_an_untrained_network():
-    network = models.create("resnet20", num_classes=10, image_size=8, activation="relu")
+@pytest.mark.parametrize(
+    "builder",
+    [
+        networks.SMALL["resnet"],
+        pytest.param(models.MODELS["resnet20"].builder, marks=pytest.mark.slow),
+    ],
+    ids=["small", "resnet20"],
+)
+def test_nothing_is_found_on_an_untrained_network(builder):
+    network = networks.small(builder, num_classes=10, image_size=8, activation="relu")
     logits_fn = lambda images: network(images, training=False)
     assert names(logits_fn, labels=np.argmax(logits_fn(IMAGES), -1)) == []
 
@@ -56,7 +65,9 @@ def test_a_radius_may_be_0():
     "norm, build",
     [
         ("linf", lambda f: lambda images: f(IMAGES) + 0 * f(images)),  # ignores its images
-        ("linf", lambda f: lambda images: tf.tanh(30 * f(images))),  # saturated
+        pytest.param(
+            "linf", lambda f: lambda images: tf.tanh(30 * f(images)), marks=pytest.mark.slow
+        ),  # saturated
         ("l2", lambda f: lambda images: tf.tanh(30 * f(images))),
         (
             "linf",

@@ -1,69 +1,14 @@
-"""How a run is cut into `fit` calls, its table, and the callbacks around them."""
+"""What is shown and measured around training, and where a loss that is not finite ends it."""
 
 import io
 import math
 
 import pytest
-import report_samples
 import tiny
 from terminal import Terminal
 
 from sat_tf import errors
-from sat_tf.reports.results import format_table
-from sat_tf.runs.training import epoch_segments
 from sat_tf.training import AdversarialModel, callbacks, create
-
-
-@pytest.mark.parametrize(
-    "start, stop, expected",
-    [
-        (0, 12, [(0, 3, 4)]),
-        (0, 2, [(0, 1, 2)]),
-        (6, 12, [(1, 2, 2), (2, 3, 4)]),
-        (6, 7, [(1, 2, 1)]),
-        (5, 14, [(1, 2, 3), (2, 3, 4), (3, 4, 2)]),
-        (12, 12, []),
-    ],
-)
-def test_segments_take_every_step_once(start, stop, expected):
-    assert list(epoch_segments(start, stop, 4)) == expected
-    assert sum((last - first) * steps for first, last, steps in expected) == stop - start
-
-
-def test_the_table_is_in_per_cent():
-    table = format_table(
-        {
-            "clean_accuracy": 0.975,
-            "robust_accuracy": {"pgd-20": 0.5},
-            "examples": 40,
-            "epsilon": 4 / 255,
-            "step": 7,
-        }
-    )
-    assert table.splitlines() == [
-        "accuracy at step 7 on 40 examples, Linf epsilon 0.01569 (4/255)",
-        "clean   97.50 %",
-        "pgd-20  50.00 %",
-    ]
-
-
-def test_the_table_says_what_each_attack_has_broken():
-    table = format_table(report_samples.results())
-    assert [line.split() for line in table.splitlines()[1:]] == [
-        line.split()
-        for line in (
-            "clean 98.89 %",
-            "fgsm 88.61 % broke 37 of 356 in 0.4 s",
-            "pgd-20 85.00 % broke 50 of 356 in 3.2 s",
-            "autoattack 81.94 % broke 61 of 356 in 80.1 s",
-            "apgd-ce 83.61 % broke 55 of 356 in 11.2 s",
-            "apgd-t 81.94 % broke 6 of 301 in 41.5 s",
-            "fab-t 81.94 % broke 0 of 295 in 19.5 s",
-            "square 81.94 % broke 0 of 295 in 7.8 s",
-            "pgd-20:parametric_softplus 86.11 %",
-            "worst case 81.67 %",
-        )
-    ]
 
 
 @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])

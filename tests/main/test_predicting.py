@@ -1,0 +1,63 @@
+"""Photos classified by the command line."""
+
+import csv
+import os
+import signal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from command_line import run
+
+from sat_tf import data
+
+pytestmark = pytest.mark.usefixtures("small_networks")
+
+
+def _write_black(folder, count):
+    for i in range(count):
+        (folder / f"{i}.png").write_bytes(tf.io.encode_png(np.zeros([8, 8, 3], "u1")).numpy())
+
+
+def _predict(folder, images, output):
+    return run(
+        "--mode=predict", f"--model_dir={folder}", f"--images={images}", f"--output={output}"
+    )
+
+
+def test_predict_writes_the_csv(small_run, tmp_path):
+    examples = data.load("digits").eval
+    for i in range(3):
+        png = tf.io.encode_png(examples.images[i]).numpy()
+        (tmp_path / f"image{i}.png").write_bytes(png)
+    assert _predict(small_run, tmp_path / "*.png", tmp_path / "out.csv") == 0
+    rows = list(csv.DictReader(open(tmp_path / "out.csv", encoding="utf-8")))
+    assert [os.path.basename(row["file"]) for row in rows] == [f"image{i}.png" for i in range(3)]
+    exported = tf.saved_model.load(str(small_run / "saved_model"))
+    answer = exported.signatures["serving_default"](images=tf.constant(examples.images[:3]))
+    assert [int(row["class"]) for row in rows] == answer["classes"].numpy().tolist()
+    np.testing.assert_allclose(
+        [float(row["probability"]) for row in rows],
+        answer["probabilities"].numpy().max(-1),
+        atol=1e-5,
+    )
+
+
+def test_a_signal_ends_predicting_too(small_run, tmp_path, monkeypatch):
+    _write_black(tmp_path, 30)
+    decode = data.decode
+
+    def signal_and_decode(image_bytes):
+        os.kill(os.getpid(), signal.SIGTERM)
+        monkeypatch.setattr(data, "decode", decode)
+        return decode(image_bytes)
+
+    monkeypatch.setattr(data, "decode", signal_and_decode)
+    assert _predict(small_run, tmp_path / "*.png", tmp_path / "out.csv") == 143
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_an_output_that_cannot_be_written_names_its_flag(small_run, tmp_path, capsys):
+    _write_black(tmp_path, 1)
+    assert _predict(small_run, tmp_path / "0.png", tmp_path) == 2
+    assert capsys.readouterr().err.startswith(f"error: --output={tmp_path}: cannot be written")
