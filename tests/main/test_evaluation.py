@@ -81,6 +81,7 @@ def test_everything_that_an_evaluation_leaves(evaluated):
     assert not (evaluated / "evaluation_state").exists()
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_was_cut_goes_on_to_the_same_results(
     evaluated, small_networks, monkeypatch, capsys
 ):

@@ -5,10 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import written
 from command_line import run
+from flag_values import resolve
 
-from sat_tf import models
+from sat_tf import data, models
 from sat_tf.runs import checkpoints, weights
 from sat_tf.runs.folder import RunFolder
 
@@ -44,6 +46,17 @@ def learnt(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    """The folder of a run whose activations are as they begin: what is refused reads no more."""
+    folder = RunFolder(str(tmp_path_factory.mktemp("runs") / "untrained"))
+    config = resolve("--activation=sparta", "--sparta_kernel_size=1")
+    folder.start(config, data.describe("digits"))
+    network = models.build(config.model)
+    tf.train.Checkpoint(classifier=network).save(f"{folder.checkpoints}/checkpoint")
+    return folder.path
+
+
 def _activations(folder):
     """{layer: weights} of the network in the folder as it is evaluated."""
     network = models.build(RunFolder(str(folder)).stored_config().model)
@@ -51,6 +64,7 @@ def _activations(folder):
     return {name: layer.get_weights() for name, layer in models.activation_layers(network).items()}
 
 
+@pytest.mark.slow
 @pytest.mark.smoke
 def test_a_deeper_network_keeps_the_activations_of_another(learnt, tmp_path, capsys):
     source = _activations(learnt)
@@ -81,6 +95,7 @@ def test_a_deeper_network_keeps_the_activations_of_another(learnt, tmp_path, cap
     assert written.results(folder)["step"] == 4
 
 
+@pytest.mark.slow
 def test_frozen_smoothrelu_of_a_checkpoint_stays(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     command = (
@@ -108,18 +123,10 @@ def test_frozen_smoothrelu_of_a_checkpoint_stays(tmp_path):
     ],
 )
 def test_what_does_not_fit_is_one_line_and_leaves_nothing(
-    arguments, message, learnt, tmp_path, capsys
+    arguments, message, untrained, tmp_path, capsys
 ):
-    assert (
-        run(
-            *SHORT,
-            "--mode=train",
-            f"--sparta_from={learnt}",
-            f"--model_dir={tmp_path}/run",
-            *arguments,
-        )
-        == 2
-    )
+    source = f"--sparta_from={untrained}"
+    assert run(*SHORT, "--mode=train", source, f"--model_dir={tmp_path}/run", *arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: --sparta_from=") and error.count("\n") == 1 and message in error
     assert not (tmp_path / "run").exists()
