@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from sat_tf import activations
-from sat_tf.models import layers
+from sat_tf.models import layers, random_layers
 
 CLASSES = 4
 SIZE = 8
@@ -38,9 +38,9 @@ def stochastic_network(*, frozen=False):
     features = tf.keras.layers.Conv2D(8, 3, padding="same")(features)
     features = layers.batch_norm(0.9, 1e-5, "bn")(features)
     branch = tf.keras.layers.Conv2D(8, 3, padding="same", activation="swish")(features)
-    branch = layers.StochasticDepth(0.5, seed=2, name="depth")(branch)
+    branch = random_layers.StochasticDepth(0.5, seed=2, name="depth")(branch)
     features = tf.keras.layers.GlobalAveragePooling2D()(features + branch)
-    features = layers.Dropout(0.3, seed=2, name="dropout")(features)
+    features = random_layers.Dropout(0.3, seed=2, name="dropout")(features)
     return tf.keras.Model(inputs, tf.keras.layers.Dense(10)(features))
 
 

@@ -249,6 +249,3 @@ def _check(num_queries, restarts, p_init, window_seed, compiled):
         raise ValueError(f"window_seed={window_seed!r}: give an integer from 0 to 2**32 - 1")
     if compiled not in COMPILED_FORMS:
         raise ValueError(f"compiled={compiled!r}: allowed are {', '.join(COMPILED_FORMS)}")
-
-
-_Queries, _queries = Queries, draw_queries  # TEMPORARY

@@ -10,7 +10,7 @@ Feature maps are [batch, height, width, channels] in the compute dtype of the pr
 import numpy as np
 import tensorflow as tf
 
-from sat_tf.models.random_layers import Dropout, StochasticDepth, layer_seed, stochastic_depth  # noqa: F401
+from sat_tf.models.random_layers import Dropout, layer_seed
 
 _register = tf.keras.utils.register_keras_serializable(package="sat_tf")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sat_tf.models import layers
+from sat_tf.models import layers, random_layers
 
 
 def _random(shape, seed=0):
@@ -200,8 +200,8 @@ def test_two_replicas_normalise_as_one(mirrored):
 
 
 RANDOM_LAYERS = {
-    "dropout": (lambda **kw: layers.Dropout(0.25, **kw), 0.75),
-    "stochastic_depth": (lambda **kw: layers.StochasticDepth(0.75, **kw), 0.75),
+    "dropout": (lambda **kw: random_layers.Dropout(0.25, **kw), 0.75),
+    "stochastic_depth": (lambda **kw: random_layers.StochasticDepth(0.75, **kw), 0.75),
 }
 
 
@@ -227,7 +227,7 @@ def test_random_layers_are_the_identity_in_inference_mode(random_layer):
 
 
 def test_stochastic_depth_drops_whole_examples():
-    outputs = layers.StochasticDepth(0.5)(tf.ones([64, 3, 3, 2]), training=True).numpy()
+    outputs = random_layers.StochasticDepth(0.5)(tf.ones([64, 3, 3, 2]), training=True).numpy()
     assert all(len(np.unique(example)) == 1 for example in outputs)
     assert set(np.unique(outputs)) == {0.0, 2.0}
 
@@ -279,7 +279,7 @@ def test_stochastic_depth_follows_the_releases_rule():
     features = tf.keras.Input((2, 2, 1))
 
     def survival(block, probability):
-        outputs = layers.stochastic_depth(
+        outputs = random_layers.stochastic_depth(
             features,
             survival_probability=probability,
             block=block,

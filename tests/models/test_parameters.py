@@ -73,8 +73,8 @@ def _check_activations(model, requested, count):
         layers.InputNormalization,
         layers.BatchNormalization,
         layers.SigmoidGate,
-        layers.Dropout,
-        layers.StochasticDepth,
+        random_layers.Dropout,
+        random_layers.StochasticDepth,
     )
     for layer in model.layers:
         if hasattr(layer, "activation"):  # convolutions and dense layers

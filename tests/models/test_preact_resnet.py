@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from sat_tf import models
-from sat_tf.models import layers
+from sat_tf.models import random_layers
 
 # Name -> stem, width and number of blocks of each group.
 NETWORKS = {
@@ -236,7 +236,7 @@ def test_depth_drops_identity_blocks_and_dropout_the_pooled_features():
     shares = {
         layer.name: layer.survival
         for layer in model.layers
-        if isinstance(layer, layers.StochasticDepth)
+        if isinstance(layer, random_layers.StochasticDepth)
     }
     assert list(shares) == [
         f"group{index // 5}_block{index % 5}_stochastic_depth" for index in range(15) if index % 5
