@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from sat_tf import activations, models
-from sat_tf.models import efficientnet, layers, resnet
+from sat_tf.models import efficientnet, layers, random_layers, resnet
 
 # Trainable parameters with 1000 classes and 224 pixels, and activations (smoothrelu adds a weight
 # for each).  The small networks are summed up layer by layer in test_resnet.py and
