@@ -145,7 +145,6 @@ def test_a_graph_draws_anew_in_each_pass(compiled):
         ({"logits_fn": lambda images: tf.zeros([8, 4])}, "not differentiable"),
         ({"loss": "dlr", "logits_fn": lambda images: images[:, 0, 0, :1]}, "at least 2 classes"),
     ],
-    ids=str,
 )
 def test_values_out_of_range_are_refused_by_name(settings, message):
     arguments = {

@@ -197,7 +197,6 @@ def test_the_points_are_those_of_a_numpy_twin(norm, targeted):
         ({"compiled": "yes"}, "'yes': allowed are none"),
         ({"logits_fn": lambda images: tf.zeros([6, 4])}, "not differentiable"),
     ],
-    ids=str,
 )
 @pytest.mark.parametrize("targeted", [False, True])
 def test_values_out_of_range_are_refused_by_name(settings, message, targeted):

@@ -230,7 +230,6 @@ def test_loss_scale_changes_nothing_in_float32():
         ({"labels": LABELS.astype("float32")}, "labels are float32"),
         ({"logits_fn": lambda images: tf.zeros([6, 4])}, "not differentiable"),
     ],
-    ids=str,
 )
 def test_values_out_of_range_are_refused_by_name(settings, message):
     arguments = {

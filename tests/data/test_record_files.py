@@ -75,6 +75,7 @@ def test_a_file_that_is_cut_off_keeps_its_whole_records(paths, left):
 @pytest.mark.parametrize(
     "content, problem",
     [(b"", "is empty"), (gzip.compress(b"0" * 500), "has no whole record: it is compressed")],
+    ids=["empty", "compressed"],
 )
 def test_files_without_a_record_are_named(paths, content, problem):
     with open(paths[1], "wb") as file:
