@@ -16,6 +16,7 @@ from command_line import ROOT, SHORT, STANDARD, newest, run, weights
 
 from flags import definitions, subjects, to_config
 from sat_tf import data, errors
+from sat_tf.models import build as build_in_full
 from sat_tf.runs.folder import RunFolder
 from sat_tf.training import callbacks
 
@@ -52,8 +53,11 @@ def test_the_same_command_again_trains_nothing_more(small_run, tmp_path, capsys)
     assert len(written.rows(folder, "train")) == rows
 
 
-def test_an_interrupted_run_goes_on_bitwise(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("full_depth", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_an_interrupted_run_goes_on_bitwise(full_depth, tmp_path, monkeypatch, capsys):
     """SIGINT in the middle of the second epoch, then the same command."""
+    if full_depth:
+        monkeypatch.setattr("sat_tf.models.build", build_in_full)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     command = [*SHORT, "--epochs=3", "--mode=train", "--ema_decay=0.9"]
     assert run(*command, f"--model_dir={whole}") == 0

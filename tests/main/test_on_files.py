@@ -82,10 +82,18 @@ def test_the_imagenet_recipe_from_jpegs_to_an_export(tmp_path):
 
 
 @pytest.mark.smoke
-def test_a_folder_of_images(small_networks, tmp_path):
+@pytest.mark.parametrize(
+    "augment",
+    [
+        "basic",
+        pytest.param("autoaugment", marks=pytest.mark.slow),
+        pytest.param("randaugment", marks=pytest.mark.slow),
+    ],
+)
+def test_a_folder_of_images(augment, small_networks, tmp_path):
     small_data.write_folder(tmp_path / "pets", train=6, val=3)
     dataset, folder = f"folder:{tmp_path}/pets", tmp_path / "run"
-    command = (*SHORT, f"--dataset={dataset}", f"--model_dir={folder}", "--augment=basic")
+    command = (*SHORT, f"--dataset={dataset}", f"--model_dir={folder}", f"--augment={augment}")
     assert run(*command, "--epochs=2") == 0
     assert (folder / "saved_model/assets/class_names.txt").read_text().split() == ["cat", "dog"]
     _check_results_against_the_export(folder, dataset)
