@@ -28,6 +28,7 @@ ON_DISK = (
 )  # not here
 
 
+@pytest.mark.slow
 @pytest.mark.smoke
 def test_the_code_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -128,6 +128,8 @@ def test_nothing_is_left_behind_by_a_batch(compiled):
         gc.collect()
         return sum(isinstance(thing, tf.Tensor) for thing in gc.get_objects())
 
+    attack(*batch(0))  # the function is shared with other tests, which may have traced it before
+    traces = attack.experimental_get_tracing_count()
     first = live_tensors_after(range(2))
     assert live_tensors_after(range(2, 12)) <= first
-    assert attack.experimental_get_tracing_count() == 1
+    assert attack.experimental_get_tracing_count() == traces

@@ -50,6 +50,7 @@ def test_curves_are_of_training_and_of_the_examples_held_out():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy, diagnosed", [("one_device", True), ("mirrored", False)])
 def test_a_network_is_measured_with_both_derivatives_on_every_replica(
     strategy, diagnosed, request, monkeypatch

@@ -157,6 +157,7 @@ def test_policy_v0_is_a_table_of_25_pairs():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_policy_is_a_function_of_its_seed_in_graphs_eagerly_and_in_parallel_maps(policy):
     function, image = POLICIES[policy], tf.constant(random_pixels(32, 32))

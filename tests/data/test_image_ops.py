@@ -278,6 +278,7 @@ def test_addons_are_used_where_they_are_installed():
     assert image_ops.BACKEND is (image_ops.ADDONS if installed else image_ops.PLAIN)
 
 
+@pytest.mark.slow
 def test_addons_come_at_first_use_and_without_their_notice():
     pytest.importorskip("tensorflow_addons")
     program = (

@@ -3,6 +3,7 @@
 import dataclasses
 import time
 
+import daily
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -65,7 +66,7 @@ def test_images_stay_with_their_labels(numbered):
         )
 
 
-@pytest.mark.parametrize("augment", data.AUGMENTATIONS)
+@pytest.mark.parametrize("augment", daily.only(["none", "basic"], data.AUGMENTATIONS))
 def test_a_run_that_goes_on_sees_what_the_uninterrupted_one_would(digits, augment):
     options = dict(batch_size=128, image_size=8, augment=augment, seed=2**31 + 7)
     whole = list(data.training_batches(digits, **options).take(30))
@@ -149,7 +150,7 @@ def test_too_many_evaluation_examples_are_refused(numbered):
         data.evaluation_batches(numbered, batch_size=2, image_size=4, num_examples=8)
 
 
-@pytest.mark.parametrize("augment", data.AUGMENTATIONS)
+@pytest.mark.parametrize("augment", daily.only(["none", "basic"], data.AUGMENTATIONS))
 def test_workers_share_each_global_batch(digits, augment):
     """Each has other images; together they have those of one worker, where crops are not random."""
     options = dict(batch_size=8, augment=augment)

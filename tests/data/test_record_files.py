@@ -84,6 +84,7 @@ def test_files_without_a_record_are_named(paths, content, problem):
         record_files.RecordFiles(paths)
 
 
+@pytest.mark.slow
 def test_counting_makes_no_tensor(paths):
     """As logical devices can only be made before the first; so in a process of its own."""
     program = (

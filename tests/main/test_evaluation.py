@@ -45,6 +45,7 @@ def evaluated(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.smoke
 def test_everything_that_an_evaluation_leaves(evaluated):
     found = written.results(evaluated)

@@ -99,6 +99,7 @@ def test_a_folder_of_images(augment, small_networks, tmp_path):
     _check_results_against_the_export(folder, dataset)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augment", ["autoaugment", "randaugment"])
 def test_other_augmentations_train_on_files(augment, small_networks, tmp_path):
     small_data.write_folder(tmp_path / "pets", train=6, val=3)
@@ -143,6 +144,7 @@ def test_a_bad_image_stops_training_keeps_the_state_and_may_be_left_out(
     assert f"continuing from {saved}" in said and said.count("left out (1 of at most 1)") == 1
 
 
+@pytest.mark.slow
 def test_a_run_is_exported_and_applied_far_from_its_data(small_networks, tmp_path):
     small_data.write_folder(tmp_path / "pets", train=4, val=2)
     folder = tmp_path / "run"

@@ -1,6 +1,7 @@
 """The command line on SavedModels: the results of the run they came from, and of other
 programs'."""
 
+import daily
 import numpy as np
 import pytest
 import small_data
@@ -80,7 +81,7 @@ def digits(tmp_path_factory):
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("strategy", ["one_device", "mirrored"])
+@pytest.mark.parametrize("strategy", daily.only(["one_device"], ["one_device", "mirrored"]))
 def test_an_export_has_the_results_of_its_run(strategy, finished, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sat_tf.models.build", small_network)
     asked = (
@@ -105,6 +106,7 @@ def test_an_export_has_the_results_of_its_run(strategy, finished, tmp_path, caps
     assert not (tmp_path / "b/config.json").exists() and not (tmp_path / "b/checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_its_folder_is_for_this_savedmodel_alone(digits, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net").mkdir()
@@ -134,6 +136,7 @@ VARIANTS = {
 }
 
 
+@pytest.mark.slow
 def test_other_forms_of_one_network_have_its_results(digits, tmp_path):
     assert (
         run(*PLAIN, f"--saved_model={digits}", f"--model_dir={tmp_path}/plain", "--epsilon=0.1")

@@ -197,6 +197,7 @@ def _check_whole_run(folder, settings):
     assert logits.shape == (2, model["num_classes"]) and np.isfinite(logits).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("title", TOGETHER)
 def test_settings_work_from_training_to_export(title, small_networks, tmp_path):
     _check_whole_run(tmp_path, TOGETHER[title])

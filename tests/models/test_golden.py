@@ -37,8 +37,8 @@ def test_every_case_is_there():
     ]
 
 
-# The others' logits are looked at in tests/release/test_filling.py every day, but for one.
-DAILY = ("resnet50_silu_r64", "resnext50-32x4d_silu_r64")
+# One of a family that is quick to build; the others differ in rows that test_parameters.py counts.
+DAILY = ("resnet50_silu_r64",)
 
 
 @pytest.mark.parametrize(

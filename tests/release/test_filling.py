@@ -66,6 +66,7 @@ def test_a_tf1_checkpoint_gives_the_original_logits(case, tmp_path):
     _check_logits(logits_fn, images, logits)
 
 
+@pytest.mark.slow
 def test_batch_norms_may_be_vectors():
     """As the graph that trains stores them; the case has (1, 1, 1, 1, C)."""
     model, logits_fn, values, images, logits = _golden("efficientnet-b0_r64")
@@ -75,6 +76,7 @@ def test_batch_norms_may_be_vectors():
     _check_logits(logits_fn, images, logits)
 
 
+@pytest.mark.slow
 def test_an_npz_of_tensorpack_and_the_order_of_channels(tmp_path):
     """ResNets see BGR unless told otherwise; names may end in :0."""
     model, logits_fn, values, images, logits = _golden("resnet50_smoothrelu_r64")

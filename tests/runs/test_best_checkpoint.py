@@ -16,6 +16,7 @@ def _small(monkeypatch):
     monkeypatch.setattr("sat_tf.models.build", network)
 
 
+@pytest.mark.slow
 def test_the_best_is_used_and_both_are_reported(tmp_path, monkeypatch, capsys):
     held_out(monkeypatch, 3, 5, 5, 2, 1, 1, 1)
     command = ("--validation_examples=8", "--epochs=8", "--patience=3", "--eval_every=5")
@@ -100,6 +101,7 @@ def test_the_best_is_used_and_both_are_reported(tmp_path, monkeypatch, capsys):
     assert written.rows(tmp_path, "stopped")[0]["step"] == 28
 
 
+@pytest.mark.slow
 def test_patience_is_said_to_have_ended_only_what_it_has(tmp_path, monkeypatch, capsys):
     held_out(monkeypatch, 3, 2)
     assert run(tmp_path, "--validation_examples=8", "--epochs=2", "--patience=1") == 0

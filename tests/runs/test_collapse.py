@@ -15,6 +15,7 @@ def _small(monkeypatch):
     monkeypatch.setattr("sat_tf.models.build", network)
 
 
+@pytest.mark.slow
 def test_a_collapse_is_undone_bit_for_bit_and_ends_the_run(tmp_path, monkeypatch, capsys):
     """In the fourth epoch, which two interruptions have cut before."""
     first_batch(monkeypatch, 0.1, 0.9, 0.75, 0.5)
@@ -57,6 +58,7 @@ def test_a_collapse_is_undone_bit_for_bit_and_ends_the_run(tmp_path, monkeypatch
     assert newest(new).endswith("step-1") and "stopped-at-step-12" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_first_batch_and_the_held_out_are_counted_as_they_are(monkeypatch, tmp_path):
     """With epsilon 0, accuracy under attack is clean accuracy, which is easily counted."""
     measured = {}

@@ -87,6 +87,7 @@ def test_a_derivative_that_both_use_is_measured_once_and_the_gallery_is_of_the_l
     assert (images != adversarial).any()  # of the last attack
 
 
+@pytest.mark.slow
 def test_attacks_made_on_another_network_are_carried_over():
     smooth = activations.differentiated_as("parametric_softplus", masked)
     measured = Measurement(

@@ -39,6 +39,7 @@ class _Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.smoke
 def test_a_run_cut_anywhere_decides_as_a_whole_one(tmp_path, monkeypatch, capsys):
     """On two replicas, with what is really measured."""
@@ -98,6 +99,7 @@ def _interrupted(self, on_batch):
     raise Interrupted(15)
 
 
+@pytest.mark.slow
 def test_an_unwatched_state_has_nothing_of_it(tmp_path):
     assert run(tmp_path, "--train_steps=1", "--mode=train") == 0
     assert not [name for name in state(newest(tmp_path)) if name.startswith("watch")]

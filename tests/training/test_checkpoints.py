@@ -2,6 +2,7 @@
 
 import os
 
+import daily
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -63,8 +64,8 @@ def _state(model):
     return [v.numpy() for v in variables]
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
-@pytest.mark.parametrize("strategy_name", ["one_device", "mirrored"])
+@pytest.mark.parametrize("optimizer", daily.only(["sgd"], ["sgd", "rmsprop"]))
+@pytest.mark.parametrize("strategy_name", daily.only(["one_device"], ["one_device", "mirrored"]))
 def test_six_steps_are_three_and_three(strategy_name, optimizer, tmp_path, request):
     strategy = request.getfixturevalue(strategy_name)
     whole = _model(strategy, optimizer)

@@ -178,6 +178,7 @@ def _fit_on(strategy, attack, update):
     return _weights(model)
 
 
+@pytest.mark.slow
 def test_two_replicas_make_the_update_of_one(mirrored, one_device):
     """Each is traced in a thread of its own."""
     weights = _fit_on(mirrored, SMOOTH, "sigmoid")

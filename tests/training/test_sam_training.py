@@ -13,6 +13,7 @@ from sat_tf.training import SAM, checkpoints, create, create_optimizer
 pytestmark = pytest.mark.smoke
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy_name", ["one_device", "mirrored"])
 def test_all_but_the_update_is_that_of_a_plain_step(strategy_name, request):
     """At rate zero: weights bit for bit, statistics, counts of calls, loss and metrics."""
@@ -38,6 +39,7 @@ def test_all_but_the_update_is_that_of_a_plain_step(strategy_name, request):
     assert changed == {"moving_mean", "moving_variance", "calls"}
 
 
+@pytest.mark.slow
 def test_replicas_go_on_with_their_own_statistics(mirrored):
     """Those that are not synchronised differ, and none may be given another's."""
     seen = []
@@ -183,6 +185,7 @@ def _resumable(strategy):
     return model, fit
 
 
+@pytest.mark.slow
 def test_six_steps_are_three_a_restore_and_three(mirrored, tmp_path):
     whole, fit = _resumable(mirrored)
     fit(3, 0)
