@@ -181,4 +181,4 @@ def efficientnet(
             1.0 / 3.0, "fan_out", "uniform", seed=random_layers.layer_seed(seed, "linear")
         ),
     )
-    return tf.keras.Model(images, logits, name=name)
+    return layers.network(images, logits, name=name)

@@ -7,6 +7,8 @@
 Feature maps are [batch, height, width, channels] in the compute dtype of the precision policy.
 """
 
+import sys
+
 import numpy as np
 import tensorflow as tf
 
@@ -216,3 +218,18 @@ def classifier(features, *, num_classes, dropout_rate, kernel_initializer, seed)
     return tf.keras.layers.Dense(
         num_classes, kernel_initializer=kernel_initializer, dtype="float32", name="linear"
     )(pooled)
+
+
+def network(images, logits, *, name) -> tf.keras.Model:
+    """Returns the Keras model from `images` to `logits`, however deep it is.
+
+    Keras follows the graph with one nested call per layer, and EfficientNet-L2's longest path comes
+    so near Python's limit of 1,000 that it depended on the caller, a notebook or a test runner,
+    whether the network could be built.
+    """
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, 10_000))
+    try:
+        return tf.keras.Model(images, logits, name=name)
+    finally:
+        sys.setrecursionlimit(limit)

@@ -163,7 +163,7 @@ def residual_network(
             stddev=0.01, seed=random_layers.layer_seed(seed, "linear")
         ),
     )
-    return tf.keras.Model(images, logits, name=name)
+    return layers.network(images, logits, name=name)
 
 
 def bottleneck_resnet(*, blocks, group=1, bottleneck_width=64, **kwargs):
