@@ -237,6 +237,7 @@ def test_autoaugment_chooses_sub_policies_equally_and_applies_by_probability(mon
     check_frequencies(journals(autoaugment, monkeypatch, 5000), probabilities)
 
 
+@pytest.mark.slow
 def test_randaugment_chooses_among_all_operations_equally_and_applies_every_one(monkeypatch):
     outcomes = [((one, 9), (other, 9)) for one in OPERATIONS for other in OPERATIONS]
     counts = journals(

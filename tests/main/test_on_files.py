@@ -55,13 +55,13 @@ def _weights(folder):
 @pytest.mark.slow
 def test_the_imagenet_recipe_from_jpegs_to_an_export(tmp_path):
     """ResNet-50 at 224 pixels on shards in the release's layout: two steps, evaluation, export."""
-    small_data.write_imagenet(tmp_path / "data", train=16, validation=6, size=(260, 300))
+    small_data.write_imagenet(tmp_path / "data", train=16, validation=4, size=(260, 300))
     dataset, folder = f"tfrecord:{tmp_path / 'data'}", tmp_path / "run"
     command = (
         f"--flagfile={ROOT}/flags/recipes/imagenet-resnet50-swish.flags",
         f"--dataset={dataset}",
         f"--model_dir={folder}",
-        "--batch_size=8",
+        "--batch_size=4",
         "--strategy=one_device",
     )
     assert run(*command, "--train_steps=1", "--mode=train") == 0
@@ -109,6 +109,7 @@ def test_other_augmentations_train_on_files(augment, small_networks, tmp_path):
     assert [row["step"] for row in rows] == [3, 6] and np.isfinite([r["loss"] for r in rows]).all()
 
 
+@pytest.mark.slow
 def test_a_tfds_set(small_networks, tmp_path):
     small_data.prepare_tfds("cifar10", str(tmp_path / "tfds"), {"train": 12, "test": 5})
     command = (*STANDARD, "--dataset=cifar10", f"--data_dir={tmp_path}/tfds")
@@ -195,6 +196,7 @@ def test_two_replicas_read_records(tmp_path):
     assert written.results(tmp_path / "run")["examples"] == 3
 
 
+@pytest.mark.slow
 def test_an_unreadable_image_is_not_evaluated(small_networks, tmp_path):
     small_data.write_folder(tmp_path / "pets", train=4, val=3)
     (tmp_path / "pets/val/dog/0.jpeg").write_bytes(b"")

@@ -93,6 +93,7 @@ def test_the_export_agrees_with_the_results(finished):
     assert accuracy == written.results(finished)["clean_accuracy"]
 
 
+@pytest.mark.slow
 def test_eval_takes_the_runs_settings_and_other_attacks(
     small_run, small_networks, tmp_path, capsys
 ):
@@ -110,6 +111,7 @@ def test_eval_takes_the_runs_settings_and_other_attacks(
     assert {**again, "checkpoint": of_run["checkpoint"]} == of_run
 
 
+@pytest.mark.slow
 def test_another_derivative_is_measured_beside_the_exact_one(small_networks, tmp_path, capsys):
     assert (
         run(
@@ -205,7 +207,7 @@ def test_settings_work_from_training_to_export(title, small_networks, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "settings", [*TOGETHER.values(), EFFICIENTNET], ids=[*TOGETHER, "EfficientNet"]
+    "settings", [TOGETHER["XLA, float16"], EFFICIENTNET], ids=["ResNet", "EfficientNet"]
 )
 def test_settings_work_with_networks_of_full_depth(settings, tmp_path):
     _check_whole_run(tmp_path, settings)

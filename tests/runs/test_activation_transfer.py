@@ -147,6 +147,7 @@ def test_the_learnt_weights_arrive_and_no_others(averaged):
     assert all(np.array_equal(w, before[w.name]) for w in network.weights if w.name in before)
 
 
+@pytest.mark.slow
 def test_of_a_run_with_a_best_checkpoint_that_is_taken(tmp_path, monkeypatch):
     path, _ = _run_folder(tmp_path / "run", validation_examples=8)
     best = paths.find(path)
@@ -154,6 +155,7 @@ def test_of_a_run_with_a_best_checkpoint_that_is_taken(tmp_path, monkeypatch):
     assert activation_transfer.transfer(_network(), path)[1] == best
 
 
+@pytest.mark.slow
 def test_shared_taps_fit_other_widths(tmp_path):
     path, learnt = _run_folder(tmp_path / "run", sparta_shared=True, sparta_kernel_size=5)
     network = _network((8, 24, 48), shared=True, kernel_size=5)

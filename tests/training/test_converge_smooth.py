@@ -97,6 +97,7 @@ def _batches():
     return tf.data.Dataset.from_tensor_slices(tiny.examples(16)).batch(8)
 
 
+@pytest.mark.slow
 def test_state_is_resumed_exactly(tmp_path):
     whole = _model()
     whole.fit(_batches(), epochs=6, verbose=0)

@@ -66,6 +66,7 @@ def _seen():
     return tf.Variable(tf.zeros([16, tiny.SIZE, tiny.SIZE, 3]), trainable=False)
 
 
+@pytest.mark.slow
 def test_the_attacks_derivative_changes_the_attack_alone():
     """The weights stay, so both classifiers are one function, and clean images fare alike."""
     found = {}

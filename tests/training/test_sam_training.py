@@ -90,6 +90,7 @@ def test_both_passes_drop_the_same_units():
     assert int(model.classifier.get_layer("dropout").calls.numpy()) == 2
 
 
+@pytest.mark.slow
 def test_two_replicas_make_the_update_of_one(mirrored, one_device):
     """With synchronised statistics, a deterministic start and the norm of the global gradient."""
     models = []
