@@ -55,7 +55,7 @@ def _weights(folder):
 @pytest.mark.slow
 def test_the_imagenet_recipe_from_jpegs_to_an_export(tmp_path):
     """ResNet-50 at 224 pixels on shards in the release's layout: two steps, evaluation, export."""
-    small_data.write_imagenet(tmp_path / "data", train=16, validation=4, size=(260, 300))
+    small_data.write_imagenet(tmp_path / "data", train=16, validation=6, size=(260, 300))
     dataset, folder = f"tfrecord:{tmp_path / 'data'}", tmp_path / "run"
     command = (
         f"--flagfile={ROOT}/flags/recipes/imagenet-resnet50-swish.flags",
