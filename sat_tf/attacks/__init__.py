@@ -12,12 +12,13 @@ import re
 from typing import NamedTuple
 
 from sat_tf.attacks.apgd import apgd, apgd_search
+from sat_tf.attacks.arguments import checked_labels, checked_logits, class_indices, logits_of
 from sat_tf.attacks.criteria import CRITERIA
 from sat_tf.attacks.draws import as_seed
 from sat_tf.attacks.ensemble import Ensemble
 from sat_tf.attacks.fab import fab, fab_search
 from sat_tf.attacks.gradients import loss_gradient
-from sat_tf.attacks.losses import class_indices, cross_entropy, kl_divergence
+from sat_tf.attacks.losses import cross_entropy, kl_divergence
 from sat_tf.attacks.pgd import Attack, LogitsFn, ascend, default_step_size, fgsm, pgd, pgd_search
 from sat_tf.attacks.search import COMPILED_FORMS, Search, compiled_form, judge
 from sat_tf.attacks.square import square, square_search
@@ -39,6 +40,8 @@ __all__ = [
     "apgd_search",
     "as_seed",
     "ascend",
+    "checked_labels",
+    "checked_logits",
     "class_indices",
     "compiled_form",
     "create",
@@ -51,6 +54,7 @@ __all__ = [
     "is_of_autoattack",
     "judge",
     "kl_divergence",
+    "logits_of",
     "loss_gradient",
     "needs_gradient",
     "parse_names",

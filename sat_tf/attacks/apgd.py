@@ -18,6 +18,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from sat_tf.attacks import draws
+from sat_tf.attacks.arguments import logits_of
 from sat_tf.attacks.gradients import value_and_gradient
 from sat_tf.attacks.losses import classes_by_rank, cross_entropy, dlr, targeted_dlr
 from sat_tf.attacks.search import Search, check_count, check_settings, misclassified, select
@@ -130,7 +131,9 @@ def apgd_search(
         run_seed = draws.fold_in(seed, run if seed.shape.rank == 2 else run[0])
         state = _begin(threat, _start(threat, images, run_seed))
         if loss.targeted:
-            state["target"] = _target(logits_fn(images), labels, run // restarts, num_targets)
+            state["target"] = _target(
+                logits_of(logits_fn, images), labels, run // restarts, num_targets
+            )
         return state
 
     def step(logits_fn, images, labels, state, index):

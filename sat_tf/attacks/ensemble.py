@@ -9,7 +9,7 @@ import dataclasses
 import tensorflow as tf
 
 from sat_tf.attacks import draws
-from sat_tf.attacks.losses import class_indices
+from sat_tf.attacks.arguments import checked_labels
 from sat_tf.attacks.search import Search, judge, select
 from sat_tf.attacks.threat import images_within
 
@@ -30,8 +30,8 @@ class Ensemble:
         The arguments and what is raised are those of `pgd`.
         """
         threat = next(iter(self.stages.values())).threat
-        images, labels = images_within(images, threat.bounds), class_indices(labels)
-        seed = draws.as_seed(seed)
+        images = images_within(images, threat.bounds)
+        labels, seed = checked_labels(labels, images), draws.as_seed(seed)
         found, broken = images, judge(logits_fn, images, labels).broken
         for search in self.stages.values():
             adversarial = search(logits_fn, images, labels, seed)

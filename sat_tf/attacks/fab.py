@@ -11,6 +11,7 @@ import math
 import tensorflow as tf
 
 from sat_tf.attacks import draws
+from sat_tf.attacks.arguments import logits_of
 from sat_tf.attacks.gradients import value_and_gradient
 from sat_tf.attacks.hyperplane import distance, shortest_move
 from sat_tf.attacks.search import Search, check_count, check_settings, misclassified, select
@@ -123,7 +124,7 @@ def fab_search(
     _check_counts_and_shares(restarts, num_targets, alpha_max, eta, beta)
 
     def begin(logits_fn, images, labels, seed, run):
-        logits = tf.cast(logits_fn(images), tf.float32)
+        logits = tf.cast(logits_of(logits_fn, images), tf.float32)
         current = (
             images
             if restarts == 1
@@ -151,7 +152,7 @@ def fab_search(
             _moved(threat, images, current, gap, normal, alpha_max, eta),
             tf.zeros_like(images) + math.nan,
         )
-        wrong = misclassified(tf.cast(logits_fn(moved), tf.float32), labels)
+        wrong = misclassified(tf.cast(logits_of(logits_fn, moved), tf.float32), labels)
         # NaN counts as found, so that the caller gets to see it: else it would pass for robustness.
         found = (wrong & (threat.size(images, moved) <= threat.epsilon)) | ~usable
         return {
@@ -202,7 +203,7 @@ def _nearest_boundary(logits_fn, current, labels, norm, loss_scale):
     """
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch(current)
-        logits = tf.cast(logits_fn(current), tf.float32)
+        logits = tf.cast(logits_of(logits_fn, current), tf.float32)
     num_classes = tf.shape(logits)[-1]
 
     def compare(number, nearest, best_gap, best_normal):

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from sat_tf.attacks.arguments import logits_of
+
 
 def loss_gradient(logits_fn, adversarial, labels, loss, loss_scale=1.0):
     """Returns the gradient of the summed loss, so that every example has its own.
@@ -32,7 +34,7 @@ def value_and_gradient(logits_fn, adversarial, labels, loss, loss_scale=1.0):
 def _differentiated(logits_fn, adversarial, labels, loss, loss_scale):
     with tf.GradientTape(watch_accessed_variables=False) as tape:  # no weight gradients
         tape.watch(adversarial)
-        logits = logits_fn(adversarial)
+        logits = logits_of(logits_fn, adversarial)
         values = loss(logits, labels)
         total = loss_scale * tf.reduce_sum(values)
     gradient = tape.gradient(total, adversarial)

@@ -8,23 +8,6 @@ per_example = dlr(logits, labels)
 import tensorflow as tf
 
 
-def class_indices(labels):
-    """Returns labels as int32 [batch].
-
-    Args:
-      labels: integers [batch], or [batch, 1] as some data sets have them.
-    Raises: ValueError for anything else, which would broadcast across the examples.
-    """
-    labels = tf.convert_to_tensor(labels)
-    if not labels.dtype.is_integer:
-        raise ValueError(f"labels are {labels.dtype.name}: give integer class indices")
-    if labels.shape.rank == 2 and labels.shape[1] == 1:
-        labels = tf.squeeze(labels, 1)
-    if labels.shape.rank not in (1, None):
-        raise ValueError(f"labels have shape {labels.shape}: give class indices [batch]")
-    return tf.cast(labels, tf.int32)
-
-
 def cross_entropy(logits, labels):
     """Returns the cross-entropy of each example, without label smoothing.
 

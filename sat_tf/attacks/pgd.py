@@ -16,6 +16,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from sat_tf.attacks import draws
+from sat_tf.attacks.arguments import Watched, checked_labels
 from sat_tf.attacks.criteria import CRITERIA
 from sat_tf.attacks.gradients import loss_gradient, value_and_gradient
 from sat_tf.attacks.losses import cross_entropy
@@ -89,9 +90,10 @@ def pgd(
         step; "loop" for the whole loop in one XLA program.  Noise is drawn outside the
         compiled part, since XLA turns the same seed into other numbers.
     Returns: float32, the shape of `images`, in `bounds` and in the ball; gradients stop here.
-    Raises: ValueError for values out of range, for images not floating, labels not
-      integer, and a `logits_fn` that is not differentiable with respect to its images;
-      tf.errors.InvalidArgumentError for images outside `bounds`.
+    Raises: ValueError for values out of range, for images not floating, for labels as in
+      `checked_labels` and logits as in `checked_logits`, and for a `logits_fn` that is not
+      differentiable with respect to its images; tf.errors.InvalidArgumentError for images outside
+      `bounds`, and in a graph for labels that are none of the classes.
     Reference: Madry et al., 2018, https://arxiv.org/abs/1706.06083; start and step rule as in
       the release of Xie et al., 2020, https://arxiv.org/abs/2006.14536.
     """
@@ -209,12 +211,16 @@ def ascend(
     """
     check_settings(num_steps, step_size, loss_scale, compiled)
     size = _step_size(threat, step_size, num_steps)
+    labels = checked_labels(labels, images)
+    watched = Watched(logits_fn, labels)
 
     def step(adversarial, images, labels):
-        gradient = loss_gradient(logits_fn, adversarial, labels, loss, loss_scale)
+        gradient = loss_gradient(watched, adversarial, labels, loss, loss_scale)
         return _moved(threat, images, adversarial, gradient, size)
 
-    return tf.stop_gradient(repeat(step, num_steps, compiled)(start, images, labels))
+    found = repeat(step, num_steps, compiled)(start, images, labels)
+    watched.assert_labels()
+    return tf.stop_gradient(found)
 
 
 def _moved(threat, images, adversarial, gradient, size):

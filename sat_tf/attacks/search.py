@@ -18,7 +18,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from sat_tf.attacks import draws
-from sat_tf.attacks.losses import class_indices, cross_entropy
+from sat_tf.attacks.arguments import Watched, checked_labels
+from sat_tf.attacks.losses import cross_entropy
 from sat_tf.attacks.threat import ThreatModel, images_within, per_example
 
 COMPILED_FORMS = ("none", "step", "loop")
@@ -60,16 +61,18 @@ class Search:
         With several runs, each example's result is its first misclassified one, else the one of the
         highest cross-entropy.  The arguments are those of `pgd`, and so is what is raised.
         """
-        images, labels = images_within(images, self.threat.bounds), class_indices(labels)
-        seed = draws.as_seed(seed)
+        images = images_within(images, self.threat.bounds)
+        labels, seed = checked_labels(labels, images), draws.as_seed(seed)
+        watched = Watched(logits_fn, labels)
 
         def attack(run):
-            state = self.begin(logits_fn, images, labels, seed, tf.zeros_like(labels) + run)
+            state = self.begin(watched, images, labels, seed, tf.zeros_like(labels) + run)
             return self.advance(
-                logits_fn, images, labels, state, tf.zeros_like(labels), self.num_steps
+                watched, images, labels, state, tf.zeros_like(labels), self.num_steps
             )[0]["adversarial"]
 
-        found = attack(0) if self.runs == 1 else self._strongest(logits_fn, attack, images, labels)
+        found = attack(0) if self.runs == 1 else self._strongest(watched, attack, images, labels)
+        watched.assert_labels()
         return tf.stop_gradient(found)
 
     def advance(self, logits_fn, images, labels, state, index, count):
@@ -96,10 +99,15 @@ class Search:
 
         For attacks by another derivative, or made on another network.
         """
+
+        def seen(logits_fn):
+            watched = isinstance(logits_fn, Watched)
+            return logits_fn.through(transform) if watched else transform(logits_fn)
+
         return dataclasses.replace(
             self,
-            begin=lambda logits_fn, *arguments: self.begin(transform(logits_fn), *arguments),
-            step=lambda logits_fn, *arguments: self.step(transform(logits_fn), *arguments),
+            begin=lambda logits_fn, *arguments: self.begin(seen(logits_fn), *arguments),
+            step=lambda logits_fn, *arguments: self.step(seen(logits_fn), *arguments),
         )
 
     def _strongest(self, logits_fn, attack, images, labels):
@@ -128,22 +136,30 @@ class Verdict(NamedTuple):
     """What a network says of images, each [batch].
 
     `broken`: misclassified, or not finite, so that the caller gets to see it; `finite`: whether
-    all logits are; `loss`: cross-entropy, float32; `predicted`: int32.
+    all logits are; `loss`: cross-entropy, float32; `predicted`: int32; `known`: whether the label
+    is a class of the network, without which the others mean nothing.
     """
 
     broken: tf.Tensor
     finite: tf.Tensor
     loss: tf.Tensor
     predicted: tf.Tensor
+    known: tf.Tensor
 
 
 def judge(logits_fn, images, labels) -> Verdict:
-    """Returns the Verdict on images of these labels; the arguments are those of `pgd`."""
-    logits = tf.cast(logits_fn(images), tf.float32)
+    """Returns the Verdict on images of these labels; the arguments are those of `pgd`.
+
+    Raises: UserError, as `pgd`, for labels that are known to be none of the classes; those of a
+      graph are for `known` to tell.
+    """
+    labels = checked_labels(labels, images)
+    logits = tf.cast(Watched(logits_fn, labels)(images), tf.float32)
     predicted = tf.argmax(logits, -1, tf.int32)
     finite = tf.reduce_all(tf.math.is_finite(logits), -1)
     loss = tf.ensure_shape(cross_entropy(logits, labels), labels.shape)
-    return Verdict((predicted != labels) | ~finite, finite, loss, predicted)
+    known = (labels >= 0) & (labels < tf.shape(logits)[-1])
+    return Verdict((predicted != labels) | ~finite, finite, loss, predicted, known)
 
 
 def misclassified(logits, labels):

@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from sat_tf.attacks import draws
+from sat_tf.attacks.arguments import logits_of
 from sat_tf.attacks.search import COMPILED_FORMS, Search, check_count, misclassified, select
 from sat_tf.attacks.threat import ThreatModel
 from sat_tf.attacks.windows import (
@@ -216,7 +217,7 @@ def _signs(uniform):
 
 def _margin_and_broken(logits_fn, images, labels):
     """Returns the true logit less the highest other one, and whether another class is predicted."""
-    logits = tf.cast(logits_fn(images), tf.float32)
+    logits = tf.cast(logits_of(logits_fn, images), tf.float32)
     is_true = tf.one_hot(labels, tf.shape(logits)[-1], on_value=True, off_value=False)
     true_logit = tf.reduce_sum(tf.where(is_true, logits, 0.0), -1)
     margin = true_logit - tf.reduce_max(tf.where(is_true, logits.dtype.min, logits), -1)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sat_tf import attacks
 from sat_tf.attacks.losses import (
     classes_by_rank,
     cross_entropy,
@@ -52,20 +51,6 @@ def test_gradient_of_a_confident_prediction_is_not_rounded_away():
 def test_extreme_logits_stay_finite(logits, label):
     value, gradient = value_and_gradient(np.array([logits], "float32"), [label])
     assert np.isfinite(value).all() and np.isfinite(gradient).all()
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64"])
-@pytest.mark.parametrize("shape", [(3,), (3, 1)])
-def test_class_indices_are_flat_int32(dtype, shape):
-    labels = attacks.class_indices(np.array([0, 2, 1], dtype).reshape(shape))
-    assert labels.dtype == tf.int32
-    np.testing.assert_array_equal(labels, [0, 2, 1])
-
-
-@pytest.mark.parametrize("labels", [np.eye(3, dtype=np.int32), np.float32([0, 1]), np.int32(1)])
-def test_labels_that_are_not_class_indices_are_refused(labels):
-    with pytest.raises(ValueError, match="class indices"):
-        attacks.class_indices(labels)
 
 
 def test_kl_divergence_by_hand():
