@@ -77,12 +77,17 @@ class _Settings(NamedTuple):
     version: str
     compiled: str
     loss_scale: float
+    bounds: tuple[float, float]
+
+    @property
+    def black_box(self):
+        return dict(
+            epsilon=self.epsilon, norm=self.norm, bounds=self.bounds, compiled=self.compiled
+        )
 
     @property
     def white_box(self):
-        return dict(
-            epsilon=self.epsilon, norm=self.norm, compiled=self.compiled, loss_scale=self.loss_scale
-        )
+        return dict(loss_scale=self.loss_scale, **self.black_box)
 
     @property
     def num_targets(self):
@@ -119,13 +124,7 @@ def _fab(targeted):
 
 
 def _square(settings, num_steps=5000, restarts=1):
-    return square_search(
-        epsilon=settings.epsilon,
-        norm=settings.norm,
-        compiled=settings.compiled,
-        num_queries=num_steps,
-        restarts=restarts,
-    )
+    return square_search(num_queries=num_steps, restarts=restarts, **settings.black_box)
 
 
 def _autoattack(settings):
@@ -173,12 +172,13 @@ def create(
     version="standard",
     compiled="none",
     loss_scale=1.0,
+    bounds=(0.0, 1.0),
 ):
     """Returns the evaluation attack called `name`, or None for "clean".
 
     Args:
       name: a name of ATTACKS, its capital letters replaced by positive integers.
-      epsilon: radius, in [0, 1] pixel units.
+      epsilon: radius, in the units of `bounds`.
       step_size: step of PGD, same units; None means `default_step_size`.
       norm: "linf" or "l2", of the ball.
       robust_if: which iterate of PGD an example has to survive; see `pgd_search`.
@@ -186,12 +186,15 @@ def create(
       version: what "autoattack" is: see `stage_names`.
       compiled: one of COMPILED_FORMS.
       loss_scale: factor on the attack's loss, for float16 models.
+      bounds: lowest and highest valid pixel of the images that the network takes.
     Returns: a Search, or an Ensemble of them.
     Raises: ValueError for an unknown name, listing the known ones.
     """
     factory, counts = _find(name)
     return factory(
-        _Settings(epsilon, step_size, norm, robust_if, num_classes, version, compiled, loss_scale),
+        _Settings(
+            epsilon, step_size, norm, robust_if, num_classes, version, compiled, loss_scale, bounds
+        ),
         **counts,
     )
 

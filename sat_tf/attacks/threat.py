@@ -106,7 +106,10 @@ class ThreatModel:
     def __post_init__(self):
         if self.norm not in _GEOMETRIES:
             raise ValueError(f"norm={self.norm!r}: known norms are {', '.join(_GEOMETRIES)}")
-        low, high = self.bounds
+        try:
+            low, high = map(float, self.bounds)
+        except (TypeError, ValueError):
+            low = high = math.nan
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise ValueError(f"bounds={self.bounds}: give (low, high), finite, low < high")
         if self.norm == "l2" and not (math.isfinite(self.epsilon) and self.epsilon >= 0):
@@ -114,10 +117,10 @@ class ThreatModel:
         if self.norm == "linf" and not 0 <= self.epsilon <= high - low:
             raise ValueError(
                 f"epsilon={self.epsilon}: give a number from 0 to {high - low:g}, in "
-                f"the units of pixels in [{low:g}, {high:g}], such as 4/255"
+                f"the units of pixels in [{low:g}, {high:g}], such as {_example(high - low)}"
             )
         object.__setattr__(self, "epsilon", float(self.epsilon))
-        object.__setattr__(self, "bounds", (float(low), float(high)))
+        object.__setattr__(self, "bounds", (low, high))
 
     def size(self, images, adversarial):
         """Returns how far `adversarial` is from `images` in the norm, float32 [batch]."""
@@ -152,6 +155,11 @@ class ThreatModel:
     def ascent_direction(self, gradient):
         """Returns the step of unit size along which a loss with this `gradient` grows fastest."""
         return _GEOMETRIES[self.norm].ascent(gradient)
+
+
+def _example(width):
+    """Returns four of 255 grey levels, as one would write them."""
+    return "4/255" if width == 1 else f"{4 * width / 255:g}"
 
 
 def images_within(images, bounds):

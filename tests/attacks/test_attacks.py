@@ -71,6 +71,28 @@ def test_zero_epsilon_returns_the_images(name):
     np.testing.assert_array_equal(attacked, IMAGES)
 
 
+@pytest.mark.parametrize("low, high", [(0, 255), (-1, 1)])
+@pytest.mark.parametrize("name", [name for row in EXAMPLES.values() for name in row][1:])
+def test_every_attack_knows_other_bounds(name, low, high):
+    """Epsilon is in their units; what can be broken in [0, 1] can be broken there."""
+    width = high - low
+    settings = dict(num_classes=3, version="apgd-ce-5,square-20")
+    there = attacks.create(name, epsilon=EPSILON * width, bounds=(low, high), **settings)
+    images = (low + width * IMAGES).astype("float32")
+    found = tf.function(
+        lambda: there(lambda x: logits_fn((x - low) / width), images, LABELS, (1, 2))
+    )()
+    assert (np.abs(found - images) <= width * (EPSILON + 1e-6)).all()
+    assert low <= found.numpy().min() and found.numpy().max() <= high
+    here = attacks.create(name, epsilon=EPSILON, **settings)
+    expected = tf.function(lambda: here(logits_fn, IMAGES, LABELS, (1, 2)))()
+    np.testing.assert_array_equal(
+        np.argmax(logits_fn((found - low) / width), -1), np.argmax(logits_fn(expected), -1)
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError, match="images must be within"):
+        there(logits_fn, images + width, LABELS, 0)
+
+
 def test_names_carry_steps_and_restarts():
     attack = attacks.create("pgd-50x10", epsilon=0.5, norm="l2", compiled="loop")
     assert (attack.num_steps, attack.runs, attack.compiled) == (50, 10, "loop")

@@ -104,3 +104,16 @@ def test_noise_with_a_seed_for_each_example_depends_on_no_other_example(norm):
     order = [2, 0]
     again = threat.random_start(tf.ones([2, 4, 4, 3]), tf.gather(seeds, order))
     np.testing.assert_array_equal(again, noise[order])
+
+
+@pytest.mark.parametrize("bounds", [255, (0,), (0, 1, 2), ("low", "high"), (0, float("inf")), None])
+def test_bounds_that_are_no_range_are_refused(bounds):
+    with pytest.raises(ValueError, match=r"^bounds=.*: give \(low, high\), finite, low < high$"):
+        ThreatModel(epsilon=0.1, bounds=bounds)
+
+
+def test_the_example_of_an_epsilon_is_in_the_units_of_the_bounds():
+    with pytest.raises(ValueError, match=r"\[0, 1\], such as 4/255$"):
+        ThreatModel(epsilon=4)
+    with pytest.raises(ValueError, match=r"from 0 to 255, in .* \[0, 255\], such as 4$"):
+        ThreatModel(epsilon=-1, bounds=(0, 255))
