@@ -18,7 +18,7 @@ from sat_tf.attacks.draws import as_seed
 from sat_tf.attacks.ensemble import Ensemble
 from sat_tf.attacks.fab import fab, fab_search
 from sat_tf.attacks.gradients import loss_gradient
-from sat_tf.attacks.losses import cross_entropy, kl_divergence
+from sat_tf.attacks.losses import cross_entropy, kl_divergence, margin
 from sat_tf.attacks.pgd import Attack, LogitsFn, ascend, default_step_size, fgsm, pgd, pgd_search
 from sat_tf.attacks.search import COMPILED_FORMS, Search, compiled_form, judge
 from sat_tf.attacks.square import square, square_search
@@ -56,6 +56,7 @@ __all__ = [
     "kl_divergence",
     "logits_of",
     "loss_gradient",
+    "margin",
     "needs_gradient",
     "parse_names",
     "pgd",
@@ -105,9 +106,13 @@ def _fgsm(settings):
     )
 
 
-def _pgd(settings, **counts):
-    return pgd_search(
-        step_size=settings.step_size, robust_if=settings.robust_if, **settings.white_box, **counts
+def _pgd(loss):
+    return lambda settings, **counts: pgd_search(
+        step_size=settings.step_size,
+        robust_if=settings.robust_if,
+        loss=loss,
+        **settings.white_box,
+        **counts,
     )
 
 
@@ -133,11 +138,14 @@ def _autoattack(settings):
     )
 
 
+# "cw" is PGD up the loss of Carlini and Wagner, 2017, https://arxiv.org/abs/1608.04644, the margin;
+# not their own search, which minimises the size of a change.
 # A capital letter in a name stands for a positive integer, and what is in brackets may be left out.
 ATTACKS = {
     "clean": _no_attack,
     "fgsm": _fgsm,
-    "pgd-N[xR]": _pgd,
+    "pgd-N[xR]": _pgd(cross_entropy),
+    "cw-N[xR]": _pgd(margin),
     "apgd-ce[-N][xR][-eotM]": _apgd("ce"),
     "apgd-dlr[-N][xR][-eotM]": _apgd("dlr"),
     "apgd-t[-N][xR][-eotM]": _apgd("dlr-targeted"),
@@ -179,7 +187,7 @@ def create(
     Args:
       name: a name of ATTACKS, its capital letters replaced by positive integers.
       epsilon: radius, in the units of `bounds`.
-      step_size: step of PGD, same units; None means `default_step_size`.
+      step_size: step of PGD, "cw" included, same units; None means `default_step_size`.
       norm: "linf" or "l2", of the ball.
       robust_if: which iterate of PGD an example has to survive; see `pgd_search`.
       num_classes: of the network, where it is known; of fewer than ten no target is tried twice.

@@ -46,6 +46,8 @@ def margin(logits, labels):
       labels: integer [batch], in [0, num_classes).
     Returns: float32 [batch], > 0 where the example is misclassified.
     Raises: ValueError for a single class, and where their number is not known.
+    Reference: Carlini & Wagner, 2017, section 5.1, f6, https://arxiv.org/abs/1608.04644; of logits,
+      and not cut off at 0, so that a broken example goes on.
     """
     _class_count(logits)
     true_logit, others = _true_and_others(tf.cast(logits, tf.float32), labels)

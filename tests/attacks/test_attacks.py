@@ -18,6 +18,7 @@ EXAMPLES = {
     "clean": ["clean"],
     "fgsm": ["fgsm"],
     "pgd-N[xR]": ["pgd-1", "pgd-12", "pgd-3x2"],
+    "cw-N[xR]": ["cw-12", "cw-3x2"],
     "apgd-ce[-N][xR][-eotM]": ["apgd-ce-20", "apgd-ce-5x2-eot2"],
     "apgd-dlr[-N][xR][-eotM]": ["apgd-dlr-20"],
     "apgd-t[-N][xR][-eotM]": ["apgd-t-10"],
@@ -50,7 +51,8 @@ def test_every_attack_stays_in_the_ball_and_raises_the_loss(name):
     assert attacked.dtype == np.float32
     assert np.abs(attacked - IMAGES).max() <= EPSILON + 1e-6
     assert 0 <= attacked.min() and attacked.max() <= 1
-    loss = attacks.losses.margin if "dlr" in name or "-t" in name else attacks.cross_entropy
+    of_margin = re.search("dlr|-t|cw", name)
+    loss = attacks.margin if of_margin else attacks.cross_entropy
     before, after = (loss(logits_fn(x), LABELS) for x in (IMAGES, attacked))
     if "fab" in name or name == "autoattack":  # which change only what they break
         changed = (attacked != IMAGES).any((1, 2, 3))
@@ -122,6 +124,8 @@ def test_names_carry_steps_and_restarts():
         "xpgd-10",
         "pgd-10 ",
         "auto-attack",
+        "cw",
+        "cw-10-eot2",
         "apgd-50",
         "apgd-ce-0",
         "apgd-ce-eot",
@@ -164,6 +168,27 @@ def test_budgets_are_in_the_names(name, num_steps, runs):
     # Of APGD the start is looked at in a step of its own.
     attack = attacks.create(name, epsilon=EPSILON)
     assert (attack.num_steps, attack.runs) == (num_steps, runs)
+
+
+def test_cw_climbs_the_margin_over_one_other_class_where_pgd_weighs_all():
+    """One step from anywhere in the ball to its corner, where the gradient is the same."""
+    images = np.full([2, 6, 6, 3], 0.5, "float32")
+    shift = np.array([1.0, 0.5, 0.4]) - images[0].ravel() @ WEIGHTS  # the logits of the images
+    nearly_flat = lambda x: 0.01 * (tf.reshape(x, [-1, 108]) @ WEIGHTS + shift.astype("float32"))
+    cw, pgd = (
+        attacks.create(name, epsilon=0.001, step_size=0.002)(nearly_flat, images, [0, 2], 5).numpy()
+        for name in ("cw-1", "pgd-1")
+    )
+    for example, (true, highest) in enumerate([(0, 1), (2, 0)]):
+        sign = np.sign(WEIGHTS[:, highest] - WEIGHTS[:, true]).reshape(6, 6, 3)
+        np.testing.assert_allclose(cw[example], 0.5 + 0.001 * sign, atol=1e-6)
+        assert np.abs(pgd[example] - cw[example]).max() > 0.0019
+
+
+def test_what_the_checks_ask_of_cw():
+    assert attacks.needs_gradient("cw-10x2") and not attacks.is_of_autoattack("cw-10")
+    search = attacks.create("cw-10x2", epsilon=EPSILON, robust_if="any_iterate")
+    assert (search.num_steps, search.runs, search.stops) == (10, 2, True)
 
 
 def test_square_has_the_queries_of_the_reference():
@@ -215,7 +240,7 @@ def test_every_attack_breaks_a_linear_model_exactly_where_it_can_be_broken(norm,
         score = tf.reshape(x, [-1, 108]) @ weights
         return score + tf.stack([tf.zeros(8), tf.constant(offset, tf.float32)], -1)
 
-    names = ["pgd-20", "apgd-ce-50", "apgd-dlr-50", "apgd-t-50", "fab-20", "fab-t-20"]
+    names = ["pgd-20", "cw-20", "apgd-ce-50", "apgd-dlr-50", "apgd-t-50", "fab-20", "fab-t-20"]
     for name in names:
         attack = attacks.create(
             name, epsilon=epsilon, norm=norm, num_classes=2, step_size=epsilon / 2
