@@ -6,6 +6,10 @@ import re
 class UserError(ValueError):
     """What the user can mend; the message is one line naming the flag, the value and the remedy."""
 
+    # AutoGraph leaves such an exception as it is: in a function that it traces, any other of our own
+    # would become a StagingError of many lines, which is no ValueError.
+    ag_pass_through = True
+
 
 class UnreadableData(UserError):
     """More examples than allowed cannot be read; what was trained until then is good."""

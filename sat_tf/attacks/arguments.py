@@ -69,8 +69,9 @@ def checked_labels(labels, images, num_classes=None):
     if None not in (given, wanted) and given != wanted:
         raise UserError(f"labels are {given} for {wanted} images: {fault}")
     if None in (given, wanted):
-        tf.debugging.assert_equal(tf.shape(labels)[0], tf.shape(images)[0], f"labels: {fault}")
-        labels = tf.ensure_shape(labels, batch)
+        count = tf.shape(images)[0]
+        with _ahead(tf.debugging.assert_equal(tf.shape(labels)[0], count, f"labels: {fault}")):
+            labels = tf.ensure_shape(labels, batch)
     if num_classes is not None:
         _check_classes(labels, num_classes)
     return labels
@@ -104,8 +105,8 @@ def checked_logits(logits, images):
             "before they are rounded or their largest is taken"
         )
     if logits.shape.rank is None:
-        tf.debugging.assert_equal(tf.rank(logits), 2, f"logits_fn: {_WANTED_LOGITS}")
-        logits = tf.ensure_shape(logits, [None, None])
+        with _ahead(tf.debugging.assert_equal(tf.rank(logits), 2, f"logits_fn: {_WANTED_LOGITS}")):
+            logits = tf.ensure_shape(logits, [None, None])
     _check_axes(logits.shape)
     batch = tf.TensorShape(images.shape)[:1]
     given, wanted = logits.shape[0], batch[0] if batch.rank else None
@@ -113,8 +114,9 @@ def checked_logits(logits, images):
     if None not in (given, wanted) and given != wanted:
         raise UserError(f"logits_fn returns shape {logits.shape} for {wanted} images: {fault}")
     if None in (given, wanted):
-        tf.debugging.assert_equal(tf.shape(logits)[0], tf.shape(images)[0], f"logits_fn: {fault}")
-        logits = tf.ensure_shape(logits, [wanted, None])
+        count = tf.shape(images)[0]
+        with _ahead(tf.debugging.assert_equal(tf.shape(logits)[0], count, f"logits_fn: {fault}")):
+            logits = tf.ensure_shape(logits, [wanted, None])
     return logits
 
 
@@ -181,6 +183,11 @@ _ONLY_EAGER = (AttributeError, NotImplementedError, tf.errors.OperatorNotAllowed
 _WANTED_LOGITS = "give logits [batch, num_classes]"
 
 
+def _ahead(assertion):
+    """Has what is made in this context fail by the assertion, which tells more; eagerly it did."""
+    return tf.control_dependencies([] if assertion is None else [assertion])
+
+
 def _is_about_tracing(error):
     return not isinstance(error, AttributeError) or "'numpy'" in str(error)
 
@@ -220,13 +227,14 @@ def _range(labels):
 
 def _check_classes(labels, num_classes):
     """Refuses labels below 0, and from `num_classes`, an int or an int32 scalar, on."""
-    known, count = tf.get_static_value(labels), tf.get_static_value(num_classes)
-    fault = "give class indices from 0 to {}; subtract 1 from labels that count from 1"
-    if known is None or count is None:
+    count = tf.get_static_value(num_classes)
+    last = "num_classes - 1" if count is None else count - 1
+    fault = f"give class indices from 0 to {last}; subtract 1 from labels that count from 1"
+    if tf.get_static_value(labels) is None or count is None:
         tf.debugging.Assert(
             tf.reduce_all((labels >= 0) & (labels < num_classes)),
             [
-                f"labels: {fault.format('num_classes - 1')}; found",
+                f"labels: {fault}; found",
                 tf.reduce_min(labels),
                 tf.reduce_max(labels),
                 "for num_classes =",
@@ -236,6 +244,4 @@ def _check_classes(labels, num_classes):
         return
     lowest, highest = _range(labels)
     if not 0 <= lowest <= highest < count:
-        raise UserError(
-            f"labels are from {lowest} to {highest} for {count} logits: {fault.format(count - 1)}"
-        )
+        raise UserError(f"labels are from {lowest} to {highest} for {count} logits: {fault}")
