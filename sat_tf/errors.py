@@ -6,8 +6,8 @@ import re
 class UserError(ValueError):
     """What the user can mend; the message is one line naming the flag, the value and the remedy."""
 
-    # AutoGraph leaves such an exception as it is: in a function that it traces, any other of our own
-    # would become a StagingError of many lines, which is no ValueError.
+    # AutoGraph leaves such an exception as it is; in what it traces, one of our own would else
+    # become a StagingError of many lines, which is no ValueError.
     ag_pass_through = True
 
 

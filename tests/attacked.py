@@ -1,5 +1,6 @@
 """What the tests of attacks attack, and how they look into the graph of an attack."""
 
+import contextlib
 import functools
 
 import numpy as np
@@ -36,6 +37,16 @@ def conv_net():
 
 def logits_fn(images):
     return conv_net()(images, training=False)
+
+
+@contextlib.contextmanager
+def op_by_op():
+    """Has attacks run eagerly, where they would be traced."""
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
 
 
 class Counting:

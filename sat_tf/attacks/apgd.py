@@ -62,7 +62,7 @@ def apgd(
 ):
     """Returns images near the given ones: misclassified ones, else those of the highest loss found.
 
-    In eager mode every call traces the compiled forms anew: wrap the call in a `tf.function`.
+    Called eagerly it is traced once for each network and shape, and kept: see `tracing`.
 
     Args:
       logits_fn, images, labels, seed: as for `pgd`.

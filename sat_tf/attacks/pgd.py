@@ -65,7 +65,7 @@ def pgd(
     (unless `clip_start`, as Fast AT does), and the last iterate is returned, not the best.
 
     The steps are one graph loop at any `num_steps`, and only the images are differentiated.
-    In eager mode every call traces the compiled forms anew: wrap the call in a `tf.function`.
+    Called eagerly it is traced once for each network and shape, and kept: see `tracing`.
 
     Args:
       logits_fn: float32 [batch, height, width, channels] -> floating [batch, num_classes].
@@ -211,6 +211,7 @@ def ascend(
     """
     check_settings(num_steps, step_size, loss_scale, compiled)
     size = _step_size(threat, step_size, num_steps)
+    start, images = map(tf.convert_to_tensor, (start, images))
     labels = checked_labels(labels, images)
     watched = Watched(logits_fn, labels)
 

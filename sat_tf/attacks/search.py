@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from sat_tf.attacks import draws
+from sat_tf.attacks import draws, tracing
 from sat_tf.attacks.arguments import Watched, checked_labels
 from sat_tf.attacks.losses import cross_entropy
 from sat_tf.attacks.threat import ThreatModel, images_within, per_example
@@ -59,21 +59,12 @@ class Search:
         """Returns float32, the shape of `images`: where every run ends, or the best of several.
 
         With several runs, each example's result is its first misclassified one, else the one of the
-        highest cross-entropy.  The arguments are those of `pgd`, and so is what is raised.
+        highest cross-entropy.  The arguments are those of `pgd`, and so is what is raised.  Called
+        eagerly it is traced once and kept, see `tracing`.
         """
         images = images_within(images, self.threat.bounds)
         labels, seed = checked_labels(labels, images), draws.as_seed(seed)
-        watched = Watched(logits_fn, labels)
-
-        def attack(run):
-            state = self.begin(watched, images, labels, seed, tf.zeros_like(labels) + run)
-            return self.advance(
-                watched, images, labels, state, tf.zeros_like(labels), self.num_steps
-            )[0]["adversarial"]
-
-        found = attack(0) if self.runs == 1 else self._strongest(watched, attack, images, labels)
-        watched.assert_labels()
-        return tf.stop_gradient(found)
+        return tracing.run(self, self._attacked, logits_fn, images, labels, seed)
 
     def advance(self, logits_fn, images, labels, state, index, count):
         """Returns state and index after at most `count` further steps of each example."""
@@ -109,6 +100,15 @@ class Search:
             begin=lambda logits_fn, *arguments: self.begin(seen(logits_fn), *arguments),
             step=lambda logits_fn, *arguments: self.step(seen(logits_fn), *arguments),
         )
+
+    def _attacked(self, logits_fn, images, labels, seed):
+        def attack(run):
+            state = self.begin(logits_fn, images, labels, seed, tf.zeros_like(labels) + run)
+            return self.advance(
+                logits_fn, images, labels, state, tf.zeros_like(labels), self.num_steps
+            )[0]["adversarial"]
+
+        return attack(0) if self.runs == 1 else self._strongest(logits_fn, attack, images, labels)
 
     def _strongest(self, logits_fn, attack, images, labels):
         def body(run, best, best_loss, best_broken):

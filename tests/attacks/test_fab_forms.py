@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
+from attacked import op_by_op
 from fab_samples import EPSILONS, classifier, lengths, linear, predicted, traced_fab
 
 from sat_tf.attacks import COMPILED_FORMS
@@ -33,7 +34,8 @@ def eagerly(targeted):
     settings = dict(
         targeted=targeted, epsilon=EPSILONS[norm], norm=norm, num_steps=3, restarts=2, num_targets=1
     )
-    return settings, fab(*classifier(), 2, **settings)
+    with op_by_op():
+        return settings, fab(*classifier(), 2, **settings)
 
 
 @every_kind_and_form

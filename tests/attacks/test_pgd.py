@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from attacked import EPSILON, IMAGES, LABELS, TEMPLATES, linear, logits_fn
+from attacked import EPSILON, IMAGES, LABELS, TEMPLATES, linear, logits_fn, op_by_op
 
 from sat_tf.attacks import cross_entropy, default_step_size, fgsm, pgd
 
@@ -145,15 +145,16 @@ def test_only_clip_start_fits_the_start_to_the_range():
         return linear(images)
 
     for clip_start in (False, True):
-        pgd(
-            logits_fn,
-            np.zeros_like(IMAGES),
-            LABELS,
-            0,
-            epsilon=EPSILON,
-            num_steps=1,
-            clip_start=clip_start,
-        )
+        with op_by_op():
+            pgd(
+                logits_fn,
+                np.zeros_like(IMAGES),
+                LABELS,
+                0,
+                epsilon=EPSILON,
+                num_steps=1,
+                clip_start=clip_start,
+            )
     assert seen[0].min() < -EPSILON / 2 and seen[1].min() == 0
     np.testing.assert_array_equal(seen[1], np.clip(seen[0], 0, 1))
 

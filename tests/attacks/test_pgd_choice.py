@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from attacked import EPSILON, IMAGES, LABELS, Counting, linear, logits_fn
+from attacked import EPSILON, IMAGES, LABELS, Counting, linear, logits_fn, op_by_op
 
 from sat_tf.attacks import cross_entropy, pgd, pgd_search
 
@@ -51,16 +51,17 @@ def test_a_misclassified_restart_is_preferred_to_a_higher_loss():
             -1,
         )
 
-    attacked = pgd(
-        logits_fn,
-        IMAGES,
-        np.zeros(6, "int32"),
-        0,
-        epsilon=EPSILON,
-        num_steps=1,
-        restarts=2,
-        loss=made_up_loss,
-    )
+    with op_by_op():
+        attacked = pgd(
+            logits_fn,
+            IMAGES,
+            np.zeros(6, "int32"),
+            0,
+            epsilon=EPSILON,
+            num_steps=1,
+            restarts=2,
+            loss=made_up_loss,
+        )
     np.testing.assert_array_equal(attacked, calls[1])
     assert len(calls) == 4 and np.abs(calls[1] - calls[3]).max() > 0
 
@@ -68,7 +69,8 @@ def test_a_misclassified_restart_is_preferred_to_a_higher_loss():
 def test_one_restart_costs_no_extra_forward_pass():
     for restarts, passes in ((1, 3), (2, 8)):
         counting = Counting(linear)
-        pgd(counting, IMAGES, LABELS, 0, epsilon=EPSILON, num_steps=3, restarts=restarts)
+        with op_by_op():
+            pgd(counting, IMAGES, LABELS, 0, epsilon=EPSILON, num_steps=3, restarts=restarts)
         assert counting.calls == passes
 
 

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 import tensorflow as tf
-from attacked import EPSILON, IMAGES, LABELS, conv_net, linear, logits_fn, make_conv_net
+from attacked import EPSILON, IMAGES, LABELS, conv_net, linear, logits_fn, make_conv_net, op_by_op
 
 from sat_tf.attacks import COMPILED_FORMS, compiled_form, cross_entropy, pgd
 
@@ -16,7 +16,8 @@ pytestmark = pytest.mark.smoke
 @pytest.mark.parametrize("compiled", COMPILED_FORMS)
 def test_every_form_agrees_with_the_eager_loop(compiled, restarts):
     settings = dict(epsilon=EPSILON, num_steps=3, clean_start_probability=0.2, restarts=restarts)
-    eager = pgd(linear, IMAGES, LABELS, 2, **settings)
+    with op_by_op():
+        eager = pgd(linear, IMAGES, LABELS, 2, **settings)
     graph = tf.function(lambda x, y, s: pgd(linear, x, y, s, compiled=compiled, **settings))
     np.testing.assert_allclose(graph(IMAGES, LABELS, tf.constant(2, tf.int64)), eager, atol=1e-6)
 

@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
+from attacked import op_by_op
 from square_twin import EPSILON, IMAGES, LABELS, RNG, advanced, begun, twin, two_layers
 
 from sat_tf.attacks import COMPILED_FORMS
@@ -163,7 +164,8 @@ DAILY = {("linf", "none"), ("linf", "loop"), ("l2", "step")}
     ],
 )
 def test_eager_graph_and_compiled_forms_agree(norm, compiled):
-    eager = attacked_in_eighths(norm)
+    with op_by_op():
+        eager = attacked_in_eighths(norm)
     graph = attacked_in_eighths(norm, True, compiled)
     np.testing.assert_allclose(graph, eager, atol=0 if norm == "linf" else 1e-5)
 
@@ -192,7 +194,8 @@ def test_asks_the_network_once_for_the_start_and_once_for_each_query(norm):
         calls.append(images.shape)
         return tf.one_hot(LABELS, 4) + 0 * tf.reduce_sum(images)
 
-    square(logits_fn, IMAGES, LABELS, 0, epsilon=0.1, norm=norm, num_queries=7)
+    with op_by_op():
+        square(logits_fn, IMAGES, LABELS, 0, epsilon=0.1, norm=norm, num_queries=7)
     assert calls == [IMAGES.shape] * 8
 
 
