@@ -5,7 +5,8 @@
 
 An attack is a function of (logits_fn, images, labels, seed); see `pgd` for their shapes.  Those of
 the table are `Search`es as well, or an `Ensemble` of them, which evaluation can stop and resume
-example by example.
+example by example.  With create(..., targeted=True) labels are the classes to reach, and with
+bounds=(0, 255) pixels and epsilon are on that scale.
 """
 
 import re
@@ -17,9 +18,10 @@ from sat_tf.attacks.criteria import CRITERIA
 from sat_tf.attacks.draws import as_seed
 from sat_tf.attacks.ensemble import Ensemble
 from sat_tf.attacks.fab import fab, fab_search
+from sat_tf.attacks.fgsm import fgsm
 from sat_tf.attacks.gradients import loss_gradient
 from sat_tf.attacks.losses import cross_entropy, kl_divergence, margin
-from sat_tf.attacks.pgd import Attack, LogitsFn, ascend, default_step_size, fgsm, pgd, pgd_search
+from sat_tf.attacks.pgd import Attack, LogitsFn, ascend, default_step_size, pgd, pgd_search
 from sat_tf.attacks.search import COMPILED_FORMS, Search, compiled_form, judge
 from sat_tf.attacks.square import square, square_search
 from sat_tf.attacks.threat import NORMS, ThreatModel, images_within
@@ -79,6 +81,7 @@ class _Settings(NamedTuple):
     compiled: str
     loss_scale: float
     bounds: tuple[float, float]
+    targeted: bool
 
     @property
     def black_box(self):
@@ -91,6 +94,10 @@ class _Settings(NamedTuple):
         return dict(loss_scale=self.loss_scale, **self.black_box)
 
     @property
+    def aimed(self):
+        return dict(targeted=self.targeted, **self.white_box)
+
+    @property
     def num_targets(self):
         """Classes that AutoAttack's targeted attacks go through: nine, or all the others."""
         return 9 if self.num_classes is None else max(1, min(9, self.num_classes - 1))
@@ -101,9 +108,7 @@ def _no_attack(settings):
 
 
 def _fgsm(settings):
-    return pgd_search(
-        num_steps=1, step_size=settings.epsilon, random_start=False, **settings.white_box
-    )
+    return pgd_search(num_steps=1, step_size=settings.epsilon, random_start=False, **settings.aimed)
 
 
 def _pgd(loss):
@@ -111,14 +116,14 @@ def _pgd(loss):
         step_size=settings.step_size,
         robust_if=settings.robust_if,
         loss=loss,
-        **settings.white_box,
+        **settings.aimed,
         **counts,
     )
 
 
 def _apgd(loss):
     return lambda settings, **counts: apgd_search(
-        loss, num_targets=settings.num_targets, **settings.white_box, **counts
+        loss, num_targets=settings.num_targets, **settings.aimed, **counts
     )
 
 
@@ -181,6 +186,7 @@ def create(
     compiled="none",
     loss_scale=1.0,
     bounds=(0.0, 1.0),
+    targeted=False,
 ):
     """Returns the evaluation attack called `name`, or None for "clean".
 
@@ -195,13 +201,30 @@ def create(
       compiled: one of COMPILED_FORMS.
       loss_scale: factor on the attack's loss, for float16 models.
       bounds: lowest and highest valid pixel of the images that the network takes.
+      targeted: whether labels are the classes to reach; for "fgsm", "pgd", "cw", "apgd-ce" and
+        "apgd-dlr".  An evaluation takes attacks that are not.
     Returns: a Search, or an Ensemble of them.
-    Raises: ValueError for an unknown name, listing the known ones.
+    Raises: ValueError for an unknown name, listing the known ones, and for `targeted` with another
+      attack.
     """
     factory, counts = _find(name)
+    if targeted and not re.match("fgsm|pgd|cw|apgd-(ce|dlr)", name):
+        raise ValueError(
+            f"targeted={targeted}: {name!r} has no form towards given classes; fgsm, pgd-N, cw-N, "
+            "apgd-ce and apgd-dlr have"
+        )
     return factory(
         _Settings(
-            epsilon, step_size, norm, robust_if, num_classes, version, compiled, loss_scale, bounds
+            epsilon,
+            step_size,
+            norm,
+            robust_if,
+            num_classes,
+            version,
+            compiled,
+            loss_scale,
+            bounds,
+            targeted,
         ),
         **counts,
     )

@@ -17,11 +17,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from sat_tf.attacks import draws
+from sat_tf.attacks import draws, passes
 from sat_tf.attacks.arguments import logits_of
-from sat_tf.attacks.gradients import value_and_gradient
-from sat_tf.attacks.losses import classes_by_rank, cross_entropy, dlr, targeted_dlr
-from sat_tf.attacks.search import Search, check_count, check_settings, misclassified, select
+from sat_tf.attacks.losses import classes_by_rank, cross_entropy, dlr, negative, targeted_dlr
+from sat_tf.attacks.search import Search, check_count, check_settings, select
 from sat_tf.attacks.threat import ThreatModel, per_example
 from sat_tf.errors import look_up
 
@@ -59,8 +58,9 @@ def apgd(
     eot=1,
     loss_scale=1.0,
     compiled="none",
+    targeted=False,
 ):
-    """Returns images near the given ones: misclassified ones, else those of the highest loss found.
+    """Returns images near the given ones: broken ones, else those of the highest loss found.
 
     Called eagerly it is traced once for each network and shape, and kept: see `tracing`.
 
@@ -81,6 +81,7 @@ def apgd(
         eot=eot,
         loss_scale=loss_scale,
         compiled=compiled,
+        targeted=targeted,
     )(logits_fn, images, labels, seed)
 
 
@@ -96,8 +97,9 @@ def apgd_search(
     eot=1,
     loss_scale=1.0,
     compiled="none",
+    targeted=False,
 ) -> Search:
-    """Returns Auto-PGD as a Search, which stops at the first misclassified iterate.
+    """Returns Auto-PGD as a Search, which stops at the first broken iterate.
 
     The start counts as one: it is in the ball and in `bounds`.  So the Search has one step more
     than `num_steps`, for as many gradients as there are iterates.
@@ -115,12 +117,17 @@ def apgd_search(
       num_targets: how many classes to drive each example to, >= 1, where the loss is targeted; the
         runs past the last class repeat it, so give no more than there are other classes.
       eot: passes through the network, >= 1, of which loss and gradient are the means, for networks
-        that are random (expectation over transformation).  The last one says what is misclassified,
-        as in the authors' code.
+        that are random (expectation over transformation).  The last one says what is broken, as in
+        the authors' code.
       loss_scale: factor on the loss while it is differentiated, > 0, for float16 models.
       compiled: one of COMPILED_FORMS, as for `pgd`.
-    Raises: ValueError for an unknown loss, listing the known ones, and for values out of range.
+      targeted: whether labels are the classes to reach, by descending the loss, as for `pgd`.  Not
+        the same as "dlr-targeted", which leaves the true class for any other that it finds.
+    Raises: ValueError for an unknown loss, listing the known ones, for "dlr-targeted" with
+      `targeted`, and for values out of range.
     """
+    if targeted and loss == "dlr-targeted":
+        raise ValueError(f"targeted={targeted}: loss={loss!r} chooses its targets; give ce or dlr")
     loss = look_up(LOSSES, "loss", loss)
     threat = ThreatModel(norm, epsilon=epsilon, bounds=bounds)
     check_settings(num_steps, None, loss_scale, compiled)
@@ -138,13 +145,15 @@ def apgd_search(
 
     def step(logits_fn, images, labels, state, index):
         targets = [state["target"]] if loss.targeted else []
-        evaluation = _evaluate(
+        value = lambda logits, labels: loss.value(logits, labels, *targets)
+        evaluation = passes.evaluate(
             logits_fn,
             state["current"],
             labels,
-            lambda logits, labels: loss.value(logits, labels, *targets),
-            eot,
-            loss_scale,
+            negative(value) if targeted else value,
+            eot=eot,
+            loss_scale=loss_scale,
+            targeted=targeted,
         )
         new = _step(threat, images, state, index, _windows_by_step(num_steps), evaluation)
         return {**state, **new}
@@ -155,6 +164,7 @@ def apgd_search(
         num_steps + 1,
         threat,
         stops=True,
+        targeted=targeted,
         compiled=compiled,
         runs=restarts * num_targets if loss.targeted else restarts,
     )
@@ -198,7 +208,7 @@ def _target(clean_logits, labels, place, num_targets):
 def _begin(threat, start):
     nothing = tf.zeros(tf.shape(start)[:1])
     return {
-        "adversarial": start,  # of the highest loss so far, or the misclassified one
+        "adversarial": start,  # of the highest loss so far, or the broken one
         "broken": nothing > 0,
         "current": start,
         "previous": start,
@@ -212,43 +222,8 @@ def _begin(threat, start):
     }
 
 
-class _Evaluation(NamedTuple):
-    """What the network says of iterates: bool [batch], float32 [batch], float32 like images."""
-
-    broken: tf.Tensor
-    loss: tf.Tensor
-    gradient: tf.Tensor
-
-
-def _evaluate(logits_fn, current, labels, loss, eot, loss_scale):
-    def once():
-        logits, values, gradient = value_and_gradient(logits_fn, current, labels, loss, loss_scale)
-        return _Evaluation(
-            misclassified(logits, labels),
-            tf.ensure_shape(values, labels.shape),
-            tf.ensure_shape(gradient, current.shape),
-        )
-
-    if eot == 1:
-        return once()
-
-    def body(number, total):
-        broken, values, gradient = once()
-        return number + 1, _Evaluation(broken, total.loss + values, total.gradient + gradient)
-
-    nothing = tf.zeros_like(labels, tf.float32)
-    total = tf.while_loop(
-        lambda number, total: number < eot,
-        body,
-        (tf.constant(0), _Evaluation(nothing > 0, nothing, tf.zeros_like(current))),
-        parallel_iterations=1,
-        maximum_iterations=eot,
-    )[1]
-    return _Evaluation(total.broken, total.loss / eot, total.gradient / eot)
-
-
 def _step(threat, images, state, index, windows, evaluation):
-    """Returns the State after the iterate was evaluated and, unless it is misclassified, moved."""
+    """Returns the State after the iterate was evaluated and, unless it is broken, moved."""
     current, broken, loss, gradient = state["current"], *evaluation
     better = loss > state["highest"]
     new = {

@@ -2,7 +2,7 @@
 
     criterion = CRITERIA["any_iterate"]
     state = criterion.begin(images, start)
-    state = criterion.step(state, index, ascended, evaluated, labels)
+    state = criterion.step(state, index, ascended, evaluated, broken)
 
 The names are those of `pgd_search`'s `robust_if`.
 """
@@ -13,15 +13,15 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from sat_tf.attacks.search import misclassified, select
+from sat_tf.attacks.search import select
 
 
 class Criterion(NamedTuple):
     """How a search keeps what it is judged by.
 
-    begin(images, start) -> State; step(state, index, ascended, evaluated, labels) -> State, where
-    ascended(images, gradient) is the next iterate and evaluated(images) -> (logits, loss,
-    gradient).
+    begin(images, start) -> State; step(state, index, ascended, evaluated, broken) -> State, where
+    ascended(images, gradient) is the next iterate, evaluated(images) -> (logits, loss, gradient)
+    and broken(logits) -> bool [batch].
     """
 
     begin: Callable
@@ -34,7 +34,7 @@ def _final_begin(images, start):
     return {"adversarial": start}
 
 
-def _final_step(state, index, ascended, evaluated, labels):
+def _final_step(state, index, ascended, evaluated, broken):
     current = state["adversarial"]
     return {"adversarial": ascended(current, evaluated(current)[-1])}
 
@@ -44,11 +44,11 @@ def _any_begin(images, start):
     return {"adversarial": start, "broken": tf.zeros(tf.shape(start)[:1], tf.bool)}
 
 
-def _any_step(state, index, ascended, evaluated, labels):
+def _any_step(state, index, ascended, evaluated, broken):
     current = state["adversarial"]
     logits, _, gradient = evaluated(current)
-    broken = (index > 0) & misclassified(logits, labels)
-    return {"adversarial": select(broken, current, ascended(current, gradient)), "broken": broken}
+    now = (index > 0) & broken(logits)
+    return {"adversarial": select(now, current, ascended(current, gradient)), "broken": now}
 
 
 def _best_begin(images, start):
@@ -59,7 +59,7 @@ def _best_begin(images, start):
     }
 
 
-def _best_step(state, index, ascended, evaluated, labels):
+def _best_step(state, index, ascended, evaluated, broken):
     current = state["current"]
     _, value, gradient = evaluated(current)
     # NaN is kept, once met, for whoever judges the result to see.

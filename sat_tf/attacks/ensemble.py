@@ -24,6 +24,12 @@ class Ensemble:
 
     stages: dict[str, Search]
 
+    def __post_init__(self):
+        """Raises ValueError for a targeted stage, whose examples are broken in another sense."""
+        for name, search in self.stages.items():
+            if search.targeted:
+                raise ValueError(f"stage {name!r} is targeted: call it by itself, or leave it out")
+
     def __call__(self, logits_fn, images, labels, seed) -> tf.Tensor:
         """Returns each example's first misclassified result, or its image where there is none.
 

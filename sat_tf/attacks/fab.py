@@ -14,7 +14,7 @@ from sat_tf.attacks import draws
 from sat_tf.attacks.arguments import logits_of
 from sat_tf.attacks.gradients import value_and_gradient
 from sat_tf.attacks.hyperplane import distance, shortest_move
-from sat_tf.attacks.search import Search, check_count, check_settings, misclassified, select
+from sat_tf.attacks.search import Search, check_count, check_settings, is_broken, select
 from sat_tf.attacks.targets import nth_class
 from sat_tf.attacks.threat import ThreatModel, per_example
 
@@ -133,7 +133,7 @@ def fab_search(
         state = {
             "current": current,
             "adversarial": images,
-            "broken": tf.ensure_shape(misclassified(logits, labels), labels.shape),
+            "broken": tf.ensure_shape(is_broken(logits, labels), labels.shape),
         }
         return {**state, "target": nth_class(logits, 2 + run // restarts)} if targeted else state
 
@@ -152,7 +152,7 @@ def fab_search(
             _moved(threat, images, current, gap, normal, alpha_max, eta),
             tf.zeros_like(images) + math.nan,
         )
-        wrong = misclassified(tf.cast(logits_of(logits_fn, moved), tf.float32), labels)
+        wrong = is_broken(tf.cast(logits_of(logits_fn, moved), tf.float32), labels)
         # NaN counts as found, so that the caller gets to see it: else it would pass for robustness.
         found = (wrong & (threat.size(images, moved) <= threat.epsilon)) | ~usable
         return {

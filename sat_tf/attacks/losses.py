@@ -25,6 +25,11 @@ def cross_entropy(logits, labels):
     return tf.nn.softplus(tf.reduce_logsumexp(others, axis=-1) - true_logit)
 
 
+def negative(loss):
+    """Returns the loss (logits, labels) -> -loss(logits, labels), to be ascended towards labels."""
+    return lambda logits, labels: -loss(logits, labels)
+
+
 def kl_divergence(reference_logits, logits):
     """Returns KL(softmax(reference_logits) || softmax(logits)) of each example.
 

@@ -1,4 +1,4 @@
-"""Projected gradient descent: one loop that is FGSM, PGD and PGD with restarts.
+"""Projected gradient descent, with restarts and without; `fgsm` is one step of it.
 
     logits_fn = lambda images: model(images, training=False)
     adversarial = pgd(logits_fn, images, labels, seed=7, epsilon=4 / 255, num_steps=10)
@@ -19,8 +19,8 @@ from sat_tf.attacks import draws
 from sat_tf.attacks.arguments import Watched, checked_labels
 from sat_tf.attacks.criteria import CRITERIA
 from sat_tf.attacks.gradients import loss_gradient, value_and_gradient
-from sat_tf.attacks.losses import cross_entropy
-from sat_tf.attacks.search import Search, check_count, check_settings, repeat
+from sat_tf.attacks.losses import cross_entropy, negative
+from sat_tf.attacks.search import Search, check_count, check_settings, is_broken, repeat
 from sat_tf.attacks.threat import ThreatModel
 
 LogitsFn = Callable[[tf.Tensor], tf.Tensor]  # float32 [B, H, W, C] -> floating [B, num_classes]
@@ -57,6 +57,7 @@ def pgd(
     loss=cross_entropy,
     loss_scale=1.0,
     compiled="none",
+    targeted=False,
 ):
     """Returns images near the given ones on which the loss is high.
 
@@ -70,7 +71,7 @@ def pgd(
     Args:
       logits_fn: float32 [batch, height, width, channels] -> floating [batch, num_classes].
       images: floating, converted to float32 [batch, height, width, channels], in `bounds`.
-      labels: integer [batch], the true classes.
+      labels: integer [batch], the true classes; the ones to reach where `targeted`.
       seed: integer [2] tensor or pair, or one integer; all randomness comes from it.  Or integer
         [batch, 2], one for each example, whose result then depends on no other's.
       epsilon: radius, >= 0.
@@ -80,7 +81,8 @@ def pgd(
       clean_start_probability: chance, in [0, 1], that a batch starts from its images after all.
       clip_start: whether the noisy start is fitted to `bounds` before the first gradient.
       restarts: runs from different noise, >= 1.  With several, each example's result is its
-        first misclassified one, else the one of the highest loss.
+        first broken one (misclassified; classified as the target), else the one of the highest
+        cross-entropy, of the lowest where `targeted`.
       norm: "linf" or "l2", of the ball.
       bounds: lowest and highest valid pixel.
       loss: (logits, labels) -> float32 [batch], the loss to ascend.
@@ -89,6 +91,7 @@ def pgd(
       compiled: "none" for a plain graph loop; "step" for a graph loop over one XLA-compiled
         step; "loop" for the whole loop in one XLA program.  Noise is drawn outside the
         compiled part, since XLA turns the same seed into other numbers.
+      targeted: whether to descend the loss, towards the classes of `labels`, and not to ascend it.
     Returns: float32, the shape of `images`, in `bounds` and in the ball; gradients stop here.
     Raises: ValueError for values out of range, for images not floating, for labels as in
       `checked_labels` and logits as in `checked_logits`, and for a `logits_fn` that is not
@@ -110,6 +113,7 @@ def pgd(
         loss=loss,
         loss_scale=loss_scale,
         compiled=compiled,
+        targeted=targeted,
     )(logits_fn, images, labels, seed)
 
 
@@ -127,13 +131,14 @@ def pgd_search(
     loss=cross_entropy,
     loss_scale=1.0,
     compiled="none",
+    targeted=False,
     robust_if="final",
 ):
     """Returns `pgd` as a Search.
 
     Args:
       robust_if: which iterate an example has to survive.  "final": the last, as in the paper.
-        "any_iterate": each of them, so that a search stops at the first that is misclassified.
+        "any_iterate": each of them, so that a search stops at the first that is broken.
         "best_loss": the one of the highest loss; one more gradient, for the loss of the last.
       The others are those of `pgd`.
     Raises: ValueError, as `pgd`.
@@ -145,6 +150,7 @@ def pgd_search(
         raise ValueError(f"robust_if={robust_if!r}: allowed are {', '.join(CRITERIA)}")
     criterion = CRITERIA[robust_if]
     size = _step_size(threat, step_size, num_steps)
+    climbed = negative(loss) if targeted else loss
 
     def start(images, seed, run):
         if not random_start:
@@ -169,9 +175,9 @@ def pgd_search(
             index,
             ascended,
             lambda adversarial: value_and_gradient(
-                logits_fn, adversarial, labels, loss, loss_scale
+                logits_fn, adversarial, labels, climbed, loss_scale
             ),
-            labels,
+            lambda logits: is_broken(logits, labels, targeted),
         )
 
     return Search(
@@ -181,6 +187,7 @@ def pgd_search(
         threat,
         runs=restarts,
         stops=criterion.stops,
+        targeted=targeted,
         compiled=compiled,
     )
 
@@ -234,41 +241,6 @@ def _step_size(threat, step_size, num_steps):
         default_step_size(threat.epsilon, num_steps, threat.bounds)
         if step_size is None
         else float(step_size)
-    )
-
-
-def fgsm(
-    logits_fn,
-    images,
-    labels,
-    seed=0,
-    *,
-    epsilon,
-    norm="linf",
-    bounds=(0.0, 1.0),
-    loss=cross_entropy,
-    loss_scale=1.0,
-    compiled="none",
-):
-    """Returns `images` moved by one step of length epsilon; `seed` changes nothing.
-
-    The arguments are those of `pgd`, of which this is one step without a random start.
-    Reference: Goodfellow et al., 2015, https://arxiv.org/abs/1412.6572.
-    """
-    return pgd(
-        logits_fn,
-        images,
-        labels,
-        seed,
-        epsilon=epsilon,
-        num_steps=1,
-        step_size=epsilon,
-        random_start=False,
-        norm=norm,
-        bounds=bounds,
-        loss=loss,
-        loss_scale=loss_scale,
-        compiled=compiled,
     )
 
 

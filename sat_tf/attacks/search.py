@@ -43,6 +43,9 @@ class Search:
         targets where the attack has targets.
       stops: whether a run may be over earlier, where "broken" says that "adversarial" is
         misclassified; the state is then left alone.
+      targeted: whether labels are the classes to reach: an example is then broken when it is
+        classified as that one.  An evaluation, which counts what is misclassified, is not made
+        for it.
       compiled: one of COMPILED_FORMS: "none" for a plain graph loop; "step" for a graph loop over
         one XLA-compiled step; "loop" for the whole loop in one XLA program.
     """
@@ -53,14 +56,15 @@ class Search:
     threat: ThreatModel
     runs: int = 1
     stops: bool = False
+    targeted: bool = False
     compiled: str = "none"
 
     def __call__(self, logits_fn, images, labels, seed) -> tf.Tensor:
         """Returns float32, the shape of `images`: where every run ends, or the best of several.
 
-        With several runs, each example's result is its first misclassified one, else the one of the
-        highest cross-entropy.  The arguments are those of `pgd`, and so is what is raised.  Called
-        eagerly it is traced once and kept, see `tracing`.
+        With several runs, each example's result is its first broken one, else the one of the
+        highest cross-entropy, or lowest where targeted.  The arguments are those of `pgd`, and so
+        is what is raised.  Called eagerly it is traced once and kept, see `tracing`.
         """
         images = images_within(images, self.threat.bounds)
         labels, seed = checked_labels(labels, images), draws.as_seed(seed)
@@ -113,12 +117,13 @@ class Search:
     def _strongest(self, logits_fn, attack, images, labels):
         def body(run, best, best_loss, best_broken):
             adversarial = attack(run)
-            verdict = judge(logits_fn, adversarial, labels)
-            better = ~best_broken & (verdict.broken | (verdict.loss > best_loss))
+            verdict = judge(logits_fn, adversarial, labels, targeted=self.targeted)
+            loss = -verdict.loss if self.targeted else verdict.loss
+            better = ~best_broken & (verdict.broken | (loss > best_loss))
             return (
                 run + 1,
                 select(better, adversarial, best),
-                tf.where(better, verdict.loss, best_loss),
+                tf.where(better, loss, best_loss),
                 best_broken | verdict.broken,
             )
 
@@ -135,9 +140,10 @@ class Search:
 class Verdict(NamedTuple):
     """What a network says of images, each [batch].
 
-    `broken`: misclassified, or not finite, so that the caller gets to see it; `finite`: whether
-    all logits are; `loss`: cross-entropy, float32; `predicted`: int32; `known`: whether the label
-    is a class of the network, without which the others mean nothing.
+    `broken`: misclassified (where targeted, classified as the target), or not finite, so that the
+    caller gets to see it; `finite`: whether all logits are; `loss`: cross-entropy, float32;
+    `predicted`: int32; `known`: whether the label is a class of the network, without which the
+    others mean nothing.
     """
 
     broken: tf.Tensor
@@ -147,7 +153,7 @@ class Verdict(NamedTuple):
     known: tf.Tensor
 
 
-def judge(logits_fn, images, labels) -> Verdict:
+def judge(logits_fn, images, labels, *, targeted=False) -> Verdict:
     """Returns the Verdict on images of these labels; the arguments are those of `pgd`.
 
     Raises: UserError, as `pgd`, for labels that are known to be none of the classes; those of a
@@ -159,14 +165,17 @@ def judge(logits_fn, images, labels) -> Verdict:
     finite = tf.reduce_all(tf.math.is_finite(logits), -1)
     loss = tf.ensure_shape(cross_entropy(logits, labels), labels.shape)
     known = (labels >= 0) & (labels < tf.shape(logits)[-1])
-    return Verdict((predicted != labels) | ~finite, finite, loss, predicted, known)
+    return Verdict(is_broken(logits, labels, targeted), finite, loss, predicted, known)
 
 
-def misclassified(logits, labels):
-    """Returns bool [batch]: whether another class has the highest logit, or one is not finite."""
-    return (tf.argmax(logits, -1, tf.int32) != labels) | ~tf.reduce_all(
-        tf.math.is_finite(logits), -1
-    )
+def is_broken(logits, labels, targeted=False):
+    """Returns bool [batch]: whether another class has the highest logit, or one is not finite.
+
+    Where targeted, whether the class of `labels` has it.
+    """
+    predicted = tf.argmax(logits, -1, tf.int32)
+    reached = predicted == labels if targeted else predicted != labels
+    return reached | ~tf.reduce_all(tf.math.is_finite(logits), -1)
 
 
 def select(condition, chosen, other):

@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from sat_tf.attacks import draws
 from sat_tf.attacks.arguments import logits_of
-from sat_tf.attacks.search import COMPILED_FORMS, Search, check_count, misclassified, select
+from sat_tf.attacks.search import COMPILED_FORMS, Search, check_count, is_broken, select
 from sat_tf.attacks.threat import ThreatModel
 from sat_tf.attacks.windows import (
     TINY,
@@ -223,7 +223,7 @@ def _margin_and_broken(logits_fn, images, labels):
     margin = true_logit - tf.reduce_max(tf.where(is_true, logits.dtype.min, logits), -1)
     return (
         tf.ensure_shape(margin, labels.shape),
-        tf.ensure_shape(misclassified(logits, labels), labels.shape),
+        tf.ensure_shape(is_broken(logits, labels), labels.shape),
     )
 
 
