@@ -2,7 +2,7 @@
 
     logits_fn = lambda images: model(images, training=False)
     attacks = {"pgd-20": sat_tf.attacks.create("pgd-20", epsilon=4 / 255)}
-    result = evaluate(logits_fn, batches, attacks, seed=0)
+    result = Evaluator(logits_fn, attacks, seed=0)(batches)
     print(result.clean_accuracy, result.robust_accuracy["pgd-20"])    # fractions
 
 `batches` is read once for the clean accuracy and once more for every attack.  To evaluate a
@@ -16,9 +16,11 @@ import numpy as np
 import tensorflow as tf
 
 from sat_tf.attacks import Ensemble, Search
-from sat_tf.evaluation.lanes import Lanes, Stream
+from sat_tf.evaluation.asked import held_to
+from sat_tf.evaluation.lanes import Lanes
 from sat_tf.evaluation.progress import Progress
 from sat_tf.evaluation.result import Outcome, Result
+from sat_tf.evaluation.stream import Stream
 
 
 class Evaluator:
@@ -35,7 +37,7 @@ class Evaluator:
     Variables are read when a batch runs.
     """
 
-    def __init__(self, logits_fn, attacks, *, seed, strategy=None, drop=True, keep=0):
+    def __init__(self, logits_fn, attacks, *, seed, strategy=None, drop=True, keep=0, bounds=None):
         """Prepares to attack one model.
 
         Args:
@@ -48,6 +50,8 @@ class Evaluator:
           drop: False goes on attacking what is broken, to show what that costs; the counts are the
             same.
           keep: of how many first examples the result holds images and adversarial images.
+          bounds: lowest and highest pixel that images may have; None means those of the attacks'
+            ThreatModels, and any where no attack has one.
         Raises: ValueError for an attack that is None but not called "clean", and where two attacks
           or stages have one name.
         """
@@ -56,20 +60,24 @@ class Evaluator:
             if (attack is None) != (name == "clean"):
                 raise ValueError(f"attack {name!r} is {attack!r}: None and 'clean' go together")
         self._logits_fn, self._seed, self._drop, self._keep = logits_fn, seed, drop, keep
-        self._strategy = strategy or tf.distribute.get_strategy()
+        self._strategy, self._bounds = strategy or tf.distribute.get_strategy(), bounds
         self._searches, self._lanes = _searches(self._attacks), {}
 
     def __call__(self, batches, *, on_batch=None, state=None) -> Result:
         """Evaluates over a data set.
 
         Args:
-          batches: tf.data.Dataset of (images float32, labels integer [batch], mask bool
-            [batch]) with one batch size; the mask is False on examples that pad the last one.
+          batches: tf.data.Dataset, or another iterable that begins anew each time, of (images
+            floating [batch, height, width, channels], labels integer [batch]) or of these and a
+            mask, bool [batch], False on examples that are padding.  Every reading has to have the
+            same examples in the same order.  As many are run at a time as the first batch has.
           on_batch: called again and again as on_batch(attack_name, done, total), in examples,
             `total` None while it is not known; what it raises ends the evaluation.
           state: an `progress.StateFile`, from which an evaluation that was cut short
             goes on, and which its owner removes when the numbers are safe; or None.
-        Raises: ValueError for no examples, and for logits that are not finite.
+        Raises: ValueError for no examples, and for logits that are not finite; UserError for
+          images outside the bounds of the attacks, for labels that are no classes, and for data
+          that differs between two readings.
         """
         progress = Progress(on_batch, state, self._keep)
         clean = self._attack("clean", batches, None, progress)
@@ -125,8 +133,10 @@ class Evaluator:
         """Runs one attack on the examples wanted that it was not yet run on."""
         left, taken, snapshot = progress.begin(name, wanted)
         if left is None or left.any():
-            lanes = self._lanes_of(name, batches)
-            stream = Stream(batches.as_numpy_iterator(), left, taken)
+            stream = Stream(
+                batches, left, taken, order=progress.order, bounds=self._bounds_of(name)
+            )
+            lanes = self._lanes_of(name, stream.batch_size)
             # Closed here, so that what `on_batch` raises leaves the strategy's scope as well.
             with contextlib.closing(lanes.run(stream, snapshot)) as rows:
                 for finished in rows:
@@ -144,10 +154,15 @@ class Evaluator:
             columns["seconds"],
         )
 
-    def _lanes_of(self, name, batches):
+    def _bounds_of(self, name):
+        """Returns the range that an attack's images are held to, the clean ones to that of any."""
+        searches = (self._searches[name], *self._searches.values())
+        limits = [search.threat.bounds for search in searches if search.threat is not None]
+        return self._bounds or next(iter(limits), None)
+
+    def _lanes_of(self, name, size):
         if name not in self._lanes:
             replicas = self._strategy.num_replicas_in_sync
-            size = next((len(mask) for *_, mask in batches.take(1).as_numpy_iterator()), 1)
             self._lanes[name] = Lanes(
                 self._searches[name],
                 self._logits_fn,
@@ -172,7 +187,8 @@ def _searches(attacks):
         for stage, search in (
             attack.stages if isinstance(attack, Ensemble) else {name: attack}
         ).items():
-            search = search if isinstance(search, Search) else _in_one_go(search)
+            if not isinstance(search, Search):  # a function, or None for the images as they are
+                search = held_to(None, stage, search or _no_attack)
             known = found.setdefault(stage, search)
             if (known.threat, known.num_steps, known.runs) != (
                 search.threat,
@@ -183,15 +199,8 @@ def _searches(attacks):
     return found
 
 
-def _in_one_go(attack):
-    """Returns any attack, or None for none, as a Search that has its result from the beginning."""
-
-    def begin(logits_fn, images, labels, seed, run):
-        return {
-            "adversarial": images if attack is None else attack(logits_fn, images, labels, seed)
-        }
-
-    return Search(begin, step=None, num_steps=0, threat=None)
+def _no_attack(logits_fn, images, labels, seed):
+    return images
 
 
 def _kept(outcomes, progress):

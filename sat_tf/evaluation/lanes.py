@@ -13,11 +13,15 @@ Between calls of the devices everything is in NumPy arrays: `snapshot` is all th
 from, to the same lanes and so to the same numbers.
 """
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
 from sat_tf import attacks, seeds
 from sat_tf.evaluation import checks
+from sat_tf.evaluation.batches import check_classes
+from sat_tf.evaluation.stream import divided, joined, length
 
 _CARRIED = (
     "number",
@@ -63,10 +67,16 @@ class Lanes:
                 logits_fn, rows["images"], rows["labels"], state, rows["index"], self._count
             )
 
+        def seen(images):
+            logits = tf.convert_to_tensor(logits_fn(images))
+            self._num_classes = logits.shape[-1] if logits.shape.rank else None
+            return logits
+
         def judge(rows):
-            return attacks.judge(logits_fn, rows["adversarial"], rows["labels"])._asdict()
+            return attacks.judge(seen, rows["adversarial"], rows["labels"])._asdict()
 
         self._begin, self._advance, self._judge = map(self._on_devices, (begin, advance, judge))
+        self._num_classes = None  # until it is traced, and where the graph does not tell
         self.snapshot = {}
 
     def run(self, stream, begun=None):
@@ -78,28 +88,29 @@ class Lanes:
         Yields: rows, {name: array}, or {} where none is finished: "number" of the example,
           "images", "labels", "broken", "finite" whether its logits were, "loss" (cross-entropy) and
           "predicted" class of the result "adversarial", and "runs", how many were made.
-        Raises: NotTrustworthy for a result that the threat model does not allow.
+        Raises: NotTrustworthy for a result that the threat model does not allow; UserError for a
+          label that is no class of the network.
         """
         # In its scope wherever the caller is: the scope is a part of what decides on a retrace.
         with self._strategy.scope():
             going, waiting = (_parts(begun or {}, part) for part in ("going", "waiting"))
             while True:
-                room = self._sizes[-1] - _length(going) - _length(waiting)
-                waiting = _joined(waiting, self._newcomers(stream.take(room)))
+                room = self._sizes[-1] - length(going) - length(waiting)
+                waiting = joined(waiting, self._newcomers(stream.take(room)))
                 if waiting:
                     state = self._begin(
                         {name: waiting[name] for name in ("number", "images", "labels", "run")}
                     )
                     begun_now = {
                         **waiting,
-                        "index": np.zeros(_length(waiting), np.int32),
+                        "index": np.zeros(length(waiting), np.int32),
                         **{f"state/{name}": value for name, value in state.items()},
                     }
-                    going, waiting = _joined(going, begun_now), {}
+                    going, waiting = joined(going, begun_now), {}
                 if not going:
                     return
                 going = self._advanced(going)
-                over, going = _divided(going, self._over(going))
+                over, going = divided(going, self._over(going))
                 waiting, finished = self._settled(over) if over else ({}, {})
                 self.snapshot = {**_named("going", going), **_named("waiting", waiting)}
                 yield finished
@@ -107,9 +118,7 @@ class Lanes:
     def _newcomers(self, examples):
         if not examples:
             return {}
-        if self._search.threat:
-            attacks.images_within(examples["images"], self._search.threat.bounds)
-        count = _length(examples)
+        count = length(examples)
         return {
             **examples,
             "run": np.zeros(count, np.int32),
@@ -143,6 +152,8 @@ class Lanes:
                 "adversarial": over["state/adversarial"],
             }
         )
+        if self._num_classes is not None:
+            check_classes(over["labels"], self._num_classes)
         if self._search.threat:
             checks.check_inside(self._search.threat, over["images"], over["state/adversarial"])
         better = ~over["kept_broken"] & (
@@ -163,7 +174,7 @@ class Lanes:
         done = rows["run"] >= self._search.runs
         if self._drop:
             done |= rows["kept_broken"]
-        finished, again = _divided(rows, done)
+        finished, again = divided(rows, done)
         return again, {
             **{name: finished[name] for name in ("number", "images", "labels", "finite")},
             "broken": finished["kept_broken"],
@@ -177,10 +188,12 @@ class Lanes:
         """Returns `function` of rows, run on all replicas at one of the sizes."""
         strategy = self._strategy
         replicas = strategy.num_replicas_in_sync
-        traced = tf.function(lambda *parts: strategy.run(function, parts), autograph=False)
+        # TensorFlow counts the traces of each partial by itself, those of a lambda made for every
+        # Lanes together, and would warn.
+        traced = tf.function(functools.partial(_run, strategy, function), autograph=False)
 
         def call(*parts):
-            count = _length(parts[0])
+            count = length(parts[0])
             size = next(size for size in self._sizes if size >= count)
             padded = [
                 {name: _padded(value, size) for name, value in part.items()} for part in parts
@@ -208,70 +221,8 @@ class Lanes:
         return call
 
 
-class Stream:
-    """Examples in their order, read a batch at a time.
-
-    Args:
-      batches: iterable of (images [B, H, W, C], labels [B], mask [B]), False where it is padding.
-      wanted: bool [examples], which of them to give; None means all.
-      taken: how many of these to leave out, because they were taken before.
-    """
-
-    def __init__(self, batches, wanted=None, taken=0):
-        self._rows = self._read(batches, wanted, taken)
-        self._buffer = {}
-        self.taken = taken
-
-    def take(self, count):
-        """Returns up to `count` rows of number, images and labels; {} where there are no more."""
-        while _length(self._buffer) < count:
-            more = next(self._rows, None)
-            if more is None:
-                break
-            self._buffer = _joined(self._buffer, more)
-        if not count or not self._buffer:
-            return {}
-        given, self._buffer = _divided(self._buffer, np.arange(_length(self._buffer)) < count)
-        self.taken += _length(given)
-        return given
-
-    @staticmethod
-    def _read(batches, wanted, taken):
-        number = left_out = 0
-        for images, labels, mask in batches:
-            images, labels, mask = map(np.asarray, (images, labels, mask))
-            images, labels = images[mask], np.reshape(labels[mask], [mask.sum()]).astype(np.int32)
-            numbers = np.arange(number, number + len(images))
-            number += len(images)
-            chosen = np.ones(len(images), bool) if wanted is None else wanted[numbers]
-            rows = {
-                "number": numbers[chosen],
-                "images": images[chosen].astype(np.float32),
-                "labels": labels[chosen],
-            }
-            skipped = min(taken - left_out, len(rows["number"]))
-            left_out += skipped
-            rows = {name: value[skipped:] for name, value in rows.items()}
-            if len(rows["number"]):
-                yield rows
-
-
-def _length(rows):
-    return len(next(iter(rows.values()))) if rows else 0
-
-
-def _joined(rows, more):
-    if not rows or not more:
-        return rows or more
-    return {name: np.concatenate([value, more[name]]) for name, value in rows.items()}
-
-
-def _divided(rows, condition):
-    """Returns the rows where the condition holds and the others, {} for none."""
-    return tuple(
-        {name: value[mask] for name, value in rows.items()} if mask.any() else {}
-        for mask in (condition, ~condition)
-    )
+def _run(strategy, function, *parts):
+    return strategy.run(function, parts)
 
 
 def _where(condition, chosen, other):

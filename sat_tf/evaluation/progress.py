@@ -14,6 +14,7 @@ import zipfile
 import numpy as np
 
 from sat_tf.errors import NonFinite
+from sat_tf.evaluation.stream import Order
 from sat_tf.files import replacing
 
 # What is known of each example under an attack, and what it is before anything is.
@@ -88,6 +89,8 @@ class StateFile:
 class Progress:
     """What is known of every example under every attack, and where the present attack is.
 
+    Its `order` is the stream.Order of the examples, to read them by.
+
     Args:
       on_batch: see `Evaluator`.
       state: a StateFile or None.
@@ -97,6 +100,9 @@ class Progress:
     def __init__(self, on_batch, state, keep):
         self._on_batch, self._state, self._keep = on_batch, state, keep
         self._arrays = state.load() if state else {}
+        if "digests" not in self._arrays:  # written by a version that could not recognise its data
+            self._arrays = {}
+        self.order = Order(self._arrays.get("digests"), complete="clean/over" in self._arrays)
         self._since = time.monotonic()
 
     def begin(self, name, wanted):
@@ -159,11 +165,12 @@ class Progress:
             for key in [key for key in self._arrays if key.startswith(("lanes/", "current/"))]:
                 del self._arrays[key]
         self._arrays[f"{name}/over"] = np.array(True)
+        self.order.complete = True  # the clean images are the first to be read, all of them
 
     def finish(self):
-        """Saves that all is known."""
+        """Saves what is known, where there is a file for it."""
         if self._state:
-            self._state.save(self._arrays)
+            self._state.save({**self._arrays, "digests": self.order.digests})
 
     def columns(self, name) -> dict:
         """Returns what is known under an attack: {column: array [examples]}, and the seconds."""
@@ -238,4 +245,4 @@ class Progress:
     def _save(self, name):
         if self._state:
             self._count_seconds(name)
-            self._state.save(self._arrays)
+            self.finish()

@@ -10,8 +10,8 @@ import tensorflow as tf
 import tiny
 
 from sat_tf import attacks
-from sat_tf.errors import NotTrustworthy
-from sat_tf.evaluation import Evaluator, Result, evaluate
+from sat_tf.errors import NotTrustworthy, UserError
+from sat_tf.evaluation import Evaluator, Result
 from sat_tf.evaluation.progress import StateFile
 
 pytestmark = pytest.mark.smoke
@@ -180,11 +180,8 @@ def test_results_outside_the_ball_are_refused():
     beyond = attacks.create("pgd-2", epsilon=0.02)
     beyond = dataclasses.replace(beyond, threat=attacks.ThreatModel(epsilon=0.01))
     with pytest.raises(NotTrustworthy, match="outside ball: 2[0-9] of 2[0-9] "):
-        evaluate(
-            curved,
-            colour_batches(32, 32).map(lambda images, labels, mask: (images, labels, mask)),
-            {"pgd-2": beyond},
-            seed=0,
+        Evaluator(curved, {"pgd-2": beyond}, seed=0)(
+            colour_batches(32, 32).map(lambda images, labels, mask: (images, labels, mask))
         )
 
 
@@ -196,5 +193,5 @@ def test_two_attacks_of_one_name_and_images_of_another_scale_are_refused():
     with pytest.raises(ValueError, match="two different attacks are called 'pgd-2'"):
         Evaluator(curved, named, seed=0)
     scaled = colour_batches(8, 8).map(lambda images, labels, mask: (255 * images, labels, mask))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="images must be within"):
-        evaluate(lambda images: curved(images / 255), scaled, {"pgd-2": named["pgd-2"]}, seed=0)
+    with pytest.raises(UserError, match=r"images must be within \(0, 1\); found"):
+        Evaluator(lambda images: curved(images / 255), {"pgd-2": named["pgd-2"]}, seed=0)(scaled)

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from sat_tf import attacks
-from sat_tf.evaluation import Evaluator, Result, evaluate
+from sat_tf.evaluation import Evaluator, Result
 
 pytestmark = pytest.mark.smoke
 
@@ -42,6 +42,10 @@ def named(*names, form="none"):
         name: attacks.create(name, epsilon=EPSILON, step_size=2 * EPSILON, compiled=form)
         for name in names
     }
+
+
+def evaluate(logits_fn, batches, attacks, *, seed, strategy=None):
+    return Evaluator(logits_fn, attacks, seed=seed, strategy=strategy)(batches)
 
 
 def counting(logits_fn):
