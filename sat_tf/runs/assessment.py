@@ -14,7 +14,7 @@ import sys
 import numpy as np
 import tqdm
 
-from sat_tf.evaluation import StateFile
+from sat_tf.evaluation import StateFile, checks
 from sat_tf.reports import adversarial_files, curves, page, summaries
 from sat_tf.runs.measurement import exhibits
 
@@ -53,10 +53,7 @@ class Assessment:
             result = self._measurement.accuracies(
                 on_batch=self._telling(bars), state=self._state(fingerprint)
             )
-        by_check = {}
-        for finding in (*findings, *self._measurement.review(result)):
-            by_check.setdefault(finding.name, finding)
-        return result, list(by_check.values())
+        return result, checks.first_of_each([*findings, *self._measurement.review(result)])
 
     def curves(self, fingerprint):
         """Measures the curves that are asked for, and writes curves.csv and curves.png."""

@@ -48,7 +48,7 @@ class Measurement:
             derivatives=training.replaced_derivatives(config),
             surrogates=surrogates,
         )
-        self._surrogates = tuple(f":{label}" for label in surrogates or ())
+        self._surrogates = tuple(surrogates or ())
         self._evaluator = self._evaluator_of(
             self.attacks,
             keep=max(GALLERY_IMAGES, min(settings.save_adversarial, config.data.eval_examples)),
@@ -79,25 +79,13 @@ class Measurement:
 
     def review(self, result) -> list:
         """Returns what the outcomes say of the attacks, and short attacks where asked for."""
-        survives = result.survivors()
-        transferred = {
-            name: survives.pop(name) for name in list(survives) if name.endswith(self._surrogates)
-        }
         settings = self._config.evaluation
-        # Where PGD stops at the first misclassified iterate, a loss is that of barely crossing
-        # over.
-        losses = (
-            None
-            if settings.robust_if == "any_iterate"
-            else {name: outcome.loss for name, outcome in result.outcomes.items()}
-        )
-        findings = checks.review(
-            survives,
-            ~result.outcomes["clean"].broken,
+        findings = checks.review_result(
+            result,
             threat=self._suite.threat,
             step_size=settings.step_size,
-            losses=losses,
-            transferred=transferred,
+            robust_if=settings.robust_if,
+            surrogates=self._surrogates,
         )
         if self._follows_gradients and checks.are_wanted(settings.self_checks, result.correct):
             findings += self._prober(*self._first(PROBED_EXAMPLES), seed=self._config.seed)

@@ -9,6 +9,7 @@ one that is run, an attack fails and a network looks robust; `network` says so.
 """
 
 import dataclasses
+import functools
 import math
 from typing import NamedTuple
 
@@ -47,24 +48,11 @@ class Network:
 
     def __init__(self, logits_fn, *, loss_scale=1.0):
         """Takes the arguments of `attacks.pgd` by these names."""
-        self._forward = tf.function(
-            lambda images: tf.cast(logits_fn(images), tf.float32), autograph=False
+        # Partials, of which TensorFlow counts the traces one by one; see `lanes`.
+        self._forward, self._backward = (
+            tf.function(functools.partial(function, logits_fn, *more), autograph=False)
+            for function, *more in ((_forward,), (_backward, loss_scale))
         )
-        self._loss_scale = loss_scale
-
-        def backward(images, weights):
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(images)
-                logits = tf.cast(logits_fn(images), tf.float32)
-            gradient = tape.gradient(logits, images, output_gradients=weights * loss_scale)
-            if gradient is None:
-                raise UserError(
-                    "logits_fn is not differentiable with respect to its images: only "
-                    "black-box attacks, such as square, can be used on it"
-                )
-            return gradient / loss_scale
-
-        self._backward = tf.function(backward, autograph=False)
 
     def logits(self, images):
         """Returns float32 [batch, num_classes] for float32 images [batch, H, W, C]."""
@@ -109,6 +97,33 @@ class Network:
                 ),
             ]
         )
+
+
+def _forward(logits_fn, images):
+    return tf.cast(logits_fn(images), tf.float32)
+
+
+def _backward(logits_fn, loss_scale, images, weights):
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(images)
+        logits = _forward(logits_fn, images)
+    gradient = tape.gradient(logits, images, output_gradients=weights * loss_scale)
+    if gradient is None:
+        raise UserError(
+            "logits_fn is not differentiable with respect to its images: only black-box attacks, "
+            "such as square, can be used on it"
+        )
+    return gradient / loss_scale
+
+
+def has_gradient(logits_fn, images):
+    """Whether the logits of images, float32 [batch, H, W, C], have any gradient by these."""
+    network = Network(logits_fn)
+    try:
+        network.gradient(images, np.ones_like(network.logits(images)))
+    except UserError:
+        return False
+    return True
 
 
 def _dlr(logits, labels):

@@ -25,6 +25,38 @@ LEAST_CORRECT = 8  # for that share to mean anything
 NOT_WHITE_BOX = ("clean", "autoattack")
 
 
+def review_result(result, *, threat, step_size=None, robust_if="final", surrogates=()):
+    """Returns the findings of `review` on what an evaluation counted.
+
+    Args:
+      result: an `evaluation.Result`.
+      threat, step_size: as for `review`.
+      robust_if: of its PGD attacks; see `attacks.create`.
+      surrogates: labels of the attacks made on other networks, as "transfer" in "pgd-20:transfer".
+    """
+    survives = result.survivors()
+    endings = tuple(f":{label}" for label in surrogates)
+    transferred = {name: survives.pop(name) for name in list(survives) if name.endswith(endings)}
+    # Where PGD stops at the first misclassified iterate, a loss is that of barely crossing over.
+    losses = {name: outcome.loss for name, outcome in result.outcomes.items()}
+    return review(
+        survives,
+        ~result.outcomes["clean"].broken,
+        threat=threat,
+        step_size=step_size,
+        losses=None if robust_if == "any_iterate" else losses,
+        transferred=transferred,
+    )
+
+
+def first_of_each(findings) -> list:
+    """Returns the first finding of each check."""
+    by_check = {}
+    for finding in findings:
+        by_check.setdefault(finding.name, finding)
+    return list(by_check.values())
+
+
 def review(survives, clean_correct, *, threat, step_size=None, losses=None, transferred=None):
     """Returns the findings of all checks of outcomes, in the order of CHECKS.
 
@@ -35,13 +67,16 @@ def review(survives, clean_correct, *, threat, step_size=None, losses=None, tran
     Args:
       survives: {attack: bool [n]}, whether an example is still classified correctly.
       clean_correct: bool [n].
-      threat: the ThreatModel.
+      threat: the ThreatModel; None where the attacks share none, so that nobody can tell how far
+        their steps reach: one step is then compared with none of many.
       step_size: that of all PGD attacks; None means `default_step_size`.
       losses: {attack: float [n]}, the cross-entropy where the attack ended, of all that have one.
       transferred: {name: bool [n]}, like `survives`, for images made on other networks.
     """
 
     def crosses(name):
+        if threat is None:
+            return False
         steps = _steps(name)
         size = (
             default_step_size(threat.epsilon, steps, threat.bounds)

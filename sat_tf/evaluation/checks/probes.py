@@ -65,9 +65,7 @@ class Prober:
             ),
         }
         self._attacks = {name: _graph(create, logits_fn) for name, create in attacks.items()}
-        self._judge = tf.function(
-            lambda images, labels: judge(logits_fn, images, labels), autograph=False
-        )
+        self._judge = tf.function(functools.partial(judge, logits_fn), autograph=False)
 
     def __call__(self, images, labels, seed):
         """Returns the findings on one batch; batches of one shape trace once.
