@@ -2,6 +2,7 @@
 
     import sat_tf
     classifier = sat_tf.models.create("resnet20", activation="swish", num_classes=10, image_size=32)
+    print(sat_tf.evaluate(classifier, (images, labels), "pgd-20", epsilon=8 / 255))
 
 The code is written against the Keras 2 API.  TensorFlow 2.16 and later serve Keras 3 as
 `tf.keras` unless `TF_USE_LEGACY_KERAS=1` is set before Keras is first touched, so importing
@@ -23,6 +24,7 @@ if tf.keras.Model.__module__.startswith("keras.src.models"):
     )
 
 from sat_tf import activations, attacks, data, evaluation, models, saved_models, training  # noqa: E402
+from sat_tf.evaluation import evaluate  # noqa: E402
 from sat_tf.training import AdversarialModel  # noqa: E402
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "activations",
     "attacks",
     "data",
+    "evaluate",
     "evaluation",
     "models",
     "saved_models",

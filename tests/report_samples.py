@@ -8,10 +8,10 @@ HOSTILE = "<script>alert('x')</script> & \"quoted\""
 LONG_PATH = "/storage/" + "a_folder_with_a_long_name_" * 8 + "/checkpoint-at-step-360"
 
 _STAGES = {
-    "apgd-ce": {"attacked": 356, "broken": 55, "seconds": 11.25},
-    "apgd-t": {"attacked": 301, "broken": 6, "seconds": 41.5},
-    "fab-t": {"attacked": 295, "broken": 0, "seconds": 19.5},
-    "square": {"attacked": 295, "broken": 0, "seconds": 7.75},
+    "apgd-ce": {"attacked": 356, "broken": 55, "seconds": 11.25, "accuracy": 301 / 360},
+    "apgd-t": {"attacked": 301, "broken": 6, "seconds": 41.5, "accuracy": 295 / 360},
+    "fab-t": {"attacked": 295, "broken": 0, "seconds": 19.5, "accuracy": 295 / 360},
+    "square": {"attacked": 295, "broken": 0, "seconds": 7.75, "accuracy": 295 / 360},
 }
 
 

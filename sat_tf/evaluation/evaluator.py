@@ -6,7 +6,8 @@
     print(result.clean_accuracy, result.robust_accuracy["pgd-20"])    # fractions
 
 `batches` is read once for the clean accuracy and once more for every attack.  To evaluate a
-model again and again, as after each epoch, keep one `Evaluator`: it traces only once.
+model again and again, as after each epoch, keep one `Evaluator`: it traces only once.  It is the
+engine of `evaluate`, without the checks of `evaluation.checks`.
 """
 
 import contextlib
@@ -172,12 +173,6 @@ class Evaluator:
                 drop=self._drop,
             )
         return self._lanes[name]
-
-
-def evaluate(logits_fn, batches, attacks, *, seed, strategy=None, on_batch=None) -> Result:
-    """Evaluates once; the arguments are those of `Evaluator` and of its call."""
-    evaluator = Evaluator(logits_fn, attacks, seed=seed, strategy=strategy)
-    return evaluator(batches, on_batch=on_batch)
 
 
 def _searches(attacks):

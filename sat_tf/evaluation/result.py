@@ -5,6 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from sat_tf.evaluation import plot, table
+from sat_tf.evaluation.checks import Finding
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
@@ -34,6 +37,8 @@ class Outcome:
 class Result:
     """What an evaluation counted.
 
+    `print(result)` shows the command line's table, with the findings below it.
+
     Attributes:
       examples: number of examples, padding left out.
       correct: attack name -> examples classified correctly, clean and after that attack;
@@ -42,6 +47,10 @@ class Result:
         for.
       images, labels: NumPy arrays of the first examples, as many as were to be kept.
       adversarial: attack name -> its results on these; the images themselves where not attacked.
+      epsilon, norm: of the ball that all attacks were held to; None where there is none in common
+        or an `Evaluator` was used, which is not told.
+      checked: whether the self-checks of `evaluation.checks` were run.
+      findings: their `checks.Finding`s: why to doubt these numbers.
     """
 
     examples: int
@@ -50,6 +59,32 @@ class Result:
     images: Any = dataclasses.field(default=None, compare=False)
     labels: Any = dataclasses.field(default=None, compare=False)
     adversarial: dict[str, np.ndarray] = dataclasses.field(default_factory=dict, compare=False)
+    epsilon: float | None = dataclasses.field(default=None, compare=False)
+    norm: str | None = dataclasses.field(default=None, compare=False)
+    checked: bool = dataclasses.field(default=False, compare=False)
+    findings: tuple[Finding, ...] = dataclasses.field(default=(), compare=False)
+
+    def __repr__(self):
+        accuracies = {"clean": self.clean_accuracy, **self.robust_accuracy}
+        shown = ", ".join(f"{name}: {value:.4g}" for name, value in accuracies.items())
+        return f"Result({self.examples} examples, {shown})"
+
+    def __str__(self):
+        return "\n".join(
+            [
+                table.format_table(self.to_dict()),
+                *(f"warning: {finding.name}: {finding.text}" for finding in self.findings),
+                *([] if self.checked else ["no self-checks were made (checks=False)"]),
+            ]
+        )
+
+    def to_dict(self) -> dict:
+        """Returns what results.json holds of an evaluation, for JSON: see `table.contents`."""
+        return table.contents(self)
+
+    def plot(self):
+        """Returns a matplotlib Figure of the accuracies, each with its 95 % interval."""
+        return plot.draw(self)
 
     @property
     def clean_accuracy(self) -> float:

@@ -3,7 +3,7 @@
     suite = Suite(epsilon=8 / 255, num_classes=10)
     named = suite.named(["clean", "pgd-20", "square"], surrogates={"transfer": other_logits_fn})
     list(named)                 # clean, pgd-20, square, pgd-20:transfer, square:transfer
-    result = evaluate(logits_fn, batches, named, seed=0)
+    result = Evaluator(logits_fn, named, seed=0)(batches)
 
 A variant is an attack that sees another function in the network's place: one that gives the same
 logits with another gradient, or another network.

@@ -1,8 +1,7 @@
-"""What a run shows: results as a dictionary and a table, the page, curves, pictures, TensorBoard.
+"""What a run shows: results as a dictionary, the page, curves, pictures, TensorBoard.
 
     from sat_tf import reports
     reports.page.write("report.html", config=config, results=results)
-    print(reports.results.format_table(results))
 
 Everything here is given dictionaries and arrays, and knows of no run and no network.
 """

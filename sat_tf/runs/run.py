@@ -15,7 +15,7 @@ import time
 
 import tensorflow as tf
 
-from sat_tf import data, distribution, saved_models
+from sat_tf import data, distribution, evaluation, saved_models
 from sat_tf.config import Config
 from sat_tf.errors import UserError
 from sat_tf.reports import results, summaries
@@ -179,7 +179,11 @@ class Run:
             result, warnings = accuracies(self._fingerprint())
         self._write_summaries(result, exhibits(result), step)
         measured = results.of(
-            result, self.config, step=step, checkpoint=self.network.checkpoint, warnings=warnings
+            result.to_dict(),
+            self.config,
+            step=step,
+            checkpoint=self.network.checkpoint,
+            warnings=warnings,
         )
         seconds = round(time.monotonic() - start, 3)
         self._rows.append("eval", step, {**measured, "evaluation_seconds": seconds})
@@ -202,7 +206,7 @@ class Run:
             for warning in column.get("warnings", ()):
                 of = f" ({name} checkpoint)" if name else ""
                 print(f"warning: {warning['name']}{of}: {warning['text']}", file=sys.stderr)
-        print(results.format_table(measured), flush=True)
+        print(evaluation.format_table(measured), flush=True)
 
     @functools.cached_property
     def _measurement(self):

@@ -2,7 +2,7 @@
 
 import report_samples
 
-from sat_tf.reports.results import format_table
+from sat_tf.evaluation.table import format_table
 
 
 def test_the_table_is_in_per_cent():

@@ -209,6 +209,8 @@ def _counts(logits_fn, strategy, batch):
         {"fgsm": attacks.create("fgsm", epsilon=0.05)},
         seed=0,
         strategy=strategy,
+        checks=False,
+        verbose=0,
     )
 
 
