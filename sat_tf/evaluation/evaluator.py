@@ -64,7 +64,7 @@ class Evaluator:
         self._strategy, self._bounds = strategy or tf.distribute.get_strategy(), bounds
         self._searches, self._lanes = _searches(self._attacks), {}
 
-    def __call__(self, batches, *, on_batch=None, state=None) -> Result:
+    def __call__(self, batches, *, on_batch=None, state=None, order=None) -> Result:
         """Evaluates over a data set.
 
         Args:
@@ -76,11 +76,12 @@ class Evaluator:
             `total` None while it is not known; what it raises ends the evaluation.
           state: an `progress.StateFile`, from which an evaluation that was cut short
             goes on, and which its owner removes when the numbers are safe; or None.
+          order: the stream.Order of what the caller has read of the data before; or None.
         Raises: ValueError for no examples, and for logits that are not finite; UserError for
           images outside the bounds of the attacks, for labels that are no classes, and for data
           that differs between two readings.
         """
-        progress = Progress(on_batch, state, self._keep)
+        progress = Progress(on_batch, state, self._keep, order)
         clean = self._attack("clean", batches, None, progress)
         if not len(clean.broken):
             raise ValueError("no examples to evaluate")

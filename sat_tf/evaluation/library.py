@@ -23,7 +23,7 @@ from sat_tf.evaluation.batches import batches_of, check_classes
 from sat_tf.evaluation.classifier import classifier_of, evaluated_weights
 from sat_tf.evaluation.evaluator import Evaluator
 from sat_tf.evaluation.result import Result
-from sat_tf.evaluation.stream import Stream
+from sat_tf.evaluation.stream import Order, Stream
 from sat_tf.evaluation.suite import Suite
 
 PROBED_EXAMPLES = 128  # of the first, that the checks are made on
@@ -46,9 +46,9 @@ def evaluate(
 ) -> Result:
     """Returns the clean accuracy of a classifier, and that under each of the attacks.
 
-    Data is read once for the clean accuracy and once more for each attack, so that every reading
-    has to have the same examples in the same order; a reading that differs is recognised by the
-    examples' checksums, and refused.  Each finding of the self-checks is a Python warning as well.
+    Data is read from its beginning for the checks, for the clean accuracy and for each attack, so
+    that every reading has to have the same examples in the same order; one that differs is
+    recognised by the examples' checksums, and refused.  Each finding of the self-checks is a Python warning as well.
 
     Args:
       model_or_function: a Keras model, of Keras 2 or of Keras 3 on TensorFlow; an AdversarialModel,
@@ -80,7 +80,8 @@ def evaluate(
     asked = asking.parse(attacks)
     threat = asking.threat_of(asked, epsilon=epsilon, norm=norm, bounds=bounds)
     batches = batches_of(data, batch_size)
-    stream = Stream(batches, bounds=bounds)
+    order = Order()
+    stream = Stream(batches, order=order, bounds=bounds)
     first = stream.take(min(PROBED_EXAMPLES, max(_LEAST_PROBED, stream.batch_size)))
     if not first:
         raise UserError("data: no examples to evaluate")
@@ -97,17 +98,20 @@ def evaluate(
         )
         found = []
         if checks:
-            found += _examine(logits_fn, images, labels, asked, bounds=bounds, seed=seed)
+            differentiable = _ask_for_gradients(asked)
+            if differentiable is None:
+                differentiable = self_checks.has_gradient(logits_fn, images)
+            found += self_checks.examine(
+                logits_fn, images, labels, bounds=bounds, seed=seed, differentiable=differentiable
+            )
         told = _Told(verbose, getattr(batches, "examples", None))
-        result = evaluator(batches, on_batch=told)
+        result = evaluator(batches, on_batch=told, order=order)
         told.end()
         if checks:
-            found += self_checks.review_result(result, threat=threat)
-            if (
-                threat is not None
-                and _ask_for_gradients(asked)
-                and self_checks.are_wanted("auto", result.survivors())
-            ):
+            black_box = [] if differentiable else [name for name in asked if name != "clean"]
+            found += self_checks.review_result(result, threat=threat, black_box=black_box)
+            wanted = self_checks.are_wanted("auto", result.survivors())
+            if wanted and differentiable and threat is not None:
                 found += self_checks.probe(logits_fn, images, labels, seed, threat=threat)
     findings = self_checks.first_of_each(found)
     for finding in findings:
@@ -181,13 +185,6 @@ def _ask_for_gradients(asked):
         else:
             known.append(None)
     return True if True in known else None if None in known else False
-
-
-def _examine(logits_fn, images, labels, asked, **settings):
-    differentiable = _ask_for_gradients(asked)
-    if differentiable is None:
-        differentiable = self_checks.has_gradient(logits_fn, images)
-    return self_checks.examine(logits_fn, images, labels, differentiable=differentiable, **settings)
 
 
 class _Told:

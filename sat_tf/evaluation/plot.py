@@ -8,7 +8,7 @@ It is drawn without pyplot, whose state would outlive the call.
 
 import math
 
-_Z = 1.96  # two-sided 95 % of a normal distribution
+_Z = 1.959964  # two-sided 95 % of a normal distribution
 
 
 def draw(result):

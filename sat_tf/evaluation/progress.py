@@ -95,14 +95,16 @@ class Progress:
       on_batch: see `Evaluator`.
       state: a StateFile or None.
       keep: of how many first examples to hold what the attacks made of them.
+      order: what was read before, where the state does not tell; None for nothing.
     """
 
-    def __init__(self, on_batch, state, keep):
+    def __init__(self, on_batch, state, keep, order=None):
         self._on_batch, self._state, self._keep = on_batch, state, keep
         self._arrays = state.load() if state else {}
-        if "digests" not in self._arrays:  # written by a version that could not recognise its data
-            self._arrays = {}
-        self.order = Order(self._arrays.get("digests"), complete="clean/over" in self._arrays)
+        if "digests" in self._arrays:
+            self.order = Order(self._arrays["digests"], complete="clean/over" in self._arrays)
+        else:  # nothing yet, or written by a version that could not recognise its data
+            self._arrays, self.order = {}, Order() if order is None else order
         self._since = time.monotonic()
 
     def begin(self, name, wanted):

@@ -6,34 +6,12 @@ import gc
 import numpy as np
 import pytest
 import tensorflow as tf
+from greys import CLEAN, EPSILON, ROBUST, padded_batches, threshold
 
 from sat_tf import attacks
 from sat_tf.evaluation import Evaluator, Result
 
 pytestmark = pytest.mark.smoke
-
-
-EPSILON = 0.1
-
-
-# An image is one grey level g, and the model answers class 1 where g > 1/2.  With epsilon 0.1
-# exactly the examples further than 0.1 from 1/2, and on the right side, are robust.
-GREYS = np.array([0.0, 0.3, 0.45, 0.55, 0.7, 1.0, 0.2, 0.8, 0.42, 0.58], "float32")
-LABELS = np.array([0, 0, 0, 1, 1, 1, 1, 0, 0, 1], "int32")  # the 7th and the 8th are wrong
-CLEAN, ROBUST = 8, 4
-
-
-def threshold(images):
-    score = 10.0 * (tf.reduce_mean(images, [1, 2, 3]) - 0.5)
-    return tf.stack([-score, score], -1)
-
-
-def padded_batches(greys=GREYS, labels=LABELS, batch_size=4):
-    padding = -len(greys) % batch_size
-    images = np.pad(greys, (0, padding))[:, None, None, None] * np.ones((1, 2, 2, 3), "float32")
-    mask = np.arange(len(images)) < len(greys)
-    data = (images, np.pad(labels, (0, padding)), mask)
-    return tf.data.Dataset.from_tensor_slices(data).batch(batch_size)
 
 
 def named(*names, form="none"):

@@ -25,7 +25,9 @@ LEAST_CORRECT = 8  # for that share to mean anything
 NOT_WHITE_BOX = ("clean", "autoattack")
 
 
-def review_result(result, *, threat, step_size=None, robust_if="final", surrogates=()):
+def review_result(
+    result, *, threat, step_size=None, robust_if="final", surrogates=(), black_box=()
+):
     """Returns the findings of `review` on what an evaluation counted.
 
     Args:
@@ -33,8 +35,13 @@ def review_result(result, *, threat, step_size=None, robust_if="final", surrogat
       threat, step_size: as for `review`.
       robust_if: of its PGD attacks; see `attacks.create`.
       surrogates: labels of the attacks made on other networks, as "transfer" in "pgd-20:transfer".
+      black_box: names of attacks that follow no gradient; those of a square need not be among them.
     """
-    survives = result.survivors()
+    survives = {
+        name: what
+        for name, what in result.survivors().items()
+        if name not in black_box or _is_square(name)
+    }
     endings = tuple(f":{label}" for label in surrogates)
     transferred = {name: survives.pop(name) for name in list(survives) if name.endswith(endings)}
     # Where PGD stops at the first misclassified iterate, a loss is that of barely crossing over.
