@@ -61,6 +61,8 @@ def _called(name, attack):
     called = name or _own_name(attack)
     try:
         inspect.signature(attack).bind("logits_fn", "images", "labels", "seed")
+    except ValueError:
+        pass  # of a function that is not written in Python, which has no signature to look at
     except TypeError as error:
         raise UserError(
             f"attacks: {called!r} cannot be called as attack(logits_fn, images, labels, seed): "

@@ -48,7 +48,8 @@ def evaluate(
 
     Data is read from its beginning for the checks, for the clean accuracy and for each attack, so
     that every reading has to have the same examples in the same order; one that differs is
-    recognised by the examples' checksums, and refused.  Each finding of the self-checks is a Python warning as well.
+    recognised by the examples' checksums, and refused.  Each finding of the self-checks is a Python
+    warning as well.
 
     Args:
       model_or_function: a Keras model, of Keras 2 or of Keras 3 on TensorFlow; an AdversarialModel,

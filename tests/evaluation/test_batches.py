@@ -113,7 +113,7 @@ REFUSED = {
     "too many": ((IMAGES, np.tile(LABELS, 2)), r"labels have shape \(20,\) for 10 images"),
     "of three": ((IMAGES, LABELS[:, None, None]), r"labels have shape \(10, 1, 1\)"),
     "negative": ((IMAGES, LABELS - 1), "labels are from -1 to 0: give class indices from 0"),
-    "huge": ((IMAGES, LABELS + 2**40), "labels are from 1099511627776 to"),
+    "huge": ((IMAGES, LABELS.astype("int64") + 2**40), "labels are from 1099511627776 to"),
     # The mask
     "sample weights": (
         (IMAGES, LABELS, np.ones(10, "float32")),
