@@ -77,45 +77,47 @@ def checked_labels(labels, images, num_classes=None):
     return labels
 
 
-def checked_logits(logits, images):
+def checked_logits(logits, images, name="logits_fn"):
     """Returns what a network gave for images as a tensor [batch, num_classes], its dtype kept.
 
     Args:
       logits: floating [batch, num_classes], num_classes >= 2.
       images: [batch, ...]; only their number is used.
+      name: of the network, for messages.
     Raises: UserError (a ValueError) for several outputs, a single one per example, further axes,
       another number of rows than images, and what is not floating; in a graph, for a shape not
       known when traced, tf.errors.InvalidArgumentError.
     """
     if isinstance(logits, (list, tuple, dict)):
-        choice = next(iter(logits), "name") if isinstance(logits, dict) else 0
+        choice = next(iter(logits), "logits") if isinstance(logits, dict) else 0
         raise UserError(
-            f"logits_fn returns a {type(logits).__name__} of {len(logits)} outputs: pick the "
-            f"logits, as in lambda images: model(images, training=False)[{choice!r}]"
+            f"{name} returns a {type(logits).__name__} of {len(logits)} outputs: give the logits "
+            f"alone, as tf.keras.Model(model.inputs, model.output[{choice!r}]) or lambda images: "
+            f"model(images, training=False)[{choice!r}]"
         )
     try:
         logits = tf.convert_to_tensor(logits)
     except (TypeError, ValueError) as error:
         raise UserError(
-            f"logits_fn returns {type(logits).__name__}: give a tensor [batch, num_classes]"
+            f"{name} returns {type(logits).__name__}: give a tensor [batch, num_classes]"
         ) from error
     if not logits.dtype.is_floating:
         raise UserError(
-            f"logits_fn returns {logits.dtype.name}: give floating logits [batch, num_classes], "
+            f"{name} returns {logits.dtype.name}: give floating logits [batch, num_classes], "
             "before they are rounded or their largest is taken"
         )
     if logits.shape.rank is None:
-        with _ahead(tf.debugging.assert_equal(tf.rank(logits), 2, f"logits_fn: {_WANTED_LOGITS}")):
+        with _ahead(tf.debugging.assert_equal(tf.rank(logits), 2, f"{name}: {_WANTED_LOGITS}")):
             logits = tf.ensure_shape(logits, [None, None])
-    _check_axes(logits.shape)
+    _check_axes(logits.shape, name)
     batch = tf.TensorShape(images.shape)[:1]
     given, wanted = logits.shape[0], batch[0] if batch.rank else None
     fault = "give one row of logits for each image"
     if None not in (given, wanted) and given != wanted:
-        raise UserError(f"logits_fn returns shape {logits.shape} for {wanted} images: {fault}")
+        raise UserError(f"{name} returns shape {logits.shape} for {wanted} images: {fault}")
     if None in (given, wanted):
         count = tf.shape(images)[0]
-        with _ahead(tf.debugging.assert_equal(tf.shape(logits)[0], count, f"logits_fn: {fault}")):
+        with _ahead(tf.debugging.assert_equal(tf.shape(logits)[0], count, f"{name}: {fault}")):
             logits = tf.ensure_shape(logits, [wanted, None])
     return logits
 
@@ -192,21 +194,21 @@ def _is_about_tracing(error):
     return not isinstance(error, AttributeError) or "'numpy'" in str(error)
 
 
-def _check_axes(shape):
+def _check_axes(shape, name):
     if shape.rank == 2 and (shape[-1] is None or shape[-1] >= 2):
         return
     if shape.rank == 1 or (shape.rank == 2 and shape[-1] == 1):
         column = "z" if shape.rank == 2 else "z[:, None]"
         raise UserError(
-            f"logits_fn returns shape {shape}, one output: attacks need at least 2 classes; of one "
+            f"{name} returns shape {shape}, one output: attacks need at least 2 classes; of one "
             f"logit z make them by tf.concat([tf.zeros_like({column}), {column}], -1); a sigmoid's "
             "probability p is no logit: leave the sigmoid out, or z = tf.math.log(p) - "
             "tf.math.log1p(-p)"
         )
     if shape.rank == 2:
-        raise UserError(f"logits_fn returns shape {shape}: attacks need at least 2 classes")
+        raise UserError(f"{name} returns shape {shape}: attacks need at least 2 classes")
     raise UserError(
-        f"logits_fn returns shape {shape}: {_WANTED_LOGITS}, as tf.keras.layers.Flatten() makes of "
+        f"{name} returns shape {shape}: {_WANTED_LOGITS}, as tf.keras.layers.Flatten() makes of "
         "axes of size 1, and pooling of larger ones"
     )
 

@@ -5,11 +5,13 @@ with evaluated_weights(model):
 """
 
 import contextlib
+import functools
 import inspect
 import sys
 
 import tensorflow as tf
 
+from sat_tf import attacks
 from sat_tf.errors import UserError, one_line
 
 _NAME = "model_or_function"
@@ -35,14 +37,17 @@ def classifier_of(model, images):
       returns anything but one tensor of logits, [batch, 2 or more].
     """
     logits_fn = _function_of(model)
-    traced = tf.function(lambda images: logits_fn(images), autograph=False)
+
+    @functools.partial(tf.function, autograph=False)
+    def traced(images):
+        return attacks.checked_logits(logits_fn(images), images, _NAME)
+
     spec = tf.TensorSpec(images.shape, tf.float32)
     try:
-        outputs = traced.get_concrete_function(spec).structured_outputs
-        _check_kind(outputs)
-        if outputs.shape.rank is None or outputs.shape[-1:].num_elements() is None:
-            outputs = traced(tf.constant(images))
-            logits_fn = _of_static_classes(logits_fn, outputs.shape[-1:])
+        num_classes = traced.get_concrete_function(spec).output_shapes[-1]
+        if num_classes is None:
+            num_classes = traced(tf.constant(images)).shape[-1]
+            logits_fn = _of_static_classes(logits_fn, num_classes)
     except UserError:
         raise
     # What a function of somebody else's raises on a symbolic tensor is not foreseeable.
@@ -51,8 +56,7 @@ def classifier_of(model, images):
             f"{_NAME}: cannot be run on images {tuple(images.shape)} in a TensorFlow graph: "
             f"{one_line(error)}"
         ) from error
-    _check_shape(outputs.shape, len(images))
-    return logits_fn, outputs.shape[1]
+    return logits_fn, num_classes
 
 
 def _function_of(model):
@@ -84,40 +88,5 @@ def _function_of(model):
     return model
 
 
-def _of_static_classes(logits_fn, classes):
-    shape = tf.TensorShape([None]).concatenate(classes)
-    return lambda images: tf.ensure_shape(logits_fn(images), shape)
-
-
-def _check_kind(outputs):
-    """Refuses what is not one floating tensor."""
-    if isinstance(outputs, dict):
-        names = ", ".join(map(repr, outputs))
-        raise UserError(
-            f"{_NAME}: returns a dict of {names}; give a function of the logits alone, as "
-            f"lambda images: model(images, training=False)[{next(iter(outputs), 'logits')!r}]"
-        )
-    if isinstance(outputs, (list, tuple)):
-        raise UserError(
-            f"{_NAME}: returns {len(outputs)} outputs; give a function of the logits alone, as "
-            "lambda images: model(images, training=False)[0]"
-        )
-    if not hasattr(outputs, "shape") or not hasattr(outputs, "dtype"):
-        raise UserError(f"{_NAME}: returns {outputs!r}; return logits [batch, num_classes]")
-    if not outputs.dtype.is_floating:
-        raise UserError(
-            f"{_NAME}: returns {outputs.dtype.name} values; return floating logits, not classes"
-        )
-
-
-def _check_shape(shape, count):
-    if shape.rank == 2 and shape[1] == 1:
-        raise UserError(
-            f"{_NAME}: returns a single output, {list(shape)}; attacks need two classes or more: "
-            "give a function of two logits, as tf.concat([tf.zeros_like(z), z], -1)"
-        )
-    if shape.rank != 2 or shape[0] not in (None, count):
-        raise UserError(
-            f"{_NAME}: returns shape {list(shape)} for {count} images; return logits "
-            "[batch, num_classes]"
-        )
+def _of_static_classes(logits_fn, num_classes):
+    return lambda images: tf.ensure_shape(logits_fn(images), [None, num_classes])

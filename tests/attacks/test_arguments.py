@@ -159,7 +159,7 @@ def test_a_verdict_tells_which_labels_are_classes():
         (lambda z: z[:, 0], r"\(6,\), one output: .*z\[:, None\].*leave the sigmoid out"),
         (lambda z: z[:, :0], r"\(6, 0\): attacks need at least 2 classes"),
         (lambda z: z[:, None, None], r"\(6, 1, 1, 4\): .*Flatten"),
-        (lambda z: [z, z], r"a list of 2 outputs: pick the logits, .*\[0\]"),
+        (lambda z: [z, z], r"a list of 2 outputs: give the logits alone, .*\[0\]"),
         (lambda z: (z,), "a tuple of 1 outputs"),
         (lambda z: {"logits": z, "features": z}, r"a dict of 2 outputs: .*\['logits'\]"),
         (lambda z: tf.cast(z, tf.int32), "int32: give floating logits"),

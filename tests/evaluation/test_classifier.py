@@ -96,17 +96,17 @@ def keras_model(*outputs, **named):
 DENSE = tf.keras.layers.Dense
 MAPS = tf.keras.layers.Reshape((8, 8, 3))
 REFUSED = {
-    "two outputs": (lambda: keras_model(DENSE(4), DENSE(2)), r"returns 2 outputs; .*\[0\]"),
+    "two outputs": (lambda: keras_model(DENSE(4), DENSE(2)), r"returns a list of 2 outputs: .*\[0\]"),
     "named outputs": (
         lambda: keras_model(logits=DENSE(4), features=DENSE(2)),
-        "returns a dict of 'logits', 'features'; .*'logits'",
+        "returns a dict of 2 outputs: .*'logits'",
     ),
-    "one output": (lambda: keras_model(DENSE(1)), r"a single output, \[6, 1\]; attacks need two"),
-    "maps": (lambda: keras_model(MAPS), r"returns shape \[6, 8, 8, 3\] for 6 images"),
-    "one for all": (lambda: lambda x: tf.reduce_mean(x, [0, 1, 2])[None], r"shape \[1, 3\] for 6"),
-    "flat": (lambda: lambda x: tf.reduce_mean(x, [1, 2, 3]), r"returns shape \[6\] for 6 images"),
-    "classes": (lambda: lambda x: tf.argmax(tf.reduce_mean(x, [1, 2]), -1), "returns int64 values"),
-    "nothing": (lambda: lambda x: None, "returns None; return logits"),
+    "one output": (lambda: keras_model(DENSE(1)), r"shape \(6, 1\), one output: attacks need at"),
+    "maps": (lambda: keras_model(MAPS), r"returns shape \(6, 8, 8, 3\): give"),
+    "one for all": (lambda: lambda x: tf.reduce_mean(x, [0, 1, 2])[None], r"shape \(1, 3\) for 6"),
+    "flat": (lambda: lambda x: tf.reduce_mean(x, [1, 2, 3]), r"returns shape \(6,\), one output"),
+    "classes": (lambda: lambda x: tf.argmax(tf.reduce_mean(x, [1, 2]), -1), "returns int64: give floating"),
+    "nothing": (lambda: lambda x: None, "returns NoneType: give a tensor"),
     "another size": (lambda: lambda x: tf.ensure_shape(x, [None, 9, 9, 3]), "cannot be run on im"),
     "NumPy": (lambda: lambda x: x.numpy().mean((1, 2)), "cannot be run .* in a TensorFlow graph"),
     "without weights": (lambda: tf.keras.Sequential([DENSE(4)]), "has no weights yet; build"),
@@ -120,4 +120,4 @@ def test_what_gives_no_logits_is_refused_by_name(what):
     make, message = REFUSED[what]
     with pytest.raises(UserError, match=message) as caught:
         classifier_of(make(), IMAGES)
-    assert str(caught.value).startswith("model_or_function: ") and "\n" not in str(caught.value)
+    assert str(caught.value).startswith("model_or_function") and "\n" not in str(caught.value)
