@@ -41,6 +41,18 @@ def look_up(table: dict, kind: str, name):
     return table[name]
 
 
+def add(table: dict, kind: str, name: str, row):
+    """Adds a row from outside to a table.
+
+    Raises: ValueError for what is no name, and for a name that is taken.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][\w.-]*", name):
+        raise ValueError(f"{kind} {name!r}: a name has letters, digits, -, _ and . only")
+    if name in table:
+        raise ValueError(f"{kind} {name!r} is there already: give yours another name")
+    table[name] = row
+
+
 def few(items) -> str:
     """Returns the first three of `items` and how many more there are, as text."""
     more = f" and {len(items) - 3} more" if len(items) > 3 else ""

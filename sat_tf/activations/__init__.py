@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from sat_tf.activations import derivatives, elementwise, sparta
+from sat_tf.activations import derivatives, elementwise, objects, sparta
 from sat_tf.activations.derivatives import ActivationLayer
-from sat_tf.errors import look_up
+from sat_tf.errors import add, look_up
 
 __all__ = [
     "ACTIVATIONS",
@@ -36,6 +36,7 @@ __all__ = [
     "differentiated_as",
     "is_learnt",
     "is_smooth",
+    "register",
 ]
 
 Activation = Callable[..., tf.keras.layers.Layer]  # called as factory(name="conv0_activation")
@@ -140,17 +141,40 @@ def is_learnt(name: str) -> bool:
     return look_up(ACTIVATIONS, "activation", name).layer is not ElementwiseActivation
 
 
-def create(name: str, alpha: float | None = None, **options) -> Activation:
+def register(name: str, activation):
+    """Adds a row to `ACTIVATIONS`, so that its name stands wherever those of our own do.
+
+    Args:
+      name: that no row has.
+      activation: a `Row`; or as `create` takes it, a function of a tensor or a layer class.
+    Raises: ValueError for a name that is taken, and for what is no activation.
+    """
+    if not isinstance(activation, Row):
+        factory = objects.factory_of(activation)
+        is_function = factory.func is objects.FunctionActivation
+        activation = Row(activation) if is_function else Row(activation, layer=factory)
+    add(ACTIVATIONS, "activation", name, activation)
+
+
+def create(name, alpha: float | None = None, **options) -> Activation:
     """Returns the factory of an activation's layers.
 
     Args:
-      name: a row of `ACTIVATIONS`.
+      name: a row of `ACTIVATIONS`; or somebody else's function of a tensor, layer class, or
+        function that makes a layer of a name, which has neither alpha nor options.
       alpha: the constant of parametric_softplus, elu and celu, or the initial one of smoothrelu;
         above 0, None for the default.
       **options: kernel_size, shared and gain of sparta, see `sat_tf.activations.sparta.Sparta`.
     Raises: ValueError for an unknown name, for an alpha that is not positive, and for an alpha or
       an option that the activation does not have.
     """
+    if not isinstance(name, str):
+        if alpha is not None or options:
+            raise ValueError(
+                f"activation {objects.name_of(name)!r} is given as it is: leave out alpha and "
+                "options, or put them into it"
+            )
+        return objects.factory_of(name)
     row = look_up(ACTIVATIONS, "activation", name)
     if alpha is not None and row.alpha is None:
         takers = ", ".join(sorted(n for n, r in ACTIVATIONS.items() if r.alpha is not None))

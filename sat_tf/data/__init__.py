@@ -8,6 +8,7 @@ for images, labels in data.training_batches(
 """
 
 from sat_tf.data.augmentation import AUGMENTATIONS
+from sat_tf.data.augmentation import Row as Augmentation
 from sat_tf.data.description import Description, Source
 from sat_tf.data.in_memory import Examples
 from sat_tf.data.pipeline import (
@@ -17,21 +18,25 @@ from sat_tf.data.pipeline import (
     validation_batches,
 )
 from sat_tf.data.preprocessing import decode, evaluation_crop, random_resized_crop, to_float
-from sat_tf.data.sources import KINDS, SOURCES, describe, load
+from sat_tf.data.sources import KINDS, SOURCES, describe, load, register
+from sat_tf.data.sources import Row as SourceRow
 
 __all__ = [
     "AUGMENTATIONS",
+    "Augmentation",
     "Description",
     "Examples",
     "KINDS",
     "SOURCES",
     "Source",
+    "SourceRow",
     "decode",
     "describe",
     "evaluation_batches",
     "evaluation_crop",
     "load",
     "random_resized_crop",
+    "register",
     "steps_per_epoch",
     "to_float",
     "training_batches",

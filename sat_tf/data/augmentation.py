@@ -135,7 +135,7 @@ def training_recipe(
     Raises: UserError for an unknown name.
     """
     try:
-        row = look_up(AUGMENTATIONS, "augmentation", name)
+        row = name if isinstance(name, Row) else look_up(AUGMENTATIONS, "augmentation", name)
     except ValueError as error:
         raise UserError(f"--augment={name}: {error}") from error
     return TrainingRecipe(

@@ -10,9 +10,9 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from sat_tf.data import digits, image_folder, imagenet_records, tfds_sets
+from sat_tf.data import augmentation, digits, image_folder, imagenet_records, tfds_sets
 from sat_tf.data.description import Description, Reading, Source
-from sat_tf.errors import UserError
+from sat_tf.errors import UserError, add
 
 
 class Row(NamedTuple):
@@ -29,6 +29,28 @@ KINDS = {  # what a name may begin with, before a colon and a path
     "tfrecord": Row(imagenet_records.describe, imagenet_records.load),
     "folder": Row(image_folder.describe, image_folder.load),
 }
+
+
+def register(name: str, row):
+    """Adds a data set to SOURCES, or an augmentation to AUGMENTATIONS.
+
+    Args:
+      name: that no row of the table has.
+      row: for a data set a `Row`, or a loaded `Source`; for an augmentation an
+        `augmentation.Row`.
+    Raises: ValueError for a name that is taken, and for anything else.
+    """
+    if isinstance(row, augmentation.Row):
+        add(augmentation.AUGMENTATIONS, "augmentation", name, row)
+        return
+    if isinstance(row, Source):
+        source = row
+        row = Row(lambda name, reading: source.description, lambda name, reading: source)
+    if not isinstance(row, Row):
+        raise ValueError(
+            f"data set {name!r}: give a Source, or a row of SOURCES or AUGMENTATIONS, not {row!r}"
+        )
+    add(SOURCES, "data set", name, row)
 
 
 def _row(name):
@@ -49,22 +71,24 @@ def _canonical(name):
 
 
 def describe(
-    name: str, data_dir: str | None = None, *, download: bool = False, eval_only: bool = False
+    name, data_dir: str | None = None, *, download: bool = False, eval_only: bool = False
 ) -> Description:
     """Returns the description of a data set without loading it.
 
     Args:
-      name: a name in SOURCES, one of TFDS, or that of a kind in KINDS with its path.
+      name: a name in SOURCES, one of TFDS, or that of a kind in KINDS with its path; or a Source.
       data_dir: folder of prepared data sets; None for TFDS' own.
       download: whether TFDS may fetch a set of which nothing is known before it is there.
       eval_only: whether the training part need not be there; its size is then nominal.
     Raises: UserError if there is no such data set, or nothing is known of it yet.
     """
+    if isinstance(name, Source):
+        return name.description
     return _row(name).describe(_canonical(name), Reading(data_dir, download, eval_only=eval_only))
 
 
 def load(
-    name: str,
+    name,
     data_dir: str | None = None,
     *,
     download: bool = False,
@@ -79,6 +103,8 @@ def load(
       max_bad_records: number of unreadable examples that are left out, and named, before an error.
     Raises: UserError where there is none, with the remedy.
     """
+    if isinstance(name, Source):
+        return name
     return _row(name).load(
         _canonical(name), Reading(data_dir, download, max_bad_records, eval_only)
     )

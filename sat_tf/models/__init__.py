@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from sat_tf import activations
 from sat_tf.config import ModelConfig
-from sat_tf.errors import look_up
+from sat_tf.errors import add, look_up
 from sat_tf.models import efficientnet, layers, preact_resnet, resnet
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "canonical_name",
     "create",
     "layers",
+    "register",
     "resnet",
 ]
 
@@ -99,10 +100,25 @@ def canonical_name(name: str) -> str:
     return canonical
 
 
+def register(name: str, row: Row):
+    """Adds a row to `MODELS`, so that its name stands wherever those of our own do.
+
+    Args:
+      name: that no row has, in lower case.
+      row: a `Row`; its builder takes the keywords that `create` gives to those of ours.
+    Raises: ValueError for a name that is taken or not in lower case, and for what is no Row.
+    """
+    if not isinstance(row, Row):
+        raise ValueError(f"model {name!r}: give a sat_tf.models.Row, not {row!r}")
+    if name != str(name).lower():
+        raise ValueError(f"model {name!r}: give a name in lower case")
+    add(MODELS, "model", name, row)
+
+
 def create(
-    name: str,
+    name,
     *,
-    activation: str = "swish",
+    activation="swish",
     num_classes: int = 1000,
     image_size: int = 224,
     activation_alpha: float | None = None,
@@ -116,8 +132,9 @@ def create(
     """Returns a freshly initialised classifier.
 
     Args:
-      name: a row of `MODELS`, or the release's spelling of one.
-      activation, activation_alpha, activation_options: as in `sat_tf.activations.create`.
+      name: a row of `MODELS`, or the release's spelling of one; or a `Row` itself.
+      activation, activation_alpha, activation_options: as in `sat_tf.activations.create`, which
+        takes functions and layer classes as well as names.
       num_classes: the number of logits.   image_size: the side of the images, from 8 pixels.
       dropout_rate: share of the pooled features dropped in training, in [0, 1).
       survival_probability: of the last residual block in training, in (0, 1].
@@ -126,16 +143,15 @@ def create(
       None stands for the model's own setting.
     Raises: ValueError for unknown names and an image_size below 8.
     """
-    name = canonical_name(name)
+    row = name if isinstance(name, Row) else MODELS[canonical_name(name)]
     if image_size < 8:
         raise ValueError(f"image_size={image_size}: give at least 8 pixels")
-    row = MODELS[name]
 
     def default(value, own):
         return own if value is None else value
 
     return row.builder(
-        name=name,
+        name=row.family if row is name else canonical_name(name),
         num_classes=num_classes,
         image_size=image_size,
         seed=seed,

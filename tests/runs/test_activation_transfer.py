@@ -12,7 +12,7 @@ from sat_tf import activations, errors, models
 from sat_tf.models import layers, resnet
 from sat_tf.runs import activation_transfer
 from sat_tf.runs import checkpoints as paths
-from sat_tf.training import optimization
+from sat_tf.training.weight_average import WeightAverage
 
 
 @functools.cache
@@ -115,7 +115,7 @@ def _run_folder(path, *, averaged=False, **settings):
             weight.assign(np.random.default_rng(i).normal(size=weight.shape))
     state = {"classifier": network}
     if averaged:
-        state["average"] = optimization.WeightAverage(network, 0.9)
+        state["average"] = WeightAverage(network, 0.9)
     learnt = {
         name: layer.get_weights() for name, layer in models.activation_layers(network).items()
     }
