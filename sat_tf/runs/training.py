@@ -216,6 +216,7 @@ class Training:
                 self._config.data.batch_size,
                 functools.partial(self._batches, start_step=self.step),
             )
+            self.model.epochs.assign(first)  # an epoch that was cut is gone on with
             self.model.fit(
                 batches,
                 initial_epoch=first,

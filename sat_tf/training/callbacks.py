@@ -3,6 +3,7 @@
 `Throughput` comes first in the list, since the later ones show what it measures.
 """
 
+import functools
 import math
 import sys
 import time
@@ -10,6 +11,7 @@ import time
 import tensorflow as tf
 
 from sat_tf.errors import RunFailure
+from sat_tf.training.measures import ADVERSARIAL
 
 
 class Throughput(tf.keras.callbacks.Callback):
@@ -155,24 +157,57 @@ class Record(tf.keras.callbacks.Callback):
 class Epochs(tf.keras.callbacks.Callback):
     """Tells the model and its method which epoch begins, and so whether the attack has begun.
 
-    Until it has, `adversarial_accuracy` would be that of clean images; it becomes NaN in the logs.
+    Epochs are counted over all calls of `fit`, in `model.epochs`; one that is told its
+    `initial_epoch` is believed.  Until the attack has begun, `adversarial_accuracy` would be that
+    of clean images; it becomes NaN in the logs, and callbacks that would stop for it, or
+    lower the rate, are not asked.
+
+    Args:
+      others: the callbacks that come after this one.
     """
 
+    def __init__(self, others=()):
+        super().__init__()
+        self._judges = [callback for callback in others if isinstance(callback, _JUDGES)]
+
+    def on_train_begin(self, logs=None):
+        self._first = None
+        for judge in self._judges:
+            ask = functools.partial(type(judge).on_epoch_end, judge)
+            judge.on_epoch_end = functools.partial(self._ask, ask, judge.monitor)
+
+    def on_train_end(self, logs=None):
+        for judge in self._judges:
+            judge.__dict__.pop("on_epoch_end", None)  # the class has its own
+
     def on_epoch_begin(self, epoch, logs=None):
-        self._attacking = epoch >= self.model.clean_epochs
+        if self._first is None:
+            self._first = int(self.model.epochs.numpy()) if epoch == 0 else 0
+        self._epoch = self._first + epoch
+        self._attacking = self._epoch >= self.model.clean_epochs
         self.model.attacking.assign(self._attacking)
         if self.model.method.state is not None:
-            self.model.method.state.begin_epoch(epoch)
+            self.model.method.state.begin_epoch(self._epoch)
 
     def on_train_batch_end(self, batch, logs=None):
         self._blank(logs)
 
     def on_epoch_end(self, epoch, logs=None):
         self._blank(logs)
+        self.model.epochs.assign(self._epoch + 1)
 
     def _blank(self, logs):
-        if not self._attacking and "adversarial_accuracy" in logs:
-            logs["adversarial_accuracy"] = float("nan")
+        if not self._attacking:
+            for name in logs:
+                if name.startswith(ADVERSARIAL):
+                    logs[name] = float("nan")
+
+    def _ask(self, judge, monitor, epoch, logs=None):
+        if self._attacking or not (monitor or "").startswith(ADVERSARIAL):
+            judge(epoch, logs)
+
+
+_JUDGES = (tf.keras.callbacks.EarlyStopping, tf.keras.callbacks.ReduceLROnPlateau)
 
 
 class AtEpochEnd(tf.keras.callbacks.Callback):

@@ -115,7 +115,7 @@ def restore(state: tf.train.Checkpoint, prefix: str, *, flag: str, partial: bool
     Raises: UserError, naming `flag`, where the checkpoint is damaged or of something else.
     """
     try:
-        status = state.restore(prefix)
+        status = _without_later_parts(state, prefix).restore(prefix)
         if partial:
             status.expect_partial()
         status.assert_existing_objects_matched()
@@ -126,6 +126,18 @@ def restore(state: tf.train.Checkpoint, prefix: str, *, flag: str, partial: bool
             f"damaged, remove it and its line in "
             f"{os.path.join(os.path.dirname(prefix), 'checkpoint')}"
         ) from error
+
+
+def _without_later_parts(state, prefix):
+    """Returns the part of `state` that the checkpoint has, if it is from before there were more."""
+    if not hasattr(state, "epochs"):
+        return state
+    saved = [name for name, _ in tf.train.list_variables(prefix)]
+    if any(name.startswith("epochs/") for name in saved):
+        return state
+    later = ("epochs", "save_counter")
+    parts = state._trackable_children()
+    return tf.train.Checkpoint(**{name: parts[name] for name in parts if name not in later})
 
 
 def step_of(prefix: str) -> int:

@@ -1,21 +1,76 @@
 """What adversarial training needs to know of somebody else's classifier."""
 
+import numpy as np
 import tensorflow as tf
 
-from sat_tf import activations
+from sat_tf import activations, attacks
+
+_PROBED = 2  # images, whose outputs tell logits from probabilities
+_ANY_SIZE = 96  # of these where the classifier takes every size
 
 
-def check(classifier: tf.keras.Model, from_logits: bool):
-    """Raises ValueError unless `classifier` is built and gives what `from_logits` says."""
+def check(classifier: tf.keras.Model, *, from_logits: bool, bounds=(0.0, 1.0)):
+    """Refuses a classifier that cannot be trained, or that gives something else than it should.
+
+    Where the classifier does not plainly end in a dense layer without activation, it is run on two
+    random images: what comes out says whether it is logits.
+
+    Args:
+      classifier: a Keras model.
+      from_logits: whether it is to give logits, not probabilities.
+      bounds: lowest and highest valid pixel.
+    Raises: ValueError for what is no Keras model, is not built, takes other than one tensor,
+      gives other than one number per class, or probabilities where logits are to come or the
+      other way round.
+    """
+    _check_kind(classifier)
+    inputs = tf.nest.flatten(getattr(classifier, "inputs", None) or [])
+    if len(inputs) > 1:
+        raise ValueError(
+            f"classifier {classifier.name!r} takes {len(inputs)} inputs: give a model of the "
+            "images alone"
+        )
+    if _ends_in_linear(classifier) and from_logits:
+        return
+    shape = _image_shape(classifier, inputs)
+    if shape is None:  # built without ever having been called: its first batch will show
+        return
+    random = np.random.default_rng(0).uniform(*bounds, (_PROBED, *shape)).astype(np.float32)
+    outputs = classifier(tf.constant(random), training=False)
+    outputs = attacks.checked_logits(outputs, random, f"classifier {classifier.name!r}")
+    outputs = outputs.numpy().astype(np.float64)
+    off = np.abs(outputs.sum(-1) - 1).max()
+    # 1e-2: probabilities that were computed in half precision.
+    are_probabilities = outputs.min() >= 0 and off <= 1e-2
+    if are_probabilities and from_logits:
+        raise ValueError(
+            f"classifier {classifier.name!r} ends in a softmax (its outputs sum to 1): give "
+            "from_logits=False, or leave the softmax out"
+        )
+    if not are_probabilities and not from_logits:
+        raise ValueError(
+            f"from_logits=False, but the outputs of classifier {classifier.name!r} are no "
+            f"probabilities (a sum is {off:.3g} away from 1): leave out from_logits=False"
+        )
+
+
+def _check_kind(classifier):
+    if not isinstance(classifier, tf.keras.Model):
+        foreign = type(classifier).__module__.startswith("keras.")
+        raise ValueError(
+            f"classifier is a {'Keras 3 model' if foreign else type(classifier).__name__}: give a "
+            "tf.keras.Model"
+            + (
+                ", of the Keras 2 API (tf-keras), which AdversarialModel trains; attacks and "
+                "evaluation take models of Keras 3 as well"
+                if foreign
+                else ""
+            )
+        )
     if not classifier.built:
         raise ValueError(
             f"classifier {classifier.name!r} has no weights yet: build it first, as by "
             "calling it on a batch of images"
-        )
-    if from_logits and _ends_in_softmax(classifier):
-        raise ValueError(
-            f"classifier {classifier.name!r} ends in a softmax: give "
-            "from_logits=False, or leave the softmax out"
         )
 
 
@@ -37,12 +92,53 @@ def check_derivative(classifier: tf.keras.Model, name: str | None):
         )
 
 
-def _ends_in_softmax(classifier):
+def own_loss(classifier):
+    """Returns what the classifier's regularizers and `add_loss` cost since it was last called.
+
+    Returns: float32 scalar; None where there are none.
+    """
+    losses = classifier.losses
+    return tf.add_n([tf.cast(loss, tf.float32) for loss in losses]) if losses else None
+
+
+def _last_layer(classifier):
+    """Returns the layer whose output is the classifier's, or None where that is not to be seen."""
     last = classifier.layers[-1] if classifier.layers else None
+    is_last = (
+        last is not None
+        and getattr(classifier, "inputs", None)
+        and getattr(last, "output", None) is classifier.output
+    )
+    return last if is_last else None
+
+
+def _ends_in_linear(classifier):
+    last = _last_layer(classifier)
+    return (
+        isinstance(last, tf.keras.layers.Dense)
+        and last.activation is tf.keras.activations.linear
+        and last.units > 1
+        and classifier.output.shape.rank == 2
+    )
+
+
+def _ends_in_softmax(classifier):
+    last = _last_layer(classifier)
     return (
         isinstance(last, tf.keras.layers.Softmax)
         or getattr(last, "activation", None) is tf.keras.activations.softmax
     )
+
+
+def _image_shape(classifier, inputs):
+    """Returns the shape of one image, or None where it is not known."""
+    spec = inputs[0] if inputs else None
+    if spec is None and classifier.save_spec() is not None:
+        (spec, *_), _ = classifier.save_spec()
+    shape = getattr(spec, "shape", None)
+    if shape is None or shape.rank is None or shape[-1] is None:
+        return None
+    return [_ANY_SIZE if size is None else size for size in shape[1:]]
 
 
 def logits_of(classifier: tf.keras.Model):
@@ -52,18 +148,19 @@ def logits_of(classifier: tf.keras.Model):
     used.  Elsewhere it is the logarithm of the probabilities; those round to 1 far from the
     decision boundary, where the attack then has no gradient and robustness is over-estimated.
     """
-    if not _ends_in_softmax(classifier) or not getattr(classifier, "inputs", None):
+    if not _ends_in_softmax(classifier):
         return lambda images, training: tf.math.log(
             tf.maximum(tf.cast(classifier(images, training=training), tf.float32), 1e-30)
         )
     last = classifier.layers[-1]
+    # The probabilities, which nobody reads, make the last layer's own losses be counted.
     with classifier.distribute_strategy.scope():
-        features = tf.keras.Model(classifier.inputs, last.input)
-    if not isinstance(last, tf.keras.layers.Dense):
-        return features
+        both = tf.keras.Model(classifier.inputs, [last.input, classifier.output])
 
     def before_softmax(images, training):
-        values = tf.cast(features(images, training=training), tf.float32)
+        values = tf.cast(both(images, training=training)[0], tf.float32)
+        if not isinstance(last, tf.keras.layers.Dense):
+            return values
         values = tf.tensordot(values, tf.cast(last.kernel, tf.float32), 1)
         return values + tf.cast(last.bias, tf.float32) if last.use_bias else values
 

@@ -39,6 +39,8 @@ class Method:
       metrics: the names `loss` reports.
       bounds: the pixel range of the images; epsilon is in its units.
       state: what the method remembers from step to step, or None; see `converge_smooth.State`.
+      config: {"name": ..., setting: value}, by which `create` makes the same method again; None
+        for one that was made otherwise, with which no model can be copied.
     """
 
     perturb: attacks.Attack
@@ -46,6 +48,7 @@ class Method:
     metrics: tuple[str, ...]
     bounds: tuple[float, float] = (0.0, 1.0)
     state: Any | None = None
+    config: dict | None = None
 
 
 def cross_entropy(logits, labels, *, label_smoothing=0.0):

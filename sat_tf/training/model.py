@@ -1,7 +1,7 @@
 """Adversarial training through Keras' own `compile` and `fit`.
 
-model = AdversarialModel(classifier, training.create("pgd", epsilon=8/255, num_steps=7))
-model.compile("sgd")
+model = AdversarialModel(classifier, "pgd", epsilon=8/255, num_steps=7)
+model.compile("sgd", metrics=["accuracy"])    # measured clean and under attack
 model.fit(images, labels, epochs=10, callbacks=[tf.keras.callbacks.CSVLogger("log.csv")])
 model.save("robust.keras")  # the bare classifier
 """
@@ -10,13 +10,36 @@ import contextlib
 
 import tensorflow as tf
 
-from sat_tf import activations, attacks, seeds
-from sat_tf.training import classifiers, methods, optimization, step
+from sat_tf import activations, seeds
+from sat_tf.training import batches, classifiers, methods, optimization, step
 from sat_tf.training import sam as sharpness
+from sat_tf.training.averaged import Averaged
 from sat_tf.training.callbacks import Epochs
+from sat_tf.training.measures import ADVERSARIAL, Measures
+from sat_tf.training.method_table import resolve
+from sat_tf.training.saving import Saved
+
+_REPORTED = (
+    "loss",
+    "clean_accuracy",
+    "adversarial_accuracy",
+    "perturbation_mean",
+    "perturbation_max",
+)
 
 
-class AdversarialModel(tf.keras.Model):
+def _of_first_replica(value, dtype, name):
+    return tf.Variable(
+        value,
+        dtype=dtype,
+        trainable=False,
+        name=name,
+        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+    )
+
+
+@tf.keras.utils.register_keras_serializable(package="sat_tf")
+class AdversarialModel(Saved, Averaged):
     """A Keras classifier with an adversarial `train_step` and `test_step`.
 
     Data is (images, labels) or (images, labels, sample_weight): float images within the method's
@@ -24,25 +47,32 @@ class AdversarialModel(tf.keras.Model):
     inference mode, on a quarter of each batch, unless the method measures it anyway),
     `adversarial_accuracy`, and the perturbation's mean and maximum.  Validation and `evaluate`
     report clean loss, clean accuracy and accuracy under the method's own attack: a progress
-    signal, not a robustness claim.
+    signal, not a robustness claim.  Weights, losses and metrics count as Keras counts them: the
+    classifier's own losses (regularizers, `add_loss`) belong to the loss, those of its
+    activations as the mean over the passes of a step; sample weights weigh the loss and the
+    `weighted_metrics`.
 
     All randomness of a step is a function of (seed, step, replica); everything that training
     changes is in `training_state`.
 
     Args:
       classifier: any Keras model from images to logits, or to probabilities.
-      method: a `methods.Method`.
+      method: a row of METHODS by its name, or a `methods.Method`.
       seed: of the attack's random starts.
-      weight_decay, weight_decay_on: see `optimization.weight_decay_loss`, `decayed_variables`.
-      ema_decay: 0 for none; else `evaluate`, `save` and `save_weights` use the averaged weights.
-      clean_epochs: epochs of `fit` before the attack begins.
+      weight_decay, weight_decay_on: see `optimization.weight_decay_loss`, `decayed_variables`; of
+        the layers that are trainable when `compile` was last called.
+      ema_decay: 0 for none; else what is evaluated, predicted, exported and saved has the averaged
+        weights, as has a direct call outside training; see `evaluated_weights`.
+      clean_epochs: epochs of training, over all calls of `fit`, before the attack begins.
       sam: a `sam.SAM` for sharpness-aware updates, or None.
-      from_logits: False where the classifier gives probabilities; ValueError where that is plain
-        to see and True was given.  See `classifiers.logits_of` for what is then attacked.
+      from_logits: False where the classifier gives probabilities; ValueError where what comes out
+        is something else.  See `classifiers.logits_of` for what is then attacked.
       attack_gradient, update_gradient: None, or the row of `ACTIVATIONS` whose derivative replaces
         the activations' own in what `method.perturb` and `method.loss` run; values stay.
-    Raises: ValueError for a classifier that is not built, and for one with none of our activations
-      where their derivative is to be replaced.
+      name: of this model; None for "adversarial_" and that of the classifier.
+      **settings: of a method that is given by name, as of `training.create`.
+    Raises: ValueError for a classifier that `classifiers.check` refuses, and for one with none of
+      our activations where their derivative is to be replaced.
     """
 
     def __init__(
@@ -59,79 +89,73 @@ class AdversarialModel(tf.keras.Model):
         from_logits=True,
         attack_gradient=None,
         update_gradient=None,
+        name=None,
+        **settings,
     ):
-        super().__init__(name="adversarial_" + classifier.name)
-        classifiers.check(classifier, from_logits)
+        method = resolve(method, settings)
+        classifiers.check(classifier, from_logits=from_logits, bounds=method.bounds)
+        super().__init__(classifier, ema_decay, name=name or "adversarial_" + classifier.name)
         if not isinstance(sam, (sharpness.SAM, type(None))):
             raise ValueError(
                 f"sam={sam!r}: give a sat_tf.training.SAM, as in SAM(rho=0.05), or None"
             )
-        for name in (attack_gradient, update_gradient):
-            classifiers.check_derivative(classifier, name)
-        self.classifier = classifier
+        for replaced in (attack_gradient, update_gradient):
+            classifiers.check_derivative(classifier, replaced)
         self.method = method
         self.clean_epochs = clean_epochs
-        self.global_step = tf.Variable(
-            0,
-            dtype=tf.int64,
-            trainable=False,
-            name="global_step",
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-        )
-        self.attacking = tf.Variable(
-            clean_epochs == 0,
-            trainable=False,
-            name="attacking",
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-        )
-        self.average = optimization.WeightAverage(classifier, ema_decay) if ema_decay else None
+        self.attacking = _of_first_replica(clean_epochs == 0, tf.bool, "attacking")
+        self.epochs = _of_first_replica(0, tf.int64, "epochs")
         self._attack_gradient, self._update_gradient = attack_gradient, update_gradient
         if method.state is not None:
             method.state.build()
         self._seed = seed
         self.sam = sam
-        self._to_logits = classifier if from_logits else classifiers.logits_of(classifier)
-        self._weight_decay = weight_decay
-        self._decayed = (
-            optimization.decayed_variables(classifier.trainable_variables, weight_decay_on)
-            if weight_decay
-            else []
+        self._from_logits = from_logits
+        self._to_logits = (
+            (lambda images, training: classifier(images, training=training))
+            if from_logits
+            else classifiers.logits_of(classifier)
         )
-        self._means = {
-            name: tf.keras.metrics.Mean(name)
-            for name in (
-                "loss",
-                "clean_accuracy",
-                "adversarial_accuracy",
-                "perturbation_mean",
-                "perturbation_max",
-                *method.metrics,
-            )
-        }
+        optimization.decayed_variables([], weight_decay_on)  # refuses an unknown name now
+        self._weight_decay, self._weight_decay_on = weight_decay, weight_decay_on
+        self._means = tuple(dict.fromkeys((*_REPORTED, *method.metrics)))
+        self._measures = Measures(self._means)
 
-    def compile(self, optimizer="sgd", *, loss=None, metrics=None, **kwargs):
-        """As Keras' `compile`, but without `loss` and `metrics`, which the method defines."""
-        if loss is not None or metrics is not None:
+    def compile(self, optimizer="sgd", *, loss=None, metrics=None, weighted_metrics=None, **kwargs):
+        """As Keras' `compile`, but without `loss`, which the method defines.
+
+        Args:
+          metrics, weighted_metrics: measured of images as they are, under their own names, and of
+            perturbed ones, as `adversarial_NAME`.  In training these are the passes of the loss,
+            in training mode; where that has no pass of clean images, a quarter of the batch
+            in inference mode.  They see what the classifier gives, logits or probabilities.
+        """
+        if loss is not None or kwargs.get("loss_weights") is not None:
             raise ValueError(
-                "the training method defines the loss and the metrics: call "
-                "compile(optimizer) without loss and metrics"
+                "the training method defines the loss: call compile(optimizer) without loss and "
+                "loss_weights"
             )
         super().compile(optimizer, **kwargs)
-        if hasattr(self.optimizer, "build"):  # so that its slots exist before any restore
-            with self.distribute_strategy.scope():
+        self._compiled = dict(metrics=metrics, weighted_metrics=weighted_metrics)
+        with self.distribute_strategy.scope():
+            self._measures = Measures(
+                self._means,
+                metrics=metrics,
+                weighted=weighted_metrics,
+                from_logits=self._from_logits,
+            )
+            if hasattr(self.optimizer, "build"):  # so that its slots exist before any restore
                 self.optimizer.build(self.classifier.trainable_variables)
-
-    def call(self, inputs, training=None):
-        return self.classifier(inputs, training=training)
 
     @property
     def metrics(self):
-        return list(self._means.values())
+        return self._measures.all
 
     @property
     def training_state(self) -> tf.train.Checkpoint:
         """Everything that training changes, as one checkpointable object; compile first."""
         parts = dict(classifier=self.classifier, optimizer=self.optimizer, step=self.global_step)
+        parts["epochs"] = self.epochs
         if self.average is not None:
             parts["average"] = self.average
         if self.method.state is not None:
@@ -151,21 +175,20 @@ class AdversarialModel(tf.keras.Model):
             return self.logits(images, training=True)
 
     def fit(self, *args, callbacks=None, **kwargs):
-        """As Keras' `fit`; the attack begins after `clean_epochs` epochs."""
-        if self.clean_epochs or self.method.state is not None:
-            callbacks = self._with_epochs(callbacks)
-        return super().fit(*args, callbacks=callbacks, **kwargs)
+        """As Keras' `fit`; the attack begins after `clean_epochs` epochs of training."""
+        return super().fit(*args, callbacks=self._with_epochs(callbacks), **kwargs)
 
     def _with_epochs(self, callbacks):
-        epochs = Epochs()
         if isinstance(callbacks, tf.keras.callbacks.CallbackList):  # made by the caller, in full
+            epochs = Epochs(callbacks.callbacks)
             epochs.set_model(self)
             callbacks.callbacks.insert(0, epochs)
             return callbacks
-        return [epochs, *tf.nest.flatten([] if callbacks is None else callbacks)]
+        others = tf.nest.flatten([] if callbacks is None else callbacks)
+        return [Epochs(others), *others]
 
     def train_step(self, data):
-        images, labels, sample_weight = self._unpack(data)
+        images, labels, sample_weight = batches.unpack(data, bounds=self.method.bounds)
         seed = seeds.replica_seed(self._seed, seeds.TRAINING_ATTACK, self.global_step)
         adversarial = step.perturb(
             self.method,
@@ -175,18 +198,16 @@ class AdversarialModel(tf.keras.Model):
             seed,
             attacking=self.attacking if self.clean_epochs else None,
         )
+        passes = step.Passes(self._update_logits, lambda: classifiers.own_loss(self.classifier))
 
         def compute_loss():
-            per_example, measured = self.method.loss(
-                self._update_logits, images, adversarial, labels
-            )
-            if sample_weight is not None:
-                per_example *= tf.cast(sample_weight, per_example.dtype)
-            return tf.reduce_mean(per_example), measured
+            with passes.of_a_loss():
+                per_example, measured = self.method.loss(passes, images, adversarial, labels)
+            return batches.weighted_mean(per_example, sample_weight) + passes.own_loss(), measured
 
-        clean = {}
+        sampled = None
         if "clean_accuracy" not in self.method.metrics:
-            clean["clean_accuracy"] = self._sampled_clean_accuracy(images, labels)
+            sampled = self._quarter(images, labels, sample_weight)
         with contextlib.nullcontext() if self.method.state is None else self.method.state.step():
             loss, measured = self._descend(compute_loss)
         if self.method.state is not None:
@@ -195,15 +216,27 @@ class AdversarialModel(tf.keras.Model):
             self.average.update(self.global_step)
         self.global_step.assign_add(1)
         mean, largest = step.perturbation_size(images, adversarial)
-        return self._report(
-            None, loss=loss, **clean, **measured, perturbation_mean=mean, perturbation_max=largest
+        clean = {} if sampled is None else {"clean_accuracy": methods.is_correct(*sampled[:2])}
+        size = tf.size(labels)
+        names = self._report_means(
+            size, loss=loss, **clean, **measured, perturbation_mean=mean, perturbation_max=largest
         )
+        for prefix, seen in (("", images), (ADVERSARIAL, adversarial)):
+            logits = passes.logits_of(seen)
+            if logits is not None:
+                names += self._report_metrics(prefix, logits, labels, sample_weight)
+            elif not prefix and sampled is not None:
+                names += self._report_metrics(prefix, *sampled)
+        return self._measures.results(names)
 
     def _descend(self, compute_loss):
         """Moves the weights by one step, plain or sharpness-aware, on the loss and the decay."""
+        decayed = optimization.decayed_variables(
+            self.classifier.trainable_variables, self._weight_decay_on
+        )
 
         def decay_loss():
-            return optimization.weight_decay_loss(self._decayed, self._weight_decay)
+            return optimization.weight_decay_loss(decayed, self._weight_decay)
 
         def compute_both():
             loss, measured = compute_loss()
@@ -218,66 +251,38 @@ class AdversarialModel(tf.keras.Model):
         )
 
     def test_step(self, data):
-        images, labels, sample_weight = self._unpack(data)
+        images, labels, sample_weight = batches.unpack(data, bounds=self.method.bounds)
         seed = seeds.replica_seed(self._seed, seeds.EVALUATION_ATTACK, self.global_step)
         adversarial = self.method.perturb(self._attack_logits, images, labels, seed)
-        logits = self.logits(images)
-        return self._report(
-            sample_weight,
-            loss=methods.cross_entropy(logits, labels),
-            clean_accuracy=methods.is_correct(logits, labels),
-            adversarial_accuracy=methods.is_correct(self.logits(adversarial), labels),
+        passes = step.Passes(self.logits, lambda: classifiers.own_loss(self.classifier))
+        with passes.of_a_loss():
+            clean = passes(images)
+        attacked = self.logits(adversarial)
+        loss = batches.weighted_mean(methods.cross_entropy(clean, labels), sample_weight)
+        names = self._report_means(
+            tf.size(labels),
+            loss=loss + passes.own_loss(),
+            clean_accuracy=methods.is_correct(clean, labels),
+            adversarial_accuracy=methods.is_correct(attacked, labels),
         )
+        names += self._report_metrics("", clean, labels, sample_weight)
+        names += self._report_metrics(ADVERSARIAL, attacked, labels, sample_weight)
+        return self._measures.results(names)
 
-    def evaluated_weights(self):
-        """Returns a context in which the classifier holds the averaged weights, where there are."""
-        return contextlib.nullcontext() if self.average is None else self.average.in_classifier()
-
-    def evaluate(self, *args, **kwargs):
-        """As Keras' `evaluate`, on the averaged weights where there are."""
-        with self.evaluated_weights():
-            return super().evaluate(*args, **kwargs)
-
-    def predict(self, *args, **kwargs):
-        """As Keras' `predict`, with the averaged weights where there are."""
-        with self.evaluated_weights():
-            return super().predict(*args, **kwargs)
-
-    def save(self, *args, **kwargs):
-        """Saves the bare classifier, with the averaged weights where there are."""
-        with self.evaluated_weights():
-            self.classifier.save(*args, **kwargs)
-
-    def save_weights(self, *args, **kwargs):
-        """Saves the bare classifier's weights, averaged where there is an average."""
-        with self.evaluated_weights():
-            self.classifier.save_weights(*args, **kwargs)
-
-    def load_weights(self, *args, **kwargs):
-        """Loads the bare classifier's weights; an average starts anew from them."""
-        status = self.classifier.load_weights(*args, **kwargs)
-        self.restart_average()
-        return status
-
-    def restart_average(self):
-        """Starts the average, where there is one, from the classifier's weights as they are."""
-        if self.average is not None:
-            self.average.reset()
-
-    def _sampled_clean_accuracy(self, images, labels):
-        # A quarter of the batch costs a few per cent of a step; all of it would cost a fifth of
-        # training with a single-step attack.
+    def _quarter(self, images, labels, sample_weight):
+        """Returns logits, labels and sample weights of a quarter of the batch."""
+        # That costs a few per cent of a step; all of it would cost a fifth of training with a
+        # single-step attack.
         quarter = (tf.shape(images)[0] + 3) // 4
-        return methods.is_correct(self.logits(images[:quarter]), labels[:quarter])
+        weights = None if sample_weight is None else sample_weight[:quarter]
+        return self.logits(images[:quarter]), labels[:quarter], weights
 
-    def _report(self, sample_weight, **values):
+    def _report_means(self, size, **values):
+        """Adds scalars, means over a batch of `size`, and values of each example."""
         for name, value in values.items():
-            self._means[name].update_state(value, sample_weight)
-        return {name: self._means[name].result() for name in values}
+            self._measures.add_mean(name, value, weight=size if value.shape.rank == 0 else None)
+        return list(values)
 
-    def _unpack(self, data):
-        images, labels, sample_weight = tf.keras.utils.unpack_x_y_sample_weight(data)
-        if labels is None:
-            raise ValueError("there are no labels: give (images, labels)")
-        images = attacks.images_within(images, self.method.bounds)
-        return images, attacks.class_indices(labels), sample_weight
+    def _report_metrics(self, prefix, logits, labels, sample_weight):
+        predictions = logits if self._from_logits else tf.nn.softmax(logits)
+        return self._measures.add_predictions(prefix, labels, predictions, sample_weight)

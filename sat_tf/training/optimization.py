@@ -1,10 +1,9 @@
-"""Learning-rate schedules, optimizers, weight decay and the moving average of the weights.
+"""Learning-rate schedules, optimizers and weight decay.
 
 schedule = Schedule("step", learning_rate=0.1, total_steps=1000, steps_per_epoch=10)
 optimizer = create_optimizer("sgd", schedule)
 """
 
-import contextlib
 import functools
 import math
 
@@ -179,71 +178,3 @@ def weight_decay_loss(variables, weight_decay: float) -> tf.Tensor:
     if not weight_decay or not variables:
         return tf.constant(0.0)
     return weight_decay * tf.add_n([tf.nn.l2_loss(tf.cast(v, tf.float32)) for v in variables])
-
-
-class WeightAverage(tf.Module):
-    """Exponential moving average of a classifier's weights and batch-norm statistics.
-
-    average <- d * average + (1 - d) * weight, with d = min(decay, (1 + t) / (10 + t)) at step t,
-    TensorFlow 1's ramp, so that a short run is not dominated by its start.  Unlike Keras' own
-    average, it includes the batch-norm statistics and leaves the trained weights alone.
-
-    Every replica keeps its copy, as all see the same weights, so updating needs no communication;
-    statistics that differ between replicas are averaged when read.
-    """
-
-    def __init__(self, classifier: tf.keras.Model, decay: float):
-        super().__init__(name="weight_average")
-        self.decay = decay
-        # A list under tf.Module would track the classifier's weights a second time.
-        self._sources = lambda: [w for w in classifier.weights if w.dtype.is_floating]
-        trainable = {id(w) for w in classifier.trainable_weights}
-        self.averages = [
-            tf.Variable(
-                w,
-                trainable=False,
-                name=w.name.split(":")[0] + "/average",
-                synchronization=tf.VariableSynchronization.ON_READ,
-                aggregation=(
-                    tf.VariableAggregation.ONLY_FIRST_REPLICA
-                    if id(w) in trainable
-                    else tf.VariableAggregation.MEAN
-                ),
-            )
-            for w in self._sources()
-        ]
-
-    def update(self, step):
-        """Moves the average; call in replica context after the weights of `step` (from 0) moved."""
-        step = tf.cast(step, tf.float32)
-        share = 1.0 - tf.minimum(self.decay, (1.0 + step) / (10.0 + step))
-        for average, weight in zip(self.averages, self._sources()):
-            average.assign_sub((average - weight) * tf.cast(share, average.dtype))
-
-    def copy_to_classifier(self):
-        """Overwrites the classifier's weights with the average."""
-        for average, weight in zip(self.averages, self._sources()):
-            weight.assign(average.read_value())
-
-    def reset(self):
-        """Overwrites the average with the classifier's weights."""
-        for average, weight in zip(self.averages, self._sources()):
-            average.assign(weight.read_value())
-
-    def _swap(self):
-        for average, weight in zip(self.averages, self._sources()):
-            live = weight.read_value()
-            weight.assign(average.read_value())
-            average.assign(live)
-
-    @contextlib.contextmanager
-    def in_classifier(self):
-        """Within this context the classifier holds the average; cross-replica context only.
-
-        One variable is swapped at a time, so the extra memory is that of the largest one.
-        """
-        self._swap()
-        try:
-            yield
-        finally:
-            self._swap()

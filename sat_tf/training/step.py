@@ -1,6 +1,50 @@
 """One replica's training step, as functions of the classifier, the optimizer and the method."""
 
+import contextlib
+
 import tensorflow as tf
+
+
+class Passes:
+    """The passes of a loss through the network, and what they leave behind.
+
+    passes = Passes(logits_fn, own_loss)
+    with passes.of_a_loss():
+        per_example, measured = method.loss(passes, images, adversarial, labels)
+    loss = tf.reduce_mean(per_example) + passes.own_loss()
+
+    Args:
+      logits_fn: float images [batch, height, width, channels] -> logits [batch, classes].
+      own_loss: () -> what the last pass cost beside the method's loss, float32 scalar, or None.
+    """
+
+    def __init__(self, logits_fn, own_loss):
+        self._logits_fn, self._own_loss = logits_fn, own_loss
+        self._seen, self._is_first, self._costs = [], True, []
+
+    @contextlib.contextmanager
+    def of_a_loss(self):
+        """Begins the passes of one loss; sharpness-aware updates ask for a second one."""
+        self._costs = []
+        yield
+        self._is_first = False
+
+    def __call__(self, images):
+        logits = self._logits_fn(images)
+        if self._is_first:
+            self._seen.append((images, logits))
+        cost = self._own_loss()
+        if cost is not None:
+            self._costs.append(cost)
+        return logits
+
+    def own_loss(self):
+        """Returns the mean over the passes: what does not depend on them counts once."""
+        return tf.add_n(self._costs) / len(self._costs) if self._costs else 0.0
+
+    def logits_of(self, images):
+        """Returns the logits of the first loss' pass of this very tensor, or None without one."""
+        return next((logits for seen, logits in self._seen if seen is images), None)
 
 
 def perturb(method, logits_fn, images, labels, seed, *, attacking=None):
@@ -55,4 +99,6 @@ def apply_gradients(optimizer, variables, compute_loss):
 def perturbation_size(images, adversarial):
     """Returns (mean, max) of the absolute change over the batch, float32 scalars in [0, 1]."""
     change = tf.abs(tf.cast(adversarial, tf.float32) - tf.cast(images, tf.float32))
-    return tf.reduce_mean(change), tf.reduce_max(change)
+    count = tf.cast(tf.size(change), tf.float32)  # of no images, as a replica may have them: 0
+    mean = tf.math.divide_no_nan(tf.reduce_sum(change), count)
+    return mean, tf.maximum(tf.reduce_max(change), 0.0)

@@ -6,6 +6,7 @@ import tensorflow as tf
 import tiny
 
 from sat_tf.training import optimization
+from sat_tf.training.weight_average import WeightAverage
 
 EXPECTED_RATES = {  # at steps 0, 5, 25, 50, 75, 99 of 100, 10 to an epoch
     "constant": [1, 1, 1, 1, 1, 1],
@@ -125,7 +126,7 @@ def test_weight_decay_loss_is_half_the_squares():
 
 def test_average_ramps_and_covers_statistics():
     model = tiny.network()
-    average = optimization.WeightAverage(model, decay=0.5)
+    average = WeightAverage(model, decay=0.5)
     expected = [w.numpy() for w in model.weights]
     for step in range(3):
         for weight in model.weights:
@@ -140,7 +141,7 @@ def test_average_ramps_and_covers_statistics():
 
 def test_average_in_classifier_gives_the_live_weights_back_bitwise():
     model = tiny.network()
-    average = optimization.WeightAverage(model, decay=0.5)
+    average = WeightAverage(model, decay=0.5)
     model.weights[0].assign_add(tf.ones_like(model.weights[0]))
     live, averaged = model.weights[0].numpy(), average.averages[0].numpy()
     with pytest.raises(RuntimeError), average.in_classifier():
