@@ -70,15 +70,16 @@ def to_config(flags, stored=None, imported=None, description=None, learnt=None) 
         values, description, otherwise, caps=definitions.trains(flags)
     )
     optimizer = optimisation.config_of(values, data_config, otherwise, stored)
+    attack_config = attack.config_of(values, otherwise)
     clean_epochs = int(otherwise["clean_share"] * optimizer.train_steps / optimizer.steps_per_epoch)
     return Config(
         model=model.config_of(values, description, row, learnt),
-        attack=attack.config_of(values, otherwise),
+        attack=attack_config,
         method=attack.method_of(values, clean_epochs, otherwise),
         optimizer=optimizer,
         data=data_config,
         distribution=hardware.config_of(values),
-        evaluation=evaluation.config_of(values, data_config),
+        evaluation=evaluation.config_of(values, data_config, attack_config.norm),
         seed=values.get("seed"),
     )
 

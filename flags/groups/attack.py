@@ -1,17 +1,25 @@
 """The flags of the group "attack in training": the attack, and how the weights meet it."""
 
-from flags.kinds import integer, names_of, number, string, switch
-from sat_tf import activations, training
-from sat_tf.config import AttackConfig, MethodConfig, check_attack_size, check_default_step, checked
+from flags.kinds import choice, integer, names_of, number, string, switch
+from sat_tf import activations, attacks, training
+from sat_tf.config import (
+    AttackConfig,
+    MethodConfig,
+    check_attack_size,
+    check_default_step,
+    checked,
+    refuse,
+)
 
 FLAGS = (
     string("method", "pgd", f"One of: {names_of(training.METHODS)}."),
     number(
         "epsilon",
         None,
-        "Radius of the L-infinity ball, also in evaluation, as a fraction of the pixel range, "
-        "in [0, 1): 4/255. Default: the data set's.",
+        "Radius of the ball, also in evaluation, as a fraction of the pixel range; for linf in "
+        "[0, 1): 4/255. Default: the data set's, for linf.",
     ),
+    choice("norm", "linf", attacks.NORMS, "Norm of the ball, also in evaluation."),
     number(
         "step_size",
         None,
@@ -99,19 +107,30 @@ FLAGS = (
 
 def config_of(values, otherwise):
     method = checked("method", training.row, values.get("method"))
-    epsilon = values.get("epsilon", otherwise["epsilon"])
+    norm = values.get("norm")
+    epsilon = values.get("epsilon")
+    if epsilon is None and norm != "linf":
+        refuse(
+            "norm",
+            norm,
+            "the data set's own epsilon is a radius of the norm linf; give --epsilon too, such as "
+            "0.5",
+        )
+    epsilon = otherwise["epsilon"] if epsilon is None else epsilon
     num_steps = method.num_steps or otherwise["num_steps"]
     if method.num_steps is None or "num_steps" in method.attack_settings:
         num_steps = values.get("num_steps", num_steps)
-    check_attack_size(epsilon, num_steps)  # before they are divided
+    check_attack_size(epsilon, num_steps, norm)  # before they are divided
     step_size = values.get("step_size")
     if step_size is None:
         step_size = method.step_size(epsilon, num_steps)
-        check_default_step(values.get("method"), epsilon, step_size)
+        if norm == "linf":
+            check_default_step(values.get("method"), epsilon, step_size)
     return AttackConfig(
         epsilon=epsilon,
         num_steps=num_steps,
         step_size=step_size,
+        norm=norm,
         random_start=values.get("random_start"),
         clean_start_probability=values.get("clean_start_probability"),
         attack_gradient=_gradient(values, "attack_gradient"),

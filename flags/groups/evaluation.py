@@ -13,12 +13,14 @@ FLAGS = (
         "clean,pgd-20",
         f"Comma list of: {names_of(attacks.ATTACKS)} ({attacks.LETTERS}).",
     ),
-    choice("eval_norm", "linf", attacks.NORMS, "Norm of the ball in evaluation."),
+    choice(
+        "eval_norm", None, attacks.NORMS, "Norm of the ball in evaluation. Default: that of --norm."
+    ),
     number(
         "eval_epsilon",
         None,
         "Its radius: a fraction of the pixel range, in [0, 1), for linf; 0 or more for l2, such "
-        "as 0.5. Default for linf: --epsilon.",
+        "as 0.5. Default in the norm of training: --epsilon.",
     ),
     number(
         "eval_step_size",
@@ -102,16 +104,17 @@ FLAGS = (
 )
 
 
-def config_of(values, data_config) -> EvaluationConfig:
+def config_of(values, data_config, training_norm) -> EvaluationConfig:
     """Resolves the flags of evaluation.
 
     Args:
       values: looks a flag up by `get(name, otherwise=None)`.
       data_config: the run's DataConfig.
+      training_norm: that of the attack in training.
     Raises: UserError, one line naming flag, value and remedy.
     """
     checked("autoattack_version", attacks.stage_names, values.get("autoattack_version"))
-    norm = values.get("eval_norm")
+    norm = values.get("eval_norm", training_norm)
     another = values.names_another("eval_norm", norm)
 
     def radius(name):
@@ -119,7 +122,7 @@ def config_of(values, data_config) -> EvaluationConfig:
         return None if another and not values.given(name) else values.get(name)
 
     epsilon = radius("eval_epsilon")
-    if norm == "linf" and values.given("epsilon") and not values.given("eval_epsilon"):
+    if norm == training_norm and values.given("epsilon") and not values.given("eval_epsilon"):
         epsilon = None  # what is given now is meant, not what the run was evaluated with
     return EvaluationConfig(
         attacks=checked("eval_attacks", attacks.parse_names, _joined(values.get("eval_attacks"))),

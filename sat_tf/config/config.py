@@ -34,6 +34,18 @@ class Config:
     def __post_init__(self):
         check_range("seed", self.seed, low=0, below=2**31)
         self._check_validation()
+        self._check_norm()
+
+    def _check_norm(self):
+        norm = self.evaluation.norm
+        if self.evaluation.epsilon is None and norm != self.attack.norm:
+            example = "4/255" if norm == "linf" else "0.5"
+            refuse(
+                "eval_norm",
+                norm,
+                f"the radius of training is one of the norm {self.attack.norm} and means nothing "
+                f"in it; give --eval_epsilon too, such as {example}",
+            )
 
     def _check_validation(self):
         if self.data.validation_examples:

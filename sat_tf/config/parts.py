@@ -8,7 +8,7 @@ evaluate, on which hardware) may change from one command to the next.
 
 import dataclasses
 
-from sat_tf.config.ranges import check_attack_size, check_pixel_size, check_range, refuse
+from sat_tf.config.ranges import check_attack_size, check_radius, check_range, refuse
 
 
 def _setting(flag=None, defines=True, default=dataclasses.MISSING):
@@ -66,7 +66,10 @@ class SavedModelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class AttackConfig:
-    """The attack inside training, and the epsilon that evaluation shares.  Sizes in [0, 1]."""
+    """The attack inside training, and the epsilon and norm that evaluation shares.
+
+    Sizes are in pixels of [0, 1].
+    """
 
     epsilon: float = _setting()
     step_size: float = _setting()
@@ -74,10 +77,11 @@ class AttackConfig:
     random_start: bool = _setting()
     clean_start_probability: float = _setting()
     attack_gradient: str | None = _setting(default=None)
+    norm: str = _setting(default="linf")
 
     def __post_init__(self):
-        check_attack_size(self.epsilon, self.num_steps)
-        check_pixel_size("step_size", self.step_size)
+        check_attack_size(self.epsilon, self.num_steps, self.norm)
+        check_radius("step_size", self.step_size, self.norm)
         check_range("clean_start_probability", self.clean_start_probability, low=0, high=1)
 
 
@@ -223,7 +227,7 @@ class DistributionConfig:
 class EvaluationConfig:
     """What is measured.  `step_size` None means the rule max(1/255, epsilon / steps).
 
-    `epsilon` is the radius in `norm`, which is the attack's in training where not given.  `curves`
+    `epsilon` is the radius in `norm`; None means that of the attack in training.  `curves`
     are of `curve_attack`, that against epsilon at `curve_epsilons`.  The attack for validation
     follows that rule always, so that the epochs of a run compare.
     `checkpoint` is "last" or "best", the one that is measured and exported; `patience` epochs
@@ -255,24 +259,11 @@ class EvaluationConfig:
         check_range("patience", self.patience, low=0)
         check_range("save_adversarial", self.save_adversarial, low=0)
         if self.epsilon is not None:
-            self._check_radius("eval_epsilon", self.epsilon)
-        elif self.norm != "linf":
-            refuse(
-                "eval_norm",
-                self.norm,
-                "the radius of the L-infinity ball means nothing in it; "
-                "give --eval_epsilon too, such as 0.5",
-            )
+            check_radius("eval_epsilon", self.epsilon, self.norm)
         if self.step_size is not None:
-            self._check_radius("eval_step_size", self.step_size)
+            check_radius("eval_step_size", self.step_size, self.norm)
         if self.curve_epsilons is not None:
             object.__setattr__(self, "curve_epsilons", tuple(self.curve_epsilons))
             for epsilon in self.curve_epsilons:
-                self._check_radius("curve_epsilons", epsilon)
+                check_radius("curve_epsilons", epsilon, self.norm)
         object.__setattr__(self, "curves", tuple(self.curves))
-
-    def _check_radius(self, flag, value):
-        if self.norm == "linf":
-            check_pixel_size(flag, value)
-        else:
-            check_range(flag, value, low=0)

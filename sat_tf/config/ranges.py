@@ -50,9 +50,17 @@ def check_pixel_size(flag, value):
     check_range(flag, value, low=0, below=1)
 
 
-def check_attack_size(epsilon, num_steps):
-    """Raises UserError unless epsilon is in [0, 1) and there is at least one step."""
-    check_pixel_size("epsilon", epsilon)
+def check_radius(flag, value, norm):
+    """Refuses a size that is not in [0, 1) for the norm "linf", and not 0 or more for another."""
+    if norm == "linf":
+        check_pixel_size(flag, value)
+    else:
+        check_range(flag, value, low=0)
+
+
+def check_attack_size(epsilon, num_steps, norm="linf"):
+    """Raises UserError unless epsilon is a radius of the norm and there is at least one step."""
+    check_radius("epsilon", epsilon, norm)
     check_range("num_steps", num_steps, low=1)
 
 

@@ -32,6 +32,7 @@ class TrainingMeasurement:
         )
         self._suite = evaluation.Suite(
             epsilon=config.attack.epsilon,
+            norm=config.attack.norm,
             num_classes=config.model.num_classes,
             **training.attack_form(config, distribution.device_type(strategy)),
         )

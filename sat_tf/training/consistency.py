@@ -48,6 +48,7 @@ def trades(
     step_size=None,
     beta=6.0,
     label_smoothing=0.0,
+    norm="linf",
     bounds=(0.0, 1.0),
     compiled="none",
     loss_scale=1.0,
@@ -57,17 +58,16 @@ def trades(
     The attack starts at x + 0.001 N(0, 1), since the divergence from the clean prediction, which it
     climbs, has no gradient at x itself; no label is used.  The clean logits are computed once, not
     at every step as in the authors' code: they are the same each time.  One forward, num_steps
-    attack
-    passes and two of training: num_steps + 2.5 passes.
+    attack passes and two of training: num_steps + 2.5 passes.
 
     Args:
       epsilon, step_size: in the units of `bounds`; step_size None is the rule of `attacks.pgd`.
       beta: weight of the divergence, >= 0, the inverse of the paper's lambda; 1 to 10 are useful,
         and 6 is the authors' for CIFAR-10.
       label_smoothing: of the cross-entropy; the authors have none.
-      bounds, compiled, loss_scale: see `attacks.pgd`.
+      norm, bounds, compiled, loss_scale: see `attacks.pgd`.
     """
-    threat = attacks.ThreatModel(epsilon=epsilon, bounds=bounds)
+    threat = attacks.ThreatModel(norm, epsilon=epsilon, bounds=bounds)
     deviation = _TRADES_NOISE * (threat.bounds[1] - threat.bounds[0])
 
     def perturb(logits_fn, images, labels, seed):
@@ -99,6 +99,7 @@ def backward_smoothing(
     beta=10.0,
     gamma=1.0,
     label_smoothing=0.0,
+    norm="linf",
     bounds=(0.0, 1.0),
     compiled="none",
     loss_scale=1.0,
@@ -115,12 +116,12 @@ def backward_smoothing(
       beta: weight of the divergence in the loss, >= 0; 10 is their command for CIFAR-10.
       gamma: size of the noise on the logits, >= 0.
       label_smoothing: of the cross-entropy; the authors have none.
-      bounds, compiled, loss_scale: see `attacks.pgd`.
+      norm, bounds, compiled, loss_scale: see `attacks.pgd`.
     """
     step_size = epsilon if step_size is None else step_size
     ascend = functools.partial(
         attacks.ascend,
-        threat=attacks.ThreatModel(epsilon=epsilon, bounds=bounds),
+        threat=attacks.ThreatModel(norm, epsilon=epsilon, bounds=bounds),
         step_size=step_size,
         compiled=compiled,
         loss_scale=loss_scale,

@@ -11,7 +11,9 @@ default; and weight centralisation, which their code lacks and whose formula we 
 """
 
 import contextlib
+import dataclasses
 import itertools
+import math
 import threading
 
 import tensorflow as tf
@@ -140,6 +142,7 @@ def converge_smooth(
     project=True,
     boundaries=(),
     label_smoothing=0.0,
+    norm="linf",
     bounds=(0.0, 1.0),
     compiled="none",
     loss_scale=1.0,
@@ -163,17 +166,16 @@ def converge_smooth(
         perturbation can reach epsilon + step_size.
       label_smoothing: of both losses; theirs, in which the true class has 0.6, is 4/9 for ten
         classes.
-      bounds, compiled, loss_scale: see `attacks.pgd`.
+      norm, bounds, compiled, loss_scale: see `attacks.pgd`.
     Raises: ValueError for a ratio below 1.
     """
     if not ratio >= 1:
         raise ValueError(f"ratio={ratio}: give a number of at least 1")
     state = State(threshold=threshold, ratio=ratio, stride=stride, boundaries=boundaries)
     perturb = _perturb(
-        epsilon,
+        attacks.ThreatModel(norm, epsilon=epsilon, bounds=bounds),
         epsilon if step_size is None else step_size,
         project,
-        bounds,
         compiled=compiled,
         loss_scale=loss_scale,
     )
@@ -196,15 +198,12 @@ def converge_smooth(
     )
 
 
-def _perturb(epsilon, step_size, project, bounds, **settings):
-    threat = attacks.ThreatModel(epsilon=epsilon, bounds=bounds)
-    low, high = threat.bounds
-    # A ball that the step cannot leave leaves the pixel range as the only limit.
-    reached = (
-        threat
-        if project
-        else attacks.ThreatModel(epsilon=min(epsilon + step_size, high - low), bounds=bounds)
-    )
+def _perturb(threat, step_size, project, **settings):
+    reached = threat
+    if not project:  # a ball that the step cannot leave: the pixel range is the only limit
+        low, high = threat.bounds
+        widest = high - low if threat.norm == "linf" else math.inf
+        reached = dataclasses.replace(threat, epsilon=min(threat.epsilon + step_size, widest))
 
     def perturb(logits_fn, images, labels, seed):
         start = threat.project(images, images + threat.random_start(images, attacks.as_seed(seed)))

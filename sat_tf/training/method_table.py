@@ -59,12 +59,12 @@ METHODS = {
     "pgd": Row(
         methods.pgd,
         lambda steps: steps + 1,
-        ("epsilon", "step_size", "num_steps", "random_start", "clean_start_probability"),
+        ("epsilon", "step_size", "num_steps", "norm", "random_start", "clean_start_probability"),
     ),
     "fast": Row(
         methods.fast,
         lambda steps: 2,
-        ("epsilon", "step_size"),
+        ("epsilon", "step_size", "norm"),
         step_size=methods.fast_step_size,
         num_steps=1,
         catastrophic_drop=0.2,
@@ -72,13 +72,13 @@ METHODS = {
     "trades": Row(
         consistency.trades,
         lambda steps: steps + 2.5,
-        ("epsilon", "step_size", "num_steps"),
+        ("epsilon", "step_size", "num_steps", "norm"),
         {"beta": "trades_beta"},
     ),
     "backward_smoothing": Row(
         consistency.backward_smoothing,
         lambda steps: steps + 3.5,
-        ("epsilon", "step_size", "num_steps"),
+        ("epsilon", "step_size", "num_steps", "norm"),
         {"beta": "backward_smoothing_beta", "gamma": "backward_smoothing_gamma"},
         step_size=methods.step_of_epsilon,
         num_steps=1,
@@ -86,7 +86,7 @@ METHODS = {
     "converge_smooth": Row(
         converge_smooth.converge_smooth,
         lambda steps: 3,
-        ("epsilon", "step_size"),
+        ("epsilon", "step_size", "norm"),
         {
             "threshold": "converge_smooth_threshold",
             "ratio": "converge_smooth_ratio",

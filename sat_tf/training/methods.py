@@ -119,6 +119,7 @@ def pgd(
     random_start=True,
     clean_start_probability=0.0,
     label_smoothing=0.0,
+    norm="linf",
     bounds=(0.0, 1.0),
     compiled="none",
     loss_scale=1.0,
@@ -131,7 +132,7 @@ def pgd(
       epsilon, step_size: in the units of `bounds`; step_size None is the rule of `attacks.pgd`.
       clean_start_probability: chance, drawn once per batch and replica, of starting from the
         image itself; the release trains with 0.2.
-      bounds, compiled, loss_scale: see `attacks.pgd`.
+      norm, bounds, compiled, loss_scale: see `attacks.pgd`.
     """
     attack = functools.partial(
         attacks.pgd,
@@ -140,6 +141,7 @@ def pgd(
         num_steps=num_steps,
         random_start=random_start,
         clean_start_probability=clean_start_probability,
+        norm=norm,
         bounds=bounds,
         compiled=compiled,
         loss_scale=loss_scale,
@@ -152,13 +154,15 @@ def fast(
     epsilon,
     step_size=None,
     label_smoothing=0.0,
+    norm="linf",
     bounds=(0.0, 1.0),
     compiled="none",
     loss_scale=1.0,
 ) -> Method:
     """Fast adversarial training: one step from a random start (Wong et al., arXiv 2001.03994).
 
-    The start is clipped to the pixel range and the step is 1.25 epsilon unless given.  A
+    The start is clipped to the pixel range and the step is 1.25 epsilon unless given, also with
+    `norm` "l2", which the authors did not try.  A
     departure from the authors' code: batch norm is in inference mode while attacking, here as
     in all methods; theirs leaves it in training mode.  Two passes.
     """
@@ -169,6 +173,7 @@ def fast(
         num_steps=1,
         random_start=True,
         clip_start=True,
+        norm=norm,
         bounds=bounds,
         compiled=compiled,
         loss_scale=loss_scale,

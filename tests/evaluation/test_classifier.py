@@ -96,7 +96,7 @@ def keras_model(*outputs, **named):
 DENSE = tf.keras.layers.Dense
 MAPS = tf.keras.layers.Reshape((8, 8, 3))
 REFUSED = {
-    "two outputs": (lambda: keras_model(DENSE(4), DENSE(2)), r"returns a list of 2 outputs: .*\[0\]"),
+    "two outputs": (lambda: keras_model(DENSE(4), DENSE(2)), r"a list of 2 outputs: .*\[0\]"),
     "named outputs": (
         lambda: keras_model(logits=DENSE(4), features=DENSE(2)),
         "returns a dict of 2 outputs: .*'logits'",
@@ -105,7 +105,7 @@ REFUSED = {
     "maps": (lambda: keras_model(MAPS), r"returns shape \(6, 8, 8, 3\): give"),
     "one for all": (lambda: lambda x: tf.reduce_mean(x, [0, 1, 2])[None], r"shape \(1, 3\) for 6"),
     "flat": (lambda: lambda x: tf.reduce_mean(x, [1, 2, 3]), r"returns shape \(6,\), one output"),
-    "classes": (lambda: lambda x: tf.argmax(tf.reduce_mean(x, [1, 2]), -1), "returns int64: give floating"),
+    "classes": (lambda: lambda x: tf.argmax(tf.reduce_mean(x, [1, 2]), -1), "int64: give fl"),
     "nothing": (lambda: lambda x: None, "returns NoneType: give a tensor"),
     "another size": (lambda: lambda x: tf.ensure_shape(x, [None, 9, 9, 3]), "cannot be run on im"),
     "NumPy": (lambda: lambda x: x.numpy().mean((1, 2)), "cannot be run .* in a TensorFlow graph"),

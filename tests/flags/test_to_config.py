@@ -180,3 +180,17 @@ def test_a_radius_of_another_norm_is_not_taken_over():
     other = resolve("--mode=eval", "--eval_norm=l2", "--eval_epsilon=1/2", stored=stored).evaluation
     assert (other.epsilon, other.step_size, other.curve_epsilons) == (0.5, None, None)
     assert resolve("--mode=eval", "--epsilon=16/255", stored=stored).evaluation_epsilon == 16 / 255
+
+
+def test_evaluation_is_in_the_norm_of_training_unless_another_is_named():
+    trained = resolve("--norm=l2", "--epsilon=1/2", "--step_size=2")
+    assert (trained.attack.norm, trained.attack.epsilon, trained.attack.step_size) == ("l2", 0.5, 2)
+    assert (trained.evaluation.norm, trained.evaluation_epsilon) == ("l2", 0.5)
+    with pytest.raises(ValueError, match="--epsilon=-1.0: give a number at least 0"):
+        resolve("--norm=l2", "--epsilon=-1")
+    stored = resolve("--mode=eval", stored=trained)
+    assert (stored.evaluation.norm, stored.evaluation_epsilon) == ("l2", 0.5)
+    with pytest.raises(ValueError, match="--eval_norm=linf: .*norm l2 .*--eval_epsilon too"):
+        resolve("--mode=eval", "--eval_norm=linf", stored=trained)
+    other = resolve("--mode=eval", "--eval_norm=linf", "--eval_epsilon=8/255", stored=trained)
+    assert (other.evaluation.norm, other.evaluation_epsilon) == ("linf", 8 / 255)

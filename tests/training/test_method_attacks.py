@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sat_tf import training
+from sat_tf import attacks, training
 from sat_tf.training import converge_smooth as converge
 
 EPSILON = 0.1
@@ -51,65 +51,94 @@ def softmax(logits):
     return shifted / shifted.sum(-1, keepdims=True)
 
 
-def step(model, images, size, target, radius=EPSILON):
-    """One signed step of `size` up the cross-entropy with the target distribution, and back.
+class Linf:
+    """The ball of one norm around each image."""
+
+    norm, epsilon = "linf", 0.1
+
+    def unit(self, gradient):
+        return np.sign(gradient)
+
+    def nearest(self, adversarial):
+        return np.clip(adversarial, IMAGES - self.epsilon, IMAGES + self.epsilon)
+
+    def noise(self, seed):
+        return tf.random.stateless_uniform(SHAPE, seed, -self.epsilon, self.epsilon).numpy()
+
+
+def length(change):
+    return np.sqrt(np.square(change).sum((1, 2, 3), keepdims=True))
+
+
+class L2:
+    norm, epsilon = "l2", 0.3
+
+    def unit(self, gradient):
+        return gradient / length(gradient)
+
+    def nearest(self, adversarial):
+        change = adversarial - IMAGES
+        return IMAGES + change * np.minimum(1, self.epsilon / np.maximum(length(change), 1e-12))
+
+    def noise(self, seed):  # its distribution has tests with the attacks
+        return attacks.ThreatModel("l2", epsilon=self.epsilon).random_start(IMAGES, seed).numpy()
+
+
+def step(model, ball, images, size, target, *, project=True):
+    """One step of `size` up the cross-entropy with the target distribution, and back.
 
     Up to a constant, that is also KL(target || softmax of the model)."""
     gradient = model.pull_back(images, softmax(model.logits(images)) - target)
-    moved = images + size * np.sign(gradient)
-    return np.clip(np.clip(moved, IMAGES - radius, IMAGES + radius), 0, 1)
+    moved = images + size * ball.unit(gradient)
+    return np.clip(ball.nearest(moved) if project else moved, 0, 1)
 
 
 def one_hot():
     return np.eye(CLASSES)[LABELS]
 
 
-def uniform(seed, shape, size):
-    return tf.random.stateless_uniform(shape, seed, -size, size).numpy()
-
-
-def ball_noise_of_pgd():
+def noise_of_pgd(ball):
     restart = tf.random.experimental.stateless_fold_in(SEED, tf.constant(0, tf.int64))
-    return uniform(tf.random.experimental.stateless_split(restart, 2)[0], SHAPE, EPSILON)
+    return ball.noise(tf.random.experimental.stateless_split(restart, 2)[0])
 
 
-def unperturbed(model):
+def unperturbed(model, ball):
     return IMAGES
 
 
-def three_step_pgd(model):
-    adversarial = IMAGES + ball_noise_of_pgd()  # not clipped before the first gradient
+def three_step_pgd(model, ball):
+    adversarial = IMAGES + noise_of_pgd(ball)  # not clipped before the first gradient
     for _ in range(3):
-        adversarial = step(model, adversarial, 0.05, one_hot())
+        adversarial = step(model, ball, adversarial, 0.05, one_hot())
     return adversarial
 
 
-def fgsm_from_noise(model):
-    return step(model, np.clip(IMAGES + ball_noise_of_pgd(), 0, 1), 1.25 * EPSILON, one_hot())
+def fgsm_from_noise(model, ball):
+    start = np.clip(ball.nearest(IMAGES + noise_of_pgd(ball)), 0, 1)
+    return step(model, ball, start, 1.25 * ball.epsilon, one_hot())
 
 
-def three_step_kl(model):
+def three_step_kl(model, ball):
     adversarial = IMAGES + 0.001 * tf.random.stateless_normal(SHAPE, SEED).numpy()
     for _ in range(3):
-        adversarial = step(model, adversarial, 0.05, softmax(model.logits(IMAGES)))
+        adversarial = step(model, ball, adversarial, 0.05, softmax(model.logits(IMAGES)))
     return adversarial
 
 
-def backward_from_logits(model):
+def backward_from_logits(model, ball):
     logits = model.logits(IMAGES)
-    noise = 2.0 * uniform(SEED, logits.shape, 1.0)
-    start = step(model, IMAGES, -EPSILON, softmax(logits + noise))
-    return step(model, start, EPSILON, softmax(logits))
+    noise = 2.0 * tf.random.stateless_uniform(logits.shape, SEED, -1.0, 1.0).numpy()
+    start = step(model, ball, IMAGES, -ball.epsilon, softmax(logits + noise))
+    return step(model, ball, start, ball.epsilon, softmax(logits))
 
 
-def unprojected_fgsm(model):
-    start = np.clip(IMAGES + uniform(SEED, SHAPE, EPSILON), 0, 1)
-    return step(model, start, EPSILON, one_hot(), radius=np.inf)
+def projected_fgsm(model, ball, project=True):
+    start = np.clip(IMAGES + ball.noise(SEED), 0, 1)
+    return step(model, ball, start, ball.epsilon, one_hot(), project=project)
 
 
-def projected_fgsm(model):
-    start = np.clip(IMAGES + uniform(SEED, SHAPE, EPSILON), 0, 1)
-    return step(model, start, EPSILON, one_hot())
+def unprojected_fgsm(model, ball):
+    return projected_fgsm(model, ball, project=False)
 
 
 ATTACKS = {  # label -> (method, settings, twin)
@@ -128,14 +157,15 @@ def test_every_method_has_a_twin():
 
 
 @pytest.mark.parametrize("model", [Linear(), TwoLayers()], ids=["linear", "two layers"])
+@pytest.mark.parametrize("ball", [Linf(), L2()], ids=["linf", "l2"])
 @pytest.mark.parametrize("label", ATTACKS)
-def test_perturbation_is_that_of_the_twin(label, model):
+def test_perturbation_is_that_of_the_twin(label, model, ball):
     name, settings, twin = ATTACKS[label]
     if name != "standard":
-        settings = {"epsilon": EPSILON, **settings}
+        settings = {"epsilon": ball.epsilon, "norm": ball.norm, **settings}
     perturb = tf.function(training.create(name, **settings).perturb)
     adversarial = perturb(model.in_tensorflow, tf.constant(IMAGES), tf.constant(LABELS), SEED)
-    np.testing.assert_allclose(adversarial, twin(model), atol=1e-5)
+    np.testing.assert_allclose(adversarial, twin(model, ball), atol=1e-5)
 
 
 def test_without_projection_the_range_is_the_only_limit():
