@@ -1,15 +1,18 @@
 """Rows that a user adds: the object itself where a name is taken, or a name of its own."""
 
 import contextlib
+import functools
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
 
-from sat_tf import AdversarialModel, activations, data, models, training
+import sat_tf
+from sat_tf import AdversarialModel, activations, attacks, data, models, training
 
 TABLES = [
+    attacks.ATTACKS,
     activations.ACTIVATIONS,
     models.MODELS,
     training.METHODS,
@@ -104,6 +107,50 @@ def test_models_by_object_and_by_name():
     for given, name in ((row, "tiny"), ("my-tiny", "my-tiny")):
         network = models.create(given, activation="mish", num_classes=4, image_size=8)
         assert network.name == name and layers_of(network)[0].activation_name == "mish"
+
+
+def brighter(logits_fn, images, labels, seed, *, epsilon, bounds=(0.0, 1.0)):
+    return tf.clip_by_value(images + epsilon, *bounds)
+
+
+def test_attacks_by_object_and_by_name():
+    attacks.register("brighter", brighter, needs_gradient=False)
+    attacks.register("pgd-margin", functools.partial(attacks.pgd, num_steps=2, loss=attacks.margin))
+    assert attacks.parse_names("brighter,pgd-3") == ("brighter", "pgd-3")
+    assert not attacks.needs_gradient("brighter") and attacks.needs_gradient("pgd-margin")
+    images, labels = tiny.examples(8)
+    network = tiny.network()
+    np.testing.assert_allclose(
+        attacks.create("brighter", epsilon=0.1)(network, images, labels, 0),
+        np.minimum(images + 0.1, 1),
+        atol=1e-6,
+    )
+    measured = [
+        sat_tf.evaluate(network, (images, labels), given, epsilon=0.1, checks=False, verbose=0)
+        for given in ("brighter,pgd-margin", [brighter])
+    ]
+    moved = np.argmax(network(np.minimum(images + 0.1, 1)), -1) == labels
+    stays = (np.argmax(network(images), -1) == labels) & moved
+    for result in measured:
+        assert result.robust_accuracy["brighter"] == np.mean(stays)
+    assert measured[0].robust_accuracy["pgd-margin"] <= measured[0].clean_accuracy
+
+
+@pytest.mark.parametrize(
+    "name, attack, message",
+    [
+        ("pgd-7", brighter, "names an attack that is there"),
+        ("Mine", brighter, "capital letters, which stand for numbers"),
+        ("my attack", brighter, "a name has letters, digits"),
+        ("mine", 3, "is no attack"),
+        ("mine", lambda images: images, "cannot be called as attack"),
+        ("mine", attacks.create("fgsm", epsilon=0.1), "has a radius of its own; give a function"),
+    ],
+)
+def test_rows_that_are_no_attacks_are_refused(name, attack, message):
+    with pytest.raises(ValueError, match=message):
+        attacks.register(name, attack)
+    assert name not in attacks.ATTACKS
 
 
 def test_methods_by_a_name_of_their_own():

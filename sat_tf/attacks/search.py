@@ -37,6 +37,7 @@ class Search:
         and, where `stops`, "broken", bool [batch].  All randomness comes from seed and run.
       step: (logits_fn, images, labels, state, index int32 [batch]) -> State; `index` counts the
         steps that an example has made in this run.  May be compiled by XLA, so it draws nothing.
+        None where `begin` does everything, in no steps.
       num_steps: steps of one run.
       threat: the ThreatModel that "adversarial" obeys at all times.
       runs: how many times to begin, for as long as no run has broken the example: restarts, times
@@ -51,7 +52,7 @@ class Search:
     """
 
     begin: Callable
-    step: Callable
+    step: Callable | None
     num_steps: int
     threat: ThreatModel
     runs: int = 1
@@ -72,6 +73,8 @@ class Search:
 
     def advance(self, logits_fn, images, labels, state, index, count):
         """Returns state and index after at most `count` further steps of each example."""
+        if self.step is None:
+            return state, index
 
         def step(values, images, labels):
             state, index = values

@@ -2,15 +2,11 @@
 
 asked = parse("pgd-20,square")                         # {"pgd-20": "pgd-20", ...}
 threat = threat_of(asked, epsilon=8 / 255)             # one for all, or None
-search = held_to(threat, "mine", my_attack)            # any function, refused outside the ball
 """
 
 import functools
-import inspect
 import math
 import numbers
-
-import tensorflow as tf
 
 from sat_tf import attacks
 from sat_tf.errors import UserError
@@ -53,21 +49,8 @@ def _called(name, attack):
         if len(names) > 1:
             raise UserError(f"attacks: {name!r} is {attack!r}; give each of them a name of its own")
         return [(name, names[0])]
-    if not callable(attack):
-        raise UserError(
-            f"attacks: {attack!r} is no attack; give a name, such as 'pgd-20', or a function of "
-            "(logits_fn, images, labels, seed)"
-        )
     called = name or _own_name(attack)
-    try:
-        inspect.signature(attack).bind("logits_fn", "images", "labels", "seed")
-    except ValueError:
-        pass  # of a function that is not written in Python, which has no signature to look at
-    except TypeError as error:
-        raise UserError(
-            f"attacks: {called!r} cannot be called as attack(logits_fn, images, labels, seed): "
-            f"{error}; bind its settings first, by functools.partial"
-        ) from error
+    attacks.check_function(called, attack)
     return [(called, attack)]
 
 
@@ -87,7 +70,7 @@ def threat_of(asked, *, epsilon, norm="linf", bounds=(0.0, 1.0)):
     Raises: ValueError for an epsilon that is missing or out of range, for an unknown norm, and for
       a Search of another ThreatModel.
     """
-    made = [name for name, attack in asked.items() if isinstance(attack, str) and attack != "clean"]
+    made = [name for name, attack in asked.items() if _needs_radius(attack)]
     if epsilon is None and made:
         raise UserError(
             f"epsilon: {made[0]!r} needs a radius, in the units of the pixels; give one, as "
@@ -112,6 +95,13 @@ def threat_of(asked, *, epsilon, norm="linf", bounds=(0.0, 1.0)):
                 "same radius, norm and bounds, or leave epsilon out"
             )
     return asked_for
+
+
+def _needs_radius(attack):
+    if isinstance(attack, str):
+        return attack != "clean"
+    made = isinstance(attack, (attacks.Search, attacks.Ensemble))
+    return not made and attacks.needs_epsilon(attack)
 
 
 def whole(bounds):
@@ -142,22 +132,3 @@ def _check_epsilon(epsilon, norm, bounds):
             f"epsilon={epsilon:g}: wider than the range of the pixels, [{low:g}, {high:g}]; give "
             f"it in their units: {grey_levels}"
         )
-
-
-def held_to(threat, name, attack):
-    """Returns any function that attacks as a Search, the results of which `threat` limits."""
-
-    def begin(logits_fn, images, labels, seed, run):
-        found = attack(logits_fn, images, labels, seed)
-        try:
-            found = tf.convert_to_tensor(found)
-        except (TypeError, ValueError) as error:
-            raise UserError(f"attacks: {name!r} returned {found!r}; return images") from error
-        if not found.dtype.is_floating or not found.shape.is_compatible_with(images.shape):
-            raise UserError(
-                f"attacks: {name!r} returned {found.dtype.name} {found.shape} for images "
-                f"{images.shape}; return floating images of that shape"
-            )
-        return {"adversarial": tf.ensure_shape(tf.cast(found, tf.float32), images.shape)}
-
-    return attacks.Search(begin, step=None, num_steps=0, threat=threat)

@@ -16,8 +16,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from sat_tf.attacks import Ensemble, Search
-from sat_tf.evaluation.asked import held_to
+from sat_tf.attacks import Ensemble, Search, held_to
 from sat_tf.evaluation.lanes import Lanes
 from sat_tf.evaluation.progress import Progress
 from sat_tf.evaluation.result import Outcome, Result

@@ -62,8 +62,9 @@ def evaluate(
         integer class indices [batch] or [batch, 1]; the mask is bool [batch], False where an
         example is padding.
       attacks: a name as for `attacks.create`, such as "pgd-20"; a comma list of names; an attack (a
-        Search, an Ensemble, or any function of logits_fn, images, labels, seed [batch, 2]); a list
-        of these; or a dict of name -> any of them.  "clean" is counted in any case.
+        Search, an Ensemble, or any function of logits_fn, images, labels, seed [batch, 2], which
+        is given epsilon, norm and bounds where it asks for them by name); a list of these; or a
+        dict of name -> any of them.  "clean" is counted in any case.
       epsilon: radius of the ball, in the units of the pixels, as 8/255; needed where an attack is
         asked for by its name.  All attacks are held to it, also functions.
       norm: "linf" or "l2", of the ball.
@@ -166,7 +167,7 @@ def _made(asked, threat, num_classes, bounds):
         elif isinstance(attack, attacks_.Search):
             made[name] = _within(limit, attack)
         else:
-            made[name] = asking.held_to(limit, name, attack)
+            made[name] = attacks_.held_to(limit, name, attack, told=threat is not None)
     return made
 
 

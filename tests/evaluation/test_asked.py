@@ -10,7 +10,7 @@ import tensorflow as tf
 from sat_tf import attacks
 from sat_tf.errors import NotTrustworthy, UserError
 from sat_tf.evaluation import Evaluator
-from sat_tf.evaluation.asked import held_to, parse, threat_of
+from sat_tf.evaluation.asked import parse, threat_of
 
 FGSM = attacks.create("fgsm", epsilon=0.1)
 PGD = functools.partial(attacks.pgd, epsilon=0.1, num_steps=2)
@@ -112,7 +112,7 @@ def test_radii_that_would_mislead_are_refused(asked, settings, message):
 
 
 def _evaluate(attack, threat):
-    named = {"mine": held_to(threat, "mine", attack)}
+    named = {"mine": attacks.held_to(threat, "mine", attack)}
     return Evaluator(greys.threshold, named, seed=0)(greys.padded_batches()).correct["mine"]
 
 
