@@ -8,7 +8,7 @@ import os
 import re
 
 from flags import defaults, definitions
-from flags.groups import attack, evaluation, hardware, model, optimisation
+from flags.groups import attack, evaluation, hardware, model, optimisation, run
 from flags.groups import data as data_group
 from flags.values import Values
 from sat_tf import data
@@ -81,6 +81,7 @@ def to_config(flags, stored=None, imported=None, description=None, learnt=None) 
         distribution=hardware.config_of(values),
         evaluation=evaluation.config_of(values, data_config, attack_config.norm),
         seed=values.get("seed"),
+        plugin=run.config_of(flags, stored),
     )
 
 

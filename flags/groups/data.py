@@ -1,9 +1,11 @@
 """The flags of the group "data": what is trained on and measured on."""
 
-from flags.kinds import choice, integer, names_of, number, string, switch
+import functools
+
+from flags.kinds import integer, names_of, number, string, switch
 from sat_tf import data
-from sat_tf.config import DataConfig
-from sat_tf.errors import UserError
+from sat_tf.config import DataConfig, checked
+from sat_tf.errors import UserError, look_up
 
 FLAGS = (
     string(
@@ -22,11 +24,10 @@ FLAGS = (
         "Leave out up to N records or images that cannot be read, naming each; 0: stop at the "
         "first.",
     ),
-    choice(
+    string(
         "augment",
         None,
-        tuple(data.AUGMENTATIONS),
-        "Training augmentation. Default: the data set's.",
+        f"Training augmentation: {names_of(data.AUGMENTATIONS)}. Default: the data set's.",
     ),
     integer("randaugment_layers", 2, "Operations that randaugment applies, 1 or more."),
     number("randaugment_magnitude", 9, "How strong they are, in [0, 30]."),
@@ -61,9 +62,11 @@ def config_of(values, description, otherwise, *, caps):
     batch_size = values.get("batch_size", min(otherwise["batch_size"], available))
     if not caps:  # nothing is trained, and the number of training images may be nominal
         sizes["train_examples"] = max(sizes["train_examples"], batch_size + held_out)
+    augment = values.get("augment", otherwise["augment"])
+    checked("augment", functools.partial(look_up, data.AUGMENTATIONS, "augmentation"), augment)
     return DataConfig(
         name=description.name,
-        augment=values.get("augment", otherwise["augment"]),
+        augment=augment,
         batch_size=batch_size,
         **{
             name: values.get(name)

@@ -1,6 +1,8 @@
 """The flags of the group "run": what to do, and where."""
 
-from flags.kinds import choice, integer, string, switch
+from flags.kinds import choice, integer, name_list, string, switch
+from sat_tf import runs
+from sat_tf.config import PluginConfig
 
 MODES = ("train_and_eval", "train", "eval", "export", "predict")
 
@@ -19,6 +21,25 @@ FLAGS = (
     ),
     integer("seed", 0, "Of weights, data order and attack starts; 0 or more."),
     switch("resume", True, "Continue the run in --model_dir; false replaces it."),
+    name_list(
+        "plugin",
+        None,
+        "Python files that register activations, models, attacks, methods, augmentations or data "
+        "sets of your own, which other flags may then name.",
+    ),
     string("images", None, "For --mode=predict: a glob of JPEG or PNG files."),
     string("output", None, "For --mode=predict: the CSV. Default: <model_dir>/predictions.csv."),
 )
+
+
+def plugins_of(flags) -> tuple:
+    """Loads the files that are given, so that what they register can be looked up."""
+    return tuple(map(runs.plugins.load, flags.plugin or ()))
+
+
+def config_of(flags, stored) -> PluginConfig:
+    """Returns the files that are given, and those that the run was begun with."""
+    files = dict.fromkeys(plugins_of(flags))
+    contents = {plugin.sha256 for plugin in files}
+    begun = stored.plugin.files if stored else ()
+    return PluginConfig((*files, *(pair for pair in begun if pair[1] not in contents)))

@@ -43,6 +43,8 @@ class AppliedRun(_Applied):
                 f"--model_dir={self.folder.path}: no run there; train one first, name "
                 "another folder, or give --init_checkpoint"
             )
+        if stored is not None:
+            runs.plugins.restore(stored, given.plugins)
         self._resolve(given, stored, stored and source.stored_description())
         if stored is not None:
             source.check_same_model(stored, self.config)

@@ -3,6 +3,7 @@
 import functools
 
 from flags import definitions, to_config
+from flags.groups.run import plugins_of
 from sat_tf import data, release, runs
 from sat_tf.config import Config
 
@@ -12,6 +13,7 @@ class Given:
 
     def __init__(self, flags):
         self.flags = flags
+        self.plugins = plugins_of(flags)  # first of all: other flags may name their rows
 
     @functools.cached_property
     def imported(self) -> release.Network | None:

@@ -2,6 +2,7 @@
 
 from flags import notes, to_config
 from flags.subjects.subject import Subject
+from sat_tf import runs
 from sat_tf.config import with_settings_of
 
 
@@ -46,6 +47,7 @@ class ContinuedRun(NewRun):
     """
 
     def __init__(self, given):
+        runs.plugins.restore(given.begun, given.plugins)
         super().__init__(given, stored=given.begun if given.flags.model_dir else None)
 
     @classmethod

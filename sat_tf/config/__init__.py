@@ -17,6 +17,7 @@ from sat_tf.config.parts import (
     MethodConfig,
     ModelConfig,
     OptimizerConfig,
+    PluginConfig,
     SavedModelConfig,
 )
 from sat_tf.config.ranges import (
@@ -39,6 +40,7 @@ __all__ = [
     "MethodConfig",
     "ModelConfig",
     "OptimizerConfig",
+    "PluginConfig",
     "SavedModelConfig",
     "check_attack_size",
     "check_default_step",

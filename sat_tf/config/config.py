@@ -11,6 +11,7 @@ from sat_tf.config.parts import (
     MethodConfig,
     ModelConfig,
     OptimizerConfig,
+    PluginConfig,
 )
 from sat_tf.config.ranges import check_range, refuse
 
@@ -30,6 +31,7 @@ class Config:
     distribution: DistributionConfig
     evaluation: EvaluationConfig
     seed: int
+    plugin: PluginConfig = PluginConfig()
 
     def __post_init__(self):
         check_range("seed", self.seed, low=0, below=2**31)
@@ -80,6 +82,8 @@ class Config:
         parts = {}
         try:
             for field in dataclasses.fields(cls):
+                if field.name not in values and field.default is not dataclasses.MISSING:
+                    continue  # there was none when the run was begun
                 value = values[field.name]
                 parts[field.name] = field.type(**value) if isinstance(value, dict) else value
         except (KeyError, TypeError) as error:

@@ -224,6 +224,16 @@ class DistributionConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class PluginConfig:
+    """Files of the user's own whose rows the run uses: (absolute path, SHA-256) of each."""
+
+    files: tuple[tuple[str, str], ...] = _setting("plugin", defines=False, default=())
+
+    def __post_init__(self):
+        object.__setattr__(self, "files", tuple(map(tuple, self.files)))  # JSON brings lists
+
+
+@dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
     """What is measured.  `step_size` None means the rule max(1/255, epsilon / steps).
 

@@ -21,7 +21,7 @@ def flag_values(config: Config, *, parts=None, defining_only=False) -> dict[str,
 
 def flags_missing(values: dict) -> set:
     """Returns the flags of the settings that `values`, of an older `to_dict`, does not have."""
-    return {flag for part, field, flag in _settings() if field.name not in values[part]}
+    return {flag for part, field, flag in _settings() if field.name not in values.get(part, ())}
 
 
 def with_settings_of(other: Config, config: Config, flags) -> Config:

@@ -7,7 +7,7 @@ run.train(interruption)
 run.evaluate(interruption)
 """
 
-from sat_tf.runs import activation_transfer, checkpoints, networks, predict
+from sat_tf.runs import activation_transfer, checkpoints, networks, plugins, predict
 from sat_tf.runs.folder import RunFolder
 from sat_tf.runs.run import Run
 from sat_tf.runs.weights import Initial
@@ -19,5 +19,6 @@ __all__ = [
     "activation_transfer",
     "checkpoints",
     "networks",
+    "plugins",
     "predict",
 ]

@@ -16,7 +16,7 @@ import tensorflow as tf
 from sat_tf import models
 from sat_tf.config import ModelConfig
 from sat_tf.errors import UserError, few
-from sat_tf.runs import checkpoints, weights
+from sat_tf.runs import checkpoints, plugins, weights
 from sat_tf.runs.folder import RunFolder
 
 _FLAG = "sparta_from"
@@ -41,6 +41,7 @@ def source_config(path: str) -> ModelConfig:
             f"--{_FLAG}={path}: its activation is {config.model.activation}, not "
             "sparta; name a run with --activation=sparta"
         )
+    plugins.restore(config, flag=_FLAG)
     return config.model
 
 

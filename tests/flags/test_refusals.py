@@ -27,7 +27,7 @@ REFUSALS = {
     "--survival_probability=0": "--survival_probability=0.0: .* above 0",
     "--batch_norm_momentum=1": "--batch_norm_momentum=1.0: ",
     "--batch_norm_epsilon=0": "--batch_norm_epsilon=0.0: ",
-    "--augment=mixup": "--augment=mixup: .*none|basic",
+    "--augment=mixup": "--augment=mixup: unknown augmentation .*none, basic",
     "--train_examples=2000": "--train_examples=2000: digits has 1437",
     "--train_examples=0": "--train_examples=0: ",
     "--eval_examples=361": "--eval_examples=361: digits has 360",
