@@ -5,6 +5,7 @@ logits = model(images)    # of the averaged weights
 """
 
 import contextlib
+import warnings
 
 import tensorflow as tf
 
@@ -136,10 +137,20 @@ class Averaged(tf.keras.Model):
         with self.evaluated_weights():
             return super().predict_on_batch(*args, **kwargs)
 
-    def save(self, *args, **kwargs):
-        """Saves the bare classifier, with the averaged weights where there are."""
+    def save(self, filepath, *args, **kwargs):
+        """Saves the bare classifier, with the averaged weights where there are.
+
+        Warns where the file will hold layers of sat_tf, which Keras finds only once sat_tf is
+        imported; `export` writes what opens without it.
+        """
         with self.evaluated_weights():
-            self.classifier.save(*args, **kwargs)
+            self.classifier.save(filepath, *args, **kwargs)
+        if str(filepath).endswith((".keras", ".h5")) and _has_layers_of_ours(self.classifier):
+            warnings.warn(
+                f"{filepath} holds layers of sat_tf: load it after `import sat_tf`; "
+                "export(PATH) writes a SavedModel that opens without it",
+                stacklevel=2,
+            )
 
     def export(self, *args, **kwargs):
         """Exports the bare classifier, as Keras' `export`, averaged where there is an average."""
@@ -165,3 +176,8 @@ class Averaged(tf.keras.Model):
                 "`with model.evaluated_weights():`"
             )
         return super()._trackable_children(save_type, **kwargs)
+
+
+def _has_layers_of_ours(classifier):
+    layers = (part for part in classifier.submodules if isinstance(part, tf.keras.layers.Layer))
+    return any(type(layer).__module__.startswith("sat_tf.") for layer in layers)

@@ -58,7 +58,7 @@ def test_names_attacks_lists_and_dicts(asked, expected):
         ({"both": "fgsm,square"}, "'both' is 'fgsm,square'; give each of them a name"),
         (20, "attacks: 20 is no attack; give a name, such as 'pgd-20'"),
         ({"none": None}, "attacks: None is no attack"),
-        (attacks.pgd, "'pgd' cannot be called .*missing a required .*: 'epsilon'; bind"),
+        (attacks.pgd, "'pgd' cannot be called .*missing a required .*: 'num_steps'; bind"),
         (lambda images: images, "'attack' cannot be called as attack.logits_fn, images, labels"),
     ],
 )

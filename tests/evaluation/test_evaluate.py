@@ -122,13 +122,16 @@ def test_a_network_without_gradients_has_black_box_attacks_of_ours_and_of_others
 
 
 def test_an_adversarial_model_is_measured_with_its_averaged_weights():
-    classifier = tiny.trained().network
+    trained = tiny.trained().network
+    classifier = tf.keras.models.clone_model(trained)  # others use the trained one
+    classifier.set_weights(trained.get_weights())
     method = training.create("pgd", epsilon=0.05, num_steps=1)
     model = sat_tf.AdversarialModel(classifier, method, ema_decay=0.999)
     model.compile("sgd")
     good = evaluate(classifier, DATA, epsilon=0.05)
     for variable in classifier.trainable_variables:
         variable.assign(tf.zeros_like(variable))
+    model.global_step.assign_add(1)  # as a step of training would have done both
     assert evaluate(classifier, DATA, epsilon=0.05).clean_accuracy < 0.5
     assert evaluate(model, DATA, epsilon=0.05) == good
     assert not np.any(classifier.trainable_variables[0])  # they are back
@@ -185,7 +188,7 @@ def test_a_data_set_of_a_generator_that_goes_on_where_it_was_is_refused():
         (dict(attacks="pdg"), "unknown attack 'pdg'"),
         (dict(data=(greys.IMAGES[:0], greys.LABELS[:0])), "data: no examples to evaluate"),
         (dict(data=(greys.IMAGES, greys.LABELS + 1)), "labels: 2 is no class of 2 logits"),
-        (dict(model=lambda x: (x, x)), "model_or_function: returns 2 outputs"),
+        (dict(model=lambda x: (x, x)), "model_or_function: returns a tuple of 2"),
     ],
 )
 def test_mistakes_are_refused_in_a_line_before_anything_runs(settings, message):

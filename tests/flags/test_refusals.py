@@ -57,6 +57,7 @@ REFUSALS = {
     "'nosuch-50x5'",
     "--eval_norm=l1": "--eval_norm=l1: .*linf|l2",
     "--eval_norm=l2": "--eval_norm=l2: .*give --eval_epsilon",
+    "--plugin=nosuch.py": r"--plugin=.*nosuch.py: cannot be read \(No such file",
     "--norm=l1": "--norm=l1: .*linf|l2",
     "--norm=l2": "--norm=l2: .*give --epsilon too, such as 0.5",
     "--eval_epsilon=8": "--eval_epsilon=8: .*write --eval_epsilon=8/255",

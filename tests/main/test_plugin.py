@@ -47,7 +47,7 @@ def test_a_run_with_rows_of_ones_own_goes_on_with_the_same_content_only(
     file.write_text(ROWS)
     command = (*COMMAND, f"--model_dir={folder}")
     assert run(*command, "--train_steps=1") == 2
-    assert "error: --activation=doubled: unknown activation" in capsys.readouterr().err
+    assert "error: --method=half: unknown method" in capsys.readouterr().err
     assert not folder.exists()
     assert run(*command, f"--plugin={file}", "--train_steps=1", "--mode=train") == 0
     (recorded,) = json.loads((folder / "config.json").read_text())["plugin"]["files"]

@@ -81,7 +81,8 @@ class L2:
         return IMAGES + change * np.minimum(1, self.epsilon / np.maximum(length(change), 1e-12))
 
     def noise(self, seed):  # its distribution has tests with the attacks
-        return attacks.ThreatModel("l2", epsilon=self.epsilon).random_start(IMAGES, seed).numpy()
+        threat = attacks.ThreatModel("l2", epsilon=self.epsilon)
+        return threat.random_start(tf.constant(IMAGES), seed).numpy()
 
 
 def step(model, ball, images, size, target, *, project=True):

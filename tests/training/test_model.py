@@ -137,8 +137,14 @@ def test_validation_weighs_the_loss_and_no_accuracy_as_keras_does():
     model = model_of()
     weights = np.float32([1] * 8 + [0] * 8)
     measured = [
-        model.evaluate(*data, batch_size=16, verbose=0, return_dict=True)
-        for data in ((images, labels, weights), (images, labels), (images[:8], labels[:8]))
+        model.evaluate(
+            x, y, sample_weight=sample_weight, batch_size=16, verbose=0, return_dict=True
+        )
+        for x, y, sample_weight in (
+            (images, labels, weights),
+            (images, labels, None),
+            (images[:8], labels[:8], None),
+        )
     ]
     weighted, plain, first_half = measured
     assert weighted["loss"] == pytest.approx(first_half["loss"] / 2, rel=1e-5)

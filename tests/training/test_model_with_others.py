@@ -6,6 +6,7 @@ import tensorflow as tf
 import tiny
 from adversarial_models import model_of
 
+from sat_tf import activations
 from sat_tf.training import AdversarialModel, create
 
 pytestmark = pytest.mark.smoke
@@ -43,6 +44,17 @@ def test_saving_gives_the_bare_classifier(tmp_path):
     with model.evaluated_weights():
         expected = model.classifier(images, training=False)
     np.testing.assert_allclose(loaded(images, training=False), expected, atol=1e-6)
+
+
+def test_saving_says_what_opens_without_sat_tf(tmp_path, recwarn):
+    plain = tf.keras.Sequential([tf.keras.Input((8, 8, 3)), tf.keras.layers.Flatten()])
+    AdversarialModel(plain, "standard").save(tmp_path / "plain.keras")
+    swish = activations.create("swish")
+    ours = AdversarialModel(tiny.network(activation=swish), "standard")
+    ours.save(str(tmp_path / "folder"))  # a SavedModel
+    assert not [one for one in recwarn if "sat_tf" in str(one.message)]
+    with pytest.warns(UserWarning, match="ours.keras holds layers of sat_tf: load it after"):
+        ours.save(str(tmp_path / "ours.keras"))
 
 
 def test_weights_go_to_a_bare_classifier_and_back(tmp_path):
@@ -141,7 +153,9 @@ def test_labels_of_any_integer_type_and_column_shape_are_taken(shape):
 
 def test_labels_beyond_the_classes_are_refused():
     images, labels = tiny.examples(8)
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"labels must be in \[0, 4\)"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="labels: give class indices from 0 to 3"
+    ):
         model_of().fit(images, labels + 2, verbose=0)
 
 
