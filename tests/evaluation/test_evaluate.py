@@ -188,7 +188,7 @@ def test_a_data_set_of_a_generator_that_goes_on_where_it_was_is_refused():
         (dict(attacks="pdg"), "unknown attack 'pdg'"),
         (dict(data=(greys.IMAGES[:0], greys.LABELS[:0])), "data: no examples to evaluate"),
         (dict(data=(greys.IMAGES, greys.LABELS + 1)), "labels: 2 is no class of 2 logits"),
-        (dict(model=lambda x: (x, x)), "model_or_function: returns a tuple of 2"),
+        (dict(model=lambda x: (x, x)), "model_or_function returns a tuple of 2"),
     ],
 )
 def test_mistakes_are_refused_in_a_line_before_anything_runs(settings, message):
