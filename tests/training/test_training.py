@@ -44,6 +44,7 @@ def test_constants_reach_their_method(monkeypatch):
         "num_steps": 7,
         "epsilon": 0.2,
         "step_size": 0.2 / 7,
+        "norm": "linf",
         "label_smoothing": 0.0,
         "compiled": "none",
         "loss_scale": 1.0,
