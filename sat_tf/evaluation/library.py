@@ -204,9 +204,9 @@ class _Told:
                 print(name, flush=True)
                 total = self._examples if total is None else total
                 self._bar = tf.keras.utils.Progbar(total, unit_name="example")
-        self._done = done
-        if self._bar is not None:
+        if self._bar is not None and done != self._done:
             self._bar.update(done, finalize=False)
+        self._done = done
 
     def end(self):
         """Says that an attack is over."""
