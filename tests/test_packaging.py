@@ -123,6 +123,20 @@ def test_the_library_is_imported_from_anywhere(installed, tmp_path):
     assert pathlib.Path(file).is_relative_to(installed.parent)
 
 
+# A network that is quicker to build, to differentiate and to export than those of ours.
+TINY = """
+import tensorflow as tf
+from sat_tf import models
+
+def build(*, name, num_classes, image_size, **unused):
+    inputs = tf.keras.Input((image_size, image_size, 3))
+    logits = tf.keras.layers.Dense(num_classes)(tf.keras.layers.Flatten()(inputs))
+    return tf.keras.Model(inputs, logits, name=name)
+
+models.register("tiny", models.Row(build, "resnet", 8))
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.smoke
 def test_the_command_runs_anywhere_with_a_recipe(installed, tmp_path):
@@ -131,23 +145,18 @@ def test_the_command_runs_anywhere_with_a_recipe(installed, tmp_path):
     assert usage.startswith("Usage: ") and "--epsilon" in usage
     recipes = pathlib.Path(re.search("RECIPE: (.*)/NAME.flags", usage).group(1))
     assert recipes.is_relative_to(installed.parent)
-    short = ("--epochs=1", "--train_examples=16", "--batch_size=8", "--eval_examples=8")
-    _call(
-        installed / "sat-tf",
-        f"--flagfile={recipes}/digits-standard.flags",
-        *short,
-        "--eval_attacks=clean",
-        "--eval_batch_size=8",
-        "--model_dir=run",
-        cwd=tmp_path,
+    (tmp_path / "tiny.py").write_text(TINY)
+    command = (
+        *("--plugin=tiny.py", f"--flagfile={recipes}/digits-standard.flags", "--model=tiny"),
+        *("--epochs=1", "--train_examples=16", "--batch_size=8", "--eval_examples=8"),
+        *("--eval_attacks=clean", "--eval_batch_size=8", "--model_dir=run"),
     )
-    config, results = (
-        json.loads((tmp_path / "run" / name).read_text())
-        for name in ("config.json", "results.json")
-    )
+    _call(installed / "sat-tf", *command, cwd=tmp_path)
+    run = tmp_path / "run"
+    config = json.loads((run / "config.json").read_text())
     assert config["versions"]["sat_tf"] == sat_tf.__version__ and config["git_commit"] is None
-    assert results["examples"] == 8
-    assert "</html>" in (tmp_path / "run" / "report.html").read_text()
+    assert json.loads((run / "results.json").read_text())["examples"] == 8
+    assert "</html>" in (run / "report.html").read_text()
 
 
 @pytest.mark.slow
