@@ -2,7 +2,7 @@
 
 python main.py                                          # minutes on two CPU cores
 python main.py --activation=swish --model=efficientnet-l1
-python main.py --help
+python main.py --help                                   # where it is installed: sat-tf --help
 """
 
 import os
@@ -94,8 +94,9 @@ def exit_status(action) -> int:
     return 0
 
 
-def main(argv) -> int:
-    """Returns the exit status, see `exit_status`."""
+def main(argv=None) -> int:
+    """Returns the exit status, see `exit_status`; without arguments, of this process's command."""
+    argv = sys.argv if argv is None else argv
     tf.get_logger().setLevel("ERROR")  # its advice on retracing is not for our users,
     logging.set_verbosity(logging.ERROR)  # nor that of TFDS on where else it looked
     flags = definitions.define()
@@ -113,4 +114,4 @@ def main(argv) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(main())

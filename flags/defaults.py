@@ -5,6 +5,8 @@ Each is used where the flag is not given; a more particular table comes before a
 
 import re
 
+from sat_tf.errors import look_up
+
 # The recipes in the release's code: ResNets by SGD with drops, EfficientNets by RMSProp with a slow
 # exponential and averaged weights.  `learning_rate_per_256` is multiplied by batch_size / 256; the
 # release's ResNet code divides whole numbers there, which would be 0 below 256 images.
@@ -113,10 +115,11 @@ def of(family: str, dataset: str) -> dict:
       family: a key of FAMILIES.
       dataset: any value of --dataset; what follows a colon or slash (a path, a version) is no
         matter here.
+    Raises: ValueError for another family, as a model of the user's own may have.
     """
     kind = re.split("[:/]", dataset)[0]
     return {
-        **FAMILIES[family],
+        **look_up(FAMILIES, "family of models", family),
         **DATASETS.get(kind, OTHER_DATASETS),
         **FAMILIES_ON_DATASETS.get((family, kind), {}),
     }

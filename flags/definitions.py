@@ -1,4 +1,4 @@
-"""Every flag of `main.py`: defined, and read from a command line.
+"""Every flag of `main.py` (installed: `sat-tf`): defined, and read from a command line.
 
 A default that is empty in `flags/groups` is the data set's, the model's or the method's;
 `flags/defaults.py` has those, and `flags/to_config.py` resolves them.
@@ -12,6 +12,9 @@ from absl import flags as absl_flags
 
 from flags.groups import GROUPS
 from sat_tf.errors import UserError
+
+# By its full path, since an installed copy's is not below the working folder.
+RECIPES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "recipes")
 
 
 def define() -> absl_flags.FlagValues:
@@ -34,7 +37,9 @@ def parse(flags, argv):
     except absl_flags.Error as error:
         message = re.sub(r"^flag (?=--)|^ERROR:: ", "", str(error))
         if "Unable to open flagfile" in message:
-            message = f"--flagfile: {message}; give a file of flags, one a line"
+            message = (
+                f"--flagfile: {message}; give a file of flags, one a line (recipes: {RECIPES})"
+            )
         raise UserError(message) from error
     if stray:
         raise UserError(f"{stray[0]}: not a flag; flags look like --epochs=3")

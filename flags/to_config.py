@@ -65,7 +65,9 @@ def to_config(flags, stored=None, imported=None, description=None, learnt=None) 
     if imported is not None:
         _check_classes(flags, values, imported, description)
     row = model.row_of(values)
-    otherwise = defaults.of(row.family, description.name)
+    otherwise = checked(
+        "model", lambda _: defaults.of(row.family, description.name), values.get("model")
+    )
     data_config = data_group.config_of(
         values, description, otherwise, caps=definitions.trains(flags)
     )

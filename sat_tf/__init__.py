@@ -12,6 +12,8 @@ this package sets it, where the `tf-keras` package is installed to honour it.
 import importlib.util
 import os
 
+__version__ = "0.1.0"  # a literal above TensorFlow's import: what builds the package only parses it
+
 if importlib.util.find_spec("tf_keras"):
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 

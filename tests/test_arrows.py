@@ -85,7 +85,12 @@ def _imports(path):
             found |= {(node.module, alias.name) for alias in node.names}
         elif isinstance(node, ast.Import):
             found |= {(alias.name, None) for alias in node.names}
-    return {(module, name) for module, name in found if module.split(".")[0] in OURS}
+    # The version is a literal above all imports of the package, and everybody's.
+    return {
+        (module, name)
+        for module, name in found
+        if module.split(".")[0] in OURS and (module, name) != ("sat_tf", "__version__")
+    }
 
 
 def _place(module, name=None):

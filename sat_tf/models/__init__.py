@@ -35,6 +35,7 @@ __all__ = [
 class Row(NamedTuple):
     """A builder and the settings it has unless told otherwise.
 
+    `family`, "resnet" or "efficientnet", says whose defaults of training a command takes.
     `image_size` is the side in pixels at which the paper trains the network, or what it is made
     for where the paper has none; it serves data sets whose images vary in size.  The batch-norm
     settings of the EfficientNets are those that the paper's checkpoints need; the architecture's

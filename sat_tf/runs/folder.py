@@ -12,7 +12,7 @@ import subprocess
 
 import tensorflow as tf
 
-from sat_tf import reports
+from sat_tf import __version__, reports
 from sat_tf.config import Config, differences, flags_missing
 from sat_tf.data import Description
 from sat_tf.errors import UserError, one_line
@@ -31,7 +31,7 @@ _PACKAGES = (
 
 
 def _versions():
-    versions = {"python": platform.python_version()}
+    versions = {"python": platform.python_version(), "sat_tf": __version__}
     for package in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
@@ -39,18 +39,23 @@ def _versions():
 
 
 def _git_commit():
-    """Returns the checkout's commit, or None outside a checkout or without git."""
-    here = os.path.dirname(os.path.abspath(__file__))
+    """Returns the commit of the checkout that this file is of, or None without one or git.
+
+    An installed copy often lies in a virtual environment within somebody's own repository, whose
+    commit would say nothing of this code.
+    """
+    folder, name = os.path.split(os.path.abspath(__file__))
     try:
-        answer = subprocess.run(
-            ["git", "-C", here, "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
+        _git(folder, "ls-files", "--error-unmatch", name)
+        return _git(folder, "rev-parse", "HEAD")
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def _git(folder, *command):
+    answer = subprocess.run(
+        ["git", "-C", folder, *command], capture_output=True, text=True, timeout=10, check=True
+    )
     return answer.stdout.strip()
 
 

@@ -1,10 +1,12 @@
 """Which defaults a data set and a family of models have together."""
 
 import pytest
+from flag_values import resolve
 
 from flags import defaults
 from sat_tf import attacks, models
 from sat_tf.data import AUGMENTATIONS
+from sat_tf.errors import UserError
 from sat_tf.training.optimization import OPTIMIZERS, SCHEDULES, WEIGHT_DECAY_ON
 
 KEYS = {
@@ -24,6 +26,12 @@ KEYS = {
     "augment",
     "label_smoothing",
 }
+
+
+def test_another_family_is_refused(monkeypatch):
+    monkeypatch.setitem(models.MODELS, "mine", models.Row(None, "mlp", 8))
+    with pytest.raises(UserError, match="--model=mine: unknown family .*'mlp'; known: resnet, eff"):
+        resolve("--model=mine")
 
 
 def test_every_family_of_models_has_a_row():

@@ -108,7 +108,7 @@ REFUSALS = {
     "--mode=trian": "--mode=trian: .*train_and_eval",
     "--modle=resnet50": "--modle: no such flag; did you mean --mode",
     "epsilon=4/255": "epsilon=4/255: not a flag",
-    "--flagfile=missing.flags": "--flagfile: .*missing.flags",
+    "--flagfile=missing.flags": "--flagfile: .*missing.flags.*flags/recipes",
 }
 
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import re
 
 import pytest
 from flag_values import parse, resolve
@@ -150,6 +152,8 @@ def test_other_versions_settings_are_refused(values):
 def test_help_names_every_flag_in_its_group():
     flags = definitions.define()
     text = help_text(flags)
+    recipes = re.search("RECIPE: (.*/)NAME.flags", text).group(1)
+    assert os.path.exists(recipes + "digits-pgd.flags")
     for title, group in definitions.GROUPS.items():
         assert f"\n{title}:\n" in text
         assert all(f"  --{name}\n" in text for _, name, *_ in group)

@@ -2,10 +2,12 @@
 
 import json
 import os
+import subprocess
 
 import pytest
 import report_samples as samples
 
+import sat_tf
 from flags import definitions, to_config
 from sat_tf import data, errors
 from sat_tf.reports import curves
@@ -32,6 +34,27 @@ def test_the_configuration_comes_back(folder, config):
     assert folder.stored_description() == data.describe("digits")
     written = json.loads(open(folder.config, encoding="utf-8").read())
     assert set(written["versions"]) >= {"python", "tensorflow", "numpy"}
+    assert written["versions"]["sat_tf"] == sat_tf.__version__
+
+
+def test_the_commit_is_of_a_repository_that_holds_the_code(tmp_path, monkeypatch):
+    """Not of one in which an installed copy only happens to lie."""
+
+    def git(*command):
+        author = ("-c", "user.name=A", "-c", "user.email=a@example.org")
+        return subprocess.check_output(["git", "-C", tmp_path, *author, *command], text=True)
+
+    code = tmp_path / "environment" / "folder.py"
+    code.parent.mkdir()
+    code.touch()
+    monkeypatch.setattr(run_folder, "__file__", str(code))
+    assert run_folder._git_commit() is None
+    git("init", "--quiet")
+    git("commit", "--quiet", "--allow-empty", "--message=theirs")
+    assert run_folder._git_commit() is None
+    git("add", "--all")
+    git("commit", "--quiet", "--message=ours")
+    assert run_folder._git_commit() == git("rev-parse", "HEAD").strip()
 
 
 def test_no_run_there_is_none(tmp_path):
