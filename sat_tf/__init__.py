@@ -10,7 +10,7 @@ The public names:
     AdversarialModel   trains a Keras classifier on perturbed images, by Keras' compile and fit
     models             networks by name                  create, register, MODELS
     activations        smooth activations by name        create, register, ACTIVATIONS
-    attacks            attacks by name and as functions  create, register, pgd, apgd, square, ATTACKS
+    attacks            attacks by name and as functions  create, register, pgd, apgd, ATTACKS
     training           training methods by name          create, register, METHODS
     data               data sets by name, as batches     load, register, SOURCES
     evaluation         what is around evaluate           Evaluator, Result, checks, diagnostics

@@ -59,7 +59,7 @@ def _is_code(text):
 def _section(header, first, lines):
     own = inspect.cleandoc("\n" + "\n".join(lines)).splitlines()
     if first:
-        return f"**{header}:** {first}\n" + "\n".join(own)
+        return "\n".join([f"**{header}:** {first}", *own])
     listed = []
     for line in own:
         entry = _ENTRY.match(line)
