@@ -35,7 +35,7 @@ def draw(plain, robust):
     axes.set_ylabel("robust accuracy (%)")
     axes.set_ylim(-3, 103)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
     return figure
 
 
