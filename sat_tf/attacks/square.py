@@ -47,7 +47,7 @@ def square(
     num_queries: int = 5000,
     restarts: int = 1,
     p_init: float = 0.8,
-    window_seed: int | None = 0,
+    window_seed: int = 0,
     compiled: str = "none",
 ) -> tf.Tensor:
     """Returns images near the given ones on which the margin is low.
@@ -102,7 +102,7 @@ def square_search(
     num_queries: int = 5000,
     restarts: int = 1,
     p_init: float = 0.8,
-    window_seed: int | None = 0,
+    window_seed: int = 0,
     compiled: str = "none",
 ):
     """Returns `square` as a Search that stops where an example is broken; for all else see there.

@@ -142,7 +142,7 @@ def create(
     loss_scale: float = 1.0,
     bounds: tuple[float, float] = (0.0, 1.0),
     targeted: bool = False,
-):
+) -> Search | Ensemble | None:
     """Returns the evaluation attack called `name`, or None for "clean".
 
     Args:

@@ -33,7 +33,7 @@ class Suite:
 
     def named(
         self,
-        names: str | Iterable[str],
+        names: Iterable[str],
         *,
         derivatives: dict | None = None,
         surrogates: dict | None = None,

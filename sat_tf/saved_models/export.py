@@ -8,7 +8,7 @@ loaded.logits(images)                                    # float32 in [0, 1]; di
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -24,7 +24,7 @@ def export(
     *,
     image_size: int,
     crop_padding: int = 0,
-    class_names: Iterable[str] = (),
+    class_names: Sequence[str] = (),
 ) -> None:
     """Writes `classifier` to the folder `path`, in the place of an earlier export there.
 
