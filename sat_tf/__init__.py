@@ -4,6 +4,18 @@
     classifier = sat_tf.models.create("resnet20", activation="swish", num_classes=10, image_size=32)
     print(sat_tf.evaluate(classifier, (images, labels), "pgd-20", epsilon=8 / 255))
 
+The public names:
+
+    evaluate           how accurate and how robust a classifier is, with the reasons to doubt it
+    AdversarialModel   trains a Keras classifier on perturbed images, by Keras' compile and fit
+    models             networks by name                  create, register, MODELS
+    activations        smooth activations by name        create, register, ACTIVATIONS
+    attacks            attacks by name and as functions  create, register, pgd, apgd, ATTACKS
+    training           training methods by name          create, register, METHODS
+    data               data sets by name, as batches     load, register, SOURCES
+    evaluation         what is around evaluate           Evaluator, Result, checks, diagnostics
+    saved_models       networks as SavedModels           export, load
+
 The code is written against the Keras 2 API.  TensorFlow 2.16 and later serve Keras 3 as
 `tf.keras` unless `TF_USE_LEGACY_KERAS=1` is set before Keras is first touched, so importing
 this package sets it, where the `tf-keras` package is installed to honour it.

@@ -1,4 +1,4 @@
-"""The README's code runs; commands there and in docs/methods.md parse, and its tables are true."""
+"""The code of README and guides runs, their commands parse, and their tables are true."""
 
 import pathlib
 import re
@@ -12,14 +12,21 @@ from flags.help import help_text
 from sat_tf import data, models, saved_models, training
 
 ROOT = pathlib.Path(__file__).parents[1]
-README, METHODS = ((ROOT / page).read_text() for page in ("README.md", "docs/methods.md"))
-PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-COMMANDS = [
-    line.split("#")[0].strip()
-    for page in (README, METHODS)
-    for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
-    for line in block.splitlines()
-]
+PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
+TEXTS = {page: (ROOT / page).read_text() for page in PAGES}
+METHODS = TEXTS["docs/methods.md"]
+PYTHON = {
+    page: re.findall(r"```python\n(.*?)```", TEXTS[page], re.DOTALL)
+    for page in ("README.md", "docs/library.md")
+}
+COMMANDS = list(
+    dict.fromkeys(
+        line.split("#")[0].strip()
+        for text in TEXTS.values()
+        for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+        for line in block.splitlines()
+    )
+)
 ON_DISK = (
     "--dataset=tfrecord:",
     "--dataset=folder:",
@@ -30,7 +37,8 @@ ON_DISK = (
 
 @pytest.mark.slow
 @pytest.mark.smoke
-def test_the_code_runs(tmp_path, monkeypatch):
+@pytest.mark.parametrize("page, blocks", [("README.md", 3), ("docs/library.md", 4)])
+def test_the_code_runs(page, blocks, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     source = data.load("digits")
     images, labels = next(
@@ -47,11 +55,13 @@ def test_the_code_runs(tmp_path, monkeypatch):
         uint8_images=source.eval.images[:2],
         png_or_jpeg_files=tf.stack([tf.io.encode_png(source.eval.images[0])]),
     )
-    for block in PYTHON:
-        exec(compile(block, "README.md", "exec"), names)
-    assert len(PYTHON) == 4
-    assert tape_gradient_is_finite(names)
-    assert isinstance(tf.keras.models.load_model("robust.keras"), tf.keras.Model)
+    assert len(PYTHON[page]) == blocks
+    for block in PYTHON[page]:
+        exec(compile(block, page, "exec"), names)
+    assert bool(tf.reduce_all(tf.math.is_finite(names["logits"])))
+    if page == "docs/library.md":
+        assert tape_gradient_is_finite(names)
+        assert isinstance(tf.keras.models.load_model("robust.keras"), tf.keras.Model)
     assert 0 <= names["result"].robust_accuracy["pgd-20"] <= names["result"].clean_accuracy <= 1
     assert float(tf.reduce_max(tf.abs(names["adversarial"] - images))) <= 8 / 255 + 1e-6
 
@@ -62,7 +72,13 @@ def tape_gradient_is_finite(names):
 
 
 def test_examples_are_under_ten_lines():
-    assert all(len(block.strip().splitlines()) < 10 for block in PYTHON)
+    assert all(
+        len(block.strip().splitlines()) < 10 for blocks in PYTHON.values() for block in blocks
+    )
+
+
+def test_the_readme_is_short():
+    assert len(TEXTS["README.md"].split()) < 1000
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python main.py")])
@@ -102,9 +118,7 @@ def test_the_page_of_methods_names_flags_and_their_defaults():
             assert str(flags[name].default).lower() in (stated, f"{stated}.0"), name
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
-)
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md"])
 def test_links_between_files_lead_somewhere(page):
     """Files, and headings of pages, by GitHub's rule for their names."""
     text = re.sub(r"```.*?```", "", (ROOT / page).read_text(), flags=re.DOTALL)

@@ -57,7 +57,7 @@ class _WithAlpha(ActivationLayer):
 class ElementwiseActivation(_WithAlpha):
     """A row of `ACTIVATIONS` without weights."""
 
-    def value(self, inputs):
+    def value(self, inputs: tf.Tensor) -> tf.Tensor:
         function = ACTIVATIONS[self.activation_name].function
         return function(inputs) if self.alpha is None else function(inputs, self.alpha)
 
@@ -71,10 +71,10 @@ class SmoothReLU(_WithAlpha):
     times a feature overflows float16.
     """
 
-    def __init__(self, activation_name="smoothrelu", alpha=400.0, **kwargs):
+    def __init__(self, activation_name: str = "smoothrelu", alpha: float = 400.0, **kwargs):
         super().__init__(activation_name, alpha, **kwargs)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tf.TensorShape) -> None:
         self.raw_alpha = self.add_weight(
             name="raw_alpha",
             shape=[1],
@@ -84,7 +84,7 @@ class SmoothReLU(_WithAlpha):
         )
         super().build(input_shape)
 
-    def value(self, inputs):
+    def value(self, inputs: tf.Tensor) -> tf.Tensor:
         return elementwise.smoothrelu(inputs, tf.square(self.raw_alpha))
 
 
@@ -141,7 +141,7 @@ def is_learnt(name: str) -> bool:
     return look_up(ACTIVATIONS, "activation", name).layer is not ElementwiseActivation
 
 
-def register(name: str, activation):
+def register(name: str, activation: Row | Callable) -> None:
     """Adds a row to `ACTIVATIONS`, so that its name stands wherever those of our own do.
 
     Args:
@@ -156,7 +156,7 @@ def register(name: str, activation):
     add(ACTIVATIONS, "activation", name, activation)
 
 
-def create(name, alpha: float | None = None, **options) -> Activation:
+def create(name: str | Callable, alpha: float | None = None, **options) -> Activation:
     """Returns the factory of an activation's layers.
 
     Args:
@@ -200,7 +200,7 @@ def is_smooth(name: str, alpha: float | None = None) -> bool:
     return row.is_smooth(row.alpha if alpha is None else alpha)
 
 
-def check_derivative(name: str):
+def check_derivative(name: str) -> None:
     """Raises ValueError unless the default derivative of the row `name` depends on x alone."""
     if look_up(ACTIVATIONS, "activation", name).layer not in (ElementwiseActivation, SmoothReLU):
         raise ValueError(
@@ -209,7 +209,7 @@ def check_derivative(name: str):
         )
 
 
-def derivative_of(name: str | None):
+def derivative_of(name: str | None) -> contextlib.AbstractContextManager:
     """Returns a context in which all activations differentiate as the row `name` does.
 
     Only the derivative with respect to the inputs changes, to that of `name` with its default
@@ -225,7 +225,7 @@ def derivative_of(name: str | None):
     return derivatives.replaced_by(functools.partial(_slope, ACTIVATIONS[name]))
 
 
-def differentiated_as(name: str | None, logits_fn):
+def differentiated_as(name: str | None, logits_fn: Callable) -> Callable:
     """Returns `logits_fn` within `derivative_of(name)`, which it enters itself, at each call.
 
     So it holds wherever the function is called: replicas are traced in threads of their own.

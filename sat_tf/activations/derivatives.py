@@ -65,15 +65,15 @@ class ActivationLayer(tf.keras.layers.Layer):
     A subclass has `value(inputs)`; its derivative is the one that stands in, where there is one.
     """
 
-    def __init__(self, activation_name, **kwargs):
+    def __init__(self, activation_name: str, **kwargs):
         super().__init__(**kwargs)
         self.activation_name = activation_name
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return apply(self.value, inputs)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tf.TensorShape) -> tf.TensorShape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "activation_name": self.activation_name}

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
+from tensorflow.types.experimental import TensorLike
 
 from sat_tf.attacks import draws, passes
 from sat_tf.attacks.arguments import logits_of
@@ -43,23 +44,23 @@ LOSSES = {
 
 
 def apgd(
-    logits_fn,
-    images,
-    labels,
-    seed,
+    logits_fn: Callable,
+    images: TensorLike,
+    labels: TensorLike,
+    seed: int | TensorLike,
     *,
-    loss="ce",
-    epsilon,
-    norm="linf",
-    bounds=(0.0, 1.0),
-    num_steps=100,
-    restarts=1,
-    num_targets=9,
-    eot=1,
-    loss_scale=1.0,
-    compiled="none",
-    targeted=False,
-):
+    loss: str = "ce",
+    epsilon: float,
+    norm: str = "linf",
+    bounds: tuple[float, float] = (0.0, 1.0),
+    num_steps: int = 100,
+    restarts: int = 1,
+    num_targets: int = 9,
+    eot: int = 1,
+    loss_scale: float = 1.0,
+    compiled: str = "none",
+    targeted: bool = False,
+) -> tf.Tensor:
     """Returns images near the given ones: broken ones, else those of the highest loss found.
 
     Called eagerly it is traced once for each network and shape, and kept: see `tracing`.
@@ -86,18 +87,18 @@ def apgd(
 
 
 def apgd_search(
-    loss,
+    loss: str,
     *,
-    epsilon,
-    norm="linf",
-    bounds=(0.0, 1.0),
-    num_steps=100,
-    restarts=1,
-    num_targets=9,
-    eot=1,
-    loss_scale=1.0,
-    compiled="none",
-    targeted=False,
+    epsilon: float,
+    norm: str = "linf",
+    bounds: tuple[float, float] = (0.0, 1.0),
+    num_steps: int = 100,
+    restarts: int = 1,
+    num_targets: int = 9,
+    eot: int = 1,
+    loss_scale: float = 1.0,
+    compiled: str = "none",
+    targeted: bool = False,
 ) -> Search:
     """Returns Auto-PGD as a Search, which stops at the first broken iterate.
 

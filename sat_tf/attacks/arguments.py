@@ -9,15 +9,18 @@ and dtypes when traced, values where they are at hand; in a graph they are asser
 in what XLA compiles.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
+from tensorflow.types.experimental import TensorLike
 
 from sat_tf.errors import UserError, one_line
 
 _LARGEST = np.iinfo(np.int32).max
 
 
-def class_indices(labels):
+def class_indices(labels: TensorLike) -> tf.Tensor:
     """Returns labels as int32 [batch].
 
     Args:
@@ -52,7 +55,9 @@ def class_indices(labels):
     return labels if labels.shape.rank else tf.ensure_shape(labels, [None])
 
 
-def checked_labels(labels, images, num_classes=None):
+def checked_labels(
+    labels: TensorLike, images: TensorLike, num_classes: int | tf.Tensor | None = None
+) -> tf.Tensor:
     """Returns labels as int32 [batch], one for each image.
 
     Args:
@@ -77,7 +82,7 @@ def checked_labels(labels, images, num_classes=None):
     return labels
 
 
-def checked_logits(logits, images, name="logits_fn"):
+def checked_logits(logits: TensorLike, images: TensorLike, name: str = "logits_fn") -> tf.Tensor:
     """Returns what a network gave for images as a tensor [batch, num_classes], its dtype kept.
 
     Args:
@@ -122,7 +127,7 @@ def checked_logits(logits, images, name="logits_fn"):
     return logits
 
 
-def logits_of(logits_fn, images):
+def logits_of(logits_fn: Callable, images: TensorLike) -> tf.Tensor:
     """Returns logits_fn(images), checked as in `checked_logits`.
 
     Raises: as `checked_logits`; UserError also where the function can only run eagerly, in a graph.

@@ -9,9 +9,10 @@ it: an evaluation may then drop and regroup examples without changing anybody's 
 """
 
 import tensorflow as tf
+from tensorflow.types.experimental import TensorLike
 
 
-def as_seed(seed):
+def as_seed(seed: int | TensorLike) -> tf.Tensor:
     """Returns a seed of an attack as an integer tensor, [2] or [batch, 2].
 
     Args:

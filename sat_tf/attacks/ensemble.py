@@ -5,8 +5,10 @@ adversarial = attack(logits_fn, images, labels, seed)
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import tensorflow as tf
+from tensorflow.types.experimental import TensorLike
 
 from sat_tf.attacks import draws
 from sat_tf.attacks.arguments import checked_labels
@@ -30,7 +32,9 @@ class Ensemble:
             if search.targeted:
                 raise ValueError(f"stage {name!r} is targeted: call it by itself, or leave it out")
 
-    def __call__(self, logits_fn, images, labels, seed) -> tf.Tensor:
+    def __call__(
+        self, logits_fn: Callable, images: TensorLike, labels: TensorLike, seed: int | TensorLike
+    ) -> tf.Tensor:
         """Returns each example's first misclassified result, or its image where there is none.
 
         The arguments and what is raised are those of `pgd`.

@@ -7,8 +7,10 @@ found count.  What `logits_fn` must be is in `sat_tf.attacks.pgd`.
 """
 
 import math
+from collections.abc import Callable
 
 import tensorflow as tf
+from tensorflow.types.experimental import TensorLike
 
 from sat_tf.attacks import draws
 from sat_tf.attacks.arguments import logits_of
@@ -23,24 +25,24 @@ _LEAST_LENGTH = 1e-8  # of a move, where shares are made of two of them
 
 
 def fab(
-    logits_fn,
-    images,
-    labels,
-    seed,
+    logits_fn: Callable,
+    images: TensorLike,
+    labels: TensorLike,
+    seed: int | TensorLike,
     *,
-    targeted,
-    epsilon,
-    norm="linf",
-    bounds=(0.0, 1.0),
-    num_steps=100,
-    restarts=1,
-    num_targets=9,
-    alpha_max=0.1,
-    eta=1.05,
-    beta=0.9,
-    loss_scale=1.0,
-    compiled="none",
-):
+    targeted: bool,
+    epsilon: float,
+    norm: str = "linf",
+    bounds: tuple[float, float] = (0.0, 1.0),
+    num_steps: int = 100,
+    restarts: int = 1,
+    num_targets: int = 9,
+    alpha_max: float = 0.1,
+    eta: float = 1.05,
+    beta: float = 0.9,
+    loss_scale: float = 1.0,
+    compiled: str = "none",
+) -> tf.Tensor:
     """Returns misclassified images within epsilon of the given ones, where the search finds them.
 
     A step takes the boundary between the true class and another for the hyperplane that the
@@ -101,18 +103,18 @@ def fab(
 
 def fab_search(
     *,
-    targeted,
-    epsilon,
-    norm="linf",
-    bounds=(0.0, 1.0),
-    num_steps=100,
-    restarts=1,
-    num_targets=9,
-    alpha_max=0.1,
-    eta=1.05,
-    beta=0.9,
-    loss_scale=1.0,
-    compiled="none",
+    targeted: bool,
+    epsilon: float,
+    norm: str = "linf",
+    bounds: tuple[float, float] = (0.0, 1.0),
+    num_steps: int = 100,
+    restarts: int = 1,
+    num_targets: int = 9,
+    alpha_max: float = 0.1,
+    eta: float = 1.05,
+    beta: float = 0.9,
+    loss_scale: float = 1.0,
+    compiled: str = "none",
 ):
     """Returns `fab` as a Search, whose arguments are those of `fab`.
 

@@ -3,24 +3,29 @@
 adversarial = fgsm(logits_fn, images, labels, epsilon=8 / 255)
 """
 
+from collections.abc import Callable
+
+import tensorflow as tf
+from tensorflow.types.experimental import TensorLike
+
 from sat_tf.attacks.losses import cross_entropy
 from sat_tf.attacks.pgd import pgd
 
 
 def fgsm(
-    logits_fn,
-    images,
-    labels,
-    seed=0,
+    logits_fn: Callable,
+    images: TensorLike,
+    labels: TensorLike,
+    seed: int | TensorLike = 0,
     *,
-    epsilon,
-    norm="linf",
-    bounds=(0.0, 1.0),
-    loss=cross_entropy,
-    loss_scale=1.0,
-    compiled="none",
-    targeted=False,
-):
+    epsilon: float,
+    norm: str = "linf",
+    bounds: tuple[float, float] = (0.0, 1.0),
+    loss: Callable = cross_entropy,
+    loss_scale: float = 1.0,
+    compiled: str = "none",
+    targeted: bool = False,
+) -> tf.Tensor:
     """Returns `images` moved by one step of length epsilon; `seed` changes nothing.
 
     The arguments are those of `pgd`, of which this is one step without a random start.

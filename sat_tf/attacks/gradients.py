@@ -1,11 +1,20 @@
 """The gradient that white-box attacks follow, with respect to the images alone."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
+from tensorflow.types.experimental import TensorLike
 
 from sat_tf.attacks.arguments import logits_of
 
 
-def loss_gradient(logits_fn, adversarial, labels, loss, loss_scale=1.0):
+def loss_gradient(
+    logits_fn: Callable,
+    adversarial: TensorLike,
+    labels: TensorLike,
+    loss: Callable,
+    loss_scale: float = 1.0,
+) -> tf.Tensor:
     """Returns the gradient of the summed loss, so that every example has its own.
 
     It is `loss_scale` times as large; the arguments are those of `pgd`, checked.

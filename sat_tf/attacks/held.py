@@ -8,17 +8,20 @@ it asks for by their names: `epsilon`, `norm` and `bounds`, those of the ThreatM
 
 import functools
 import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import tensorflow as tf
 
 from sat_tf.attacks.search import Search
+from sat_tf.attacks.threat import ThreatModel
 from sat_tf.errors import UserError
 
 _GIVEN = ("logits_fn", "images", "labels", "seed")
 _OF_THREAT = ("epsilon", "norm", "bounds")
 
 
-def check_function(name, attack, settings=()):
+def check_function(name: str, attack: Any, settings: Iterable[str] = ()) -> None:
     """Raises UserError for what cannot be called as an attack.
 
     Args:
@@ -57,14 +60,16 @@ def settings_of(attack) -> set:
     return names - set(_GIVEN) - set(bound)
 
 
-def needs_epsilon(attack) -> bool:
+def needs_epsilon(attack: Callable) -> bool:
     """Whether a function cannot be called without an `epsilon`."""
     return "epsilon" in settings_of(attack) and (
         inspect.signature(attack).parameters["epsilon"].default is inspect.Parameter.empty
     )
 
 
-def held_to(threat, name, attack, *, told=True) -> Search:
+def held_to(
+    threat: ThreatModel | None, name: str, attack: Callable, *, told: bool = True
+) -> Search:
     """Returns any function that attacks as a Search, the results of which `threat` limits.
 
     Args:

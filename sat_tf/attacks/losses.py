@@ -6,9 +6,10 @@ per_example = dlr(logits, labels)
 """
 
 import tensorflow as tf
+from tensorflow.types.experimental import TensorLike
 
 
-def cross_entropy(logits, labels):
+def cross_entropy(logits: TensorLike, labels: TensorLike) -> tf.Tensor:
     """Returns the cross-entropy of each example, without label smoothing.
 
     Computed as softplus(logsumexp of the other logits - true logit).  The usual
@@ -30,7 +31,7 @@ def negative(loss):
     return lambda logits, labels: -loss(logits, labels)
 
 
-def kl_divergence(reference_logits, logits):
+def kl_divergence(reference_logits: TensorLike, logits: TensorLike) -> tf.Tensor:
     """Returns KL(softmax(reference_logits) || softmax(logits)) of each example.
 
     Args:
@@ -43,7 +44,7 @@ def kl_divergence(reference_logits, logits):
     return tf.reduce_sum(tf.exp(reference) * (reference - other), axis=-1)
 
 
-def margin(logits, labels):
+def margin(logits: TensorLike, labels: TensorLike) -> tf.Tensor:
     """Returns by how much the highest other logit exceeds the true one.
 
     Args:

@@ -14,6 +14,7 @@ made), because it is traced inside a loop.  Call the attack outside the tape of 
 from collections.abc import Callable
 
 import tensorflow as tf
+from tensorflow.types.experimental import TensorLike
 
 from sat_tf.attacks import draws
 from sat_tf.attacks.arguments import Watched, checked_labels
@@ -27,7 +28,9 @@ LogitsFn = Callable[[tf.Tensor], tf.Tensor]  # float32 [B, H, W, C] -> floating 
 Attack = Callable[[LogitsFn, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]  # ..., labels, seed
 
 
-def default_step_size(epsilon, num_steps, bounds=(0.0, 1.0)):
+def default_step_size(
+    epsilon: float, num_steps: int, bounds: tuple[float, float] = (0.0, 1.0)
+) -> float:
     """Returns max(one of 255 grey levels, epsilon / num_steps), as the release's evaluation has it.
 
     Args:
@@ -40,25 +43,25 @@ def default_step_size(epsilon, num_steps, bounds=(0.0, 1.0)):
 
 
 def pgd(
-    logits_fn,
-    images,
-    labels,
-    seed,
+    logits_fn: LogitsFn,
+    images: TensorLike,
+    labels: TensorLike,
+    seed: int | TensorLike,
     *,
-    epsilon,
-    num_steps,
-    step_size=None,
-    random_start=True,
-    clean_start_probability=0.0,
-    clip_start=False,
-    restarts=1,
-    norm="linf",
-    bounds=(0.0, 1.0),
-    loss=cross_entropy,
-    loss_scale=1.0,
-    compiled="none",
-    targeted=False,
-):
+    epsilon: float,
+    num_steps: int,
+    step_size: float | None = None,
+    random_start: bool = True,
+    clean_start_probability: float = 0.0,
+    clip_start: bool = False,
+    restarts: int = 1,
+    norm: str = "linf",
+    bounds: tuple[float, float] = (0.0, 1.0),
+    loss: Callable = cross_entropy,
+    loss_scale: float = 1.0,
+    compiled: str = "none",
+    targeted: bool = False,
+) -> tf.Tensor:
     """Returns images near the given ones on which the loss is high.
 
     A pure function of its arguments.  As in the original release, the random start is scaled
@@ -119,20 +122,20 @@ def pgd(
 
 def pgd_search(
     *,
-    epsilon,
-    num_steps,
-    step_size=None,
-    random_start=True,
-    clean_start_probability=0.0,
-    clip_start=False,
-    restarts=1,
-    norm="linf",
-    bounds=(0.0, 1.0),
-    loss=cross_entropy,
-    loss_scale=1.0,
-    compiled="none",
-    targeted=False,
-    robust_if="final",
+    epsilon: float,
+    num_steps: int,
+    step_size: float | None = None,
+    random_start: bool = True,
+    clean_start_probability: float = 0.0,
+    clip_start: bool = False,
+    restarts: int = 1,
+    norm: str = "linf",
+    bounds: tuple[float, float] = (0.0, 1.0),
+    loss: Callable = cross_entropy,
+    loss_scale: float = 1.0,
+    compiled: str = "none",
+    targeted: bool = False,
+    robust_if: str = "final",
 ):
     """Returns `pgd` as a Search.
 
@@ -193,18 +196,18 @@ def pgd_search(
 
 
 def ascend(
-    logits_fn,
-    start,
-    images,
-    labels,
+    logits_fn: LogitsFn,
+    start: TensorLike,
+    images: TensorLike,
+    labels: TensorLike,
     *,
-    threat,
-    num_steps,
-    step_size=None,
-    loss=cross_entropy,
-    loss_scale=1.0,
-    compiled="none",
-):
+    threat: ThreatModel,
+    num_steps: int,
+    step_size: float | None = None,
+    loss: Callable = cross_entropy,
+    loss_scale: float = 1.0,
+    compiled: str = "none",
+) -> tf.Tensor:
     """Returns where `num_steps` steps of `step_size` up the loss lead, projected after each.
 
     Args:

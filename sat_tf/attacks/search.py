@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
+from tensorflow.types.experimental import TensorLike
 
 from sat_tf.attacks import draws, tracing
 from sat_tf.attacks.arguments import Watched, checked_labels
@@ -60,7 +61,9 @@ class Search:
     targeted: bool = False
     compiled: str = "none"
 
-    def __call__(self, logits_fn, images, labels, seed) -> tf.Tensor:
+    def __call__(
+        self, logits_fn: Callable, images: TensorLike, labels: TensorLike, seed: int | TensorLike
+    ) -> tf.Tensor:
         """Returns float32, the shape of `images`: where every run ends, or the best of several.
 
         With several runs, each example's result is its first broken one, else the one of the
@@ -71,7 +74,15 @@ class Search:
         labels, seed = checked_labels(labels, images), draws.as_seed(seed)
         return tracing.run(self, self._attacked, logits_fn, images, labels, seed)
 
-    def advance(self, logits_fn, images, labels, state, index, count):
+    def advance(
+        self,
+        logits_fn: Callable,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        state: State,
+        index: tf.Tensor,
+        count: int | tf.Tensor,
+    ) -> tuple[State, tf.Tensor]:
         """Returns state and index after at most `count` further steps of each example."""
         if self.step is None:
             return state, index
@@ -92,7 +103,7 @@ class Search:
         loop = repeat(step, count, self.compiled, somebody_goes_on if self.stops else None)
         return loop((state, index), images, labels)
 
-    def through(self, transform) -> "Search":
+    def through(self, transform: Callable) -> "Search":
         """Returns the same search, to which every logits_fn looks as transform(logits_fn).
 
         For attacks by another derivative, or made on another network.
@@ -156,7 +167,9 @@ class Verdict(NamedTuple):
     known: tf.Tensor
 
 
-def judge(logits_fn, images, labels, *, targeted=False) -> Verdict:
+def judge(
+    logits_fn: Callable, images: TensorLike, labels: TensorLike, *, targeted: bool = False
+) -> Verdict:
     """Returns the Verdict on images of these labels; the arguments are those of `pgd`.
 
     Raises: UserError, as `pgd`, for labels that are known to be none of the classes; those of a
@@ -211,7 +224,7 @@ def repeat(step, count, compiled, goes_on=None):
     return tf.function(loop, jit_compile=True, autograph=False) if compiled == "loop" else loop
 
 
-def compiled_form(xla, device_type):
+def compiled_form(xla: str, device_type: str) -> str:
     """Returns the form of the attack loop that suits a device.
 
     On a CPU, XLA runs convolutions far slower inside a loop than outside: against the plain

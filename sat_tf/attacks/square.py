@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.types.experimental import TensorLike
 
 from sat_tf.attacks import draws
 from sat_tf.attacks.arguments import logits_of
@@ -35,20 +36,20 @@ from sat_tf.attacks.windows import (
 
 
 def square(
-    logits_fn,
-    images,
-    labels,
-    seed,
+    logits_fn: Callable,
+    images: TensorLike,
+    labels: TensorLike,
+    seed: int | TensorLike,
     *,
-    epsilon,
-    norm="linf",
-    bounds=(0.0, 1.0),
-    num_queries=5000,
-    restarts=1,
-    p_init=0.8,
-    window_seed=0,
-    compiled="none",
-):
+    epsilon: float,
+    norm: str = "linf",
+    bounds: tuple[float, float] = (0.0, 1.0),
+    num_queries: int = 5000,
+    restarts: int = 1,
+    p_init: float = 0.8,
+    window_seed: int = 0,
+    compiled: str = "none",
+) -> tf.Tensor:
     """Returns images near the given ones on which the margin is low.
 
     A pure function of its arguments that calls `logits_fn`, which need not be differentiable, once
@@ -95,14 +96,14 @@ def square(
 
 def square_search(
     *,
-    epsilon,
-    norm="linf",
-    bounds=(0.0, 1.0),
-    num_queries=5000,
-    restarts=1,
-    p_init=0.8,
-    window_seed=0,
-    compiled="none",
+    epsilon: float,
+    norm: str = "linf",
+    bounds: tuple[float, float] = (0.0, 1.0),
+    num_queries: int = 5000,
+    restarts: int = 1,
+    p_init: float = 0.8,
+    window_seed: int = 0,
+    compiled: str = "none",
 ):
     """Returns `square` as a Search that stops where an example is broken; for all else see there.
 

@@ -6,6 +6,7 @@ register("mine", my_attack)                     # a row from outside
 
 import functools
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 from sat_tf.attacks.apgd import apgd_search
@@ -129,19 +130,19 @@ VERSIONS = {
 
 
 def create(
-    name,
+    name: str,
     *,
-    epsilon,
-    step_size=None,
-    norm="linf",
-    robust_if="final",
-    num_classes=None,
-    version="standard",
-    compiled="none",
-    loss_scale=1.0,
-    bounds=(0.0, 1.0),
-    targeted=False,
-):
+    epsilon: float,
+    step_size: float | None = None,
+    norm: str = "linf",
+    robust_if: str = "final",
+    num_classes: int | None = None,
+    version: str = "standard",
+    compiled: str = "none",
+    loss_scale: float = 1.0,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    targeted: bool = False,
+) -> Search | Ensemble | None:
     """Returns the evaluation attack called `name`, or None for "clean".
 
     Args:
@@ -184,7 +185,7 @@ def create(
     )
 
 
-def register(name: str, attack, *, needs_gradient: bool = True):
+def register(name: str, attack: Callable, *, needs_gradient: bool = True) -> None:
     """Adds a row to ATTACKS, so that its name stands wherever those of our own do.
 
     Args:
@@ -220,7 +221,7 @@ def _made_of(name, attack, settings):
     return held_to(threat, name, functools.partial(attack, **given) if given else attack)
 
 
-def stage_names(version):
+def stage_names(version: str) -> tuple[str, ...]:
     """Returns the attacks of a version of AutoAttack.
 
     Args:
@@ -239,19 +240,19 @@ def stage_names(version):
     return names
 
 
-def needs_gradient(name, version="standard"):
+def needs_gradient(name: str, version: str = "standard") -> bool:
     """Whether an attack differentiates the network; `version` is what "autoattack" is."""
     if name == "autoattack":
         return any(map(needs_gradient, stage_names(version)))
     return _OWN[name] if name in _OWN else not re.match("clean|square", name)
 
 
-def is_of_autoattack(name):
+def is_of_autoattack(name: str) -> bool:
     """Whether an attack is AutoAttack, or one of the attacks that it is made of."""
     return name not in _OWN and re.match("autoattack|apgd|fab|square", name) is not None
 
 
-def parse_names(text):
+def parse_names(text: str) -> tuple[str, ...]:
     """Returns the attack names in a comma list such as "clean,pgd-20", in its order.
 
     Raises: ValueError for an unknown name, one given twice, and an empty list.

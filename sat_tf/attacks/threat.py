@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
+from tensorflow.types.experimental import TensorLike
 
 from sat_tf.attacks import draws
 
@@ -122,11 +123,11 @@ class ThreatModel:
         object.__setattr__(self, "epsilon", float(self.epsilon))
         object.__setattr__(self, "bounds", (low, high))
 
-    def size(self, images, adversarial):
+    def size(self, images: TensorLike, adversarial: TensorLike) -> tf.Tensor:
         """Returns how far `adversarial` is from `images` in the norm, float32 [batch]."""
         return _GEOMETRIES[self.norm].size(adversarial - images)
 
-    def project(self, images, adversarial):
+    def project(self, images: TensorLike, adversarial: TensorLike) -> tf.Tensor:
         """Returns allowed images close to `adversarial`.
 
         They are the nearest in the ball, then the nearest of those in `bounds`; for "linf" that is
@@ -140,7 +141,7 @@ class ThreatModel:
         nearest = _GEOMETRIES[self.norm].project(images, adversarial, self.epsilon)
         return tf.clip_by_value(nearest, *self.bounds)
 
-    def random_start(self, images, seed):
+    def random_start(self, images: TensorLike, seed: TensorLike) -> tf.Tensor:
         """Returns noise drawn uniformly from the ball, not yet fitted to `bounds`.
 
         Args:
@@ -152,7 +153,7 @@ class ThreatModel:
         noise = _GEOMETRIES[self.norm].noise(images, seed, self.epsilon)
         return tf.ensure_shape(noise, images.shape)
 
-    def ascent_direction(self, gradient):
+    def ascent_direction(self, gradient: TensorLike) -> tf.Tensor:
         """Returns the step of unit size along which a loss with this `gradient` grows fastest."""
         return _GEOMETRIES[self.norm].ascent(gradient)
 
@@ -162,7 +163,7 @@ def _example(width):
     return "4/255" if width == 1 else f"{4 * width / 255:g}"
 
 
-def images_within(images, bounds):
+def images_within(images: TensorLike, bounds: tuple[float, float]) -> tf.Tensor:
     """Returns images as float32, after a check that they are on the scale of `bounds`.
 
     Args:

@@ -109,6 +109,6 @@ class Source(NamedTuple):
     eval: Any
     bad_examples: BadExamples | None = None
 
-    def reading(self):
+    def reading(self) -> contextlib.AbstractContextManager:
         """Returns a context that turns errors about bad examples into UserErrors."""
         return self.bad_examples.check() if self.bad_examples else contextlib.nullcontext()

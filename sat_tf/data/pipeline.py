@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from sat_tf import seeds
 from sat_tf.data import augmentation, encoded
+from sat_tf.data.description import Source
 from sat_tf.errors import UserError
 
 
@@ -23,19 +24,19 @@ def steps_per_epoch(num_examples: int, batch_size: int) -> int:
 
 
 def training_batches(
-    source,
+    source: Source,
     *,
-    batch_size,
-    image_size,
-    augment,
-    seed,
-    start_step=0,
-    num_examples=None,
-    held_out=0,
-    worker=0,
-    num_workers=1,
-    randaugment_layers=2,
-    randaugment_magnitude=9.0,
+    batch_size: int,
+    image_size: int,
+    augment: str | augmentation.Row,
+    seed: int,
+    start_step: int = 0,
+    num_examples: int | None = None,
+    held_out: int = 0,
+    worker: int = 0,
+    num_workers: int = 1,
+    randaugment_layers: int = 2,
+    randaugment_magnitude: float = 9.0,
 ) -> tf.data.Dataset:
     """Returns the endless stream of training batches from step `start_step` on.
 
@@ -108,7 +109,9 @@ def training_batches(
     )
 
 
-def evaluation_batches(source, *, batch_size, image_size, num_examples=None) -> tf.data.Dataset:
+def evaluation_batches(
+    source: Source, *, batch_size: int, image_size: int, num_examples: int | None = None
+) -> tf.data.Dataset:
     """Returns the evaluation examples, in their order, in batches of one constant size.
 
     The last batch is filled up with copies of the last example, which the mask leaves out: a
@@ -128,7 +131,13 @@ def evaluation_batches(source, *, batch_size, image_size, num_examples=None) -> 
 
 
 def validation_batches(
-    source, *, batch_size, image_size, seed, held_out, num_examples=None
+    source: Source,
+    *,
+    batch_size: int,
+    image_size: int,
+    seed: int,
+    held_out: int,
+    num_examples: int | None = None,
 ) -> tf.data.Dataset:
     """Returns the training examples that `training_batches` leaves out, as evaluation batches.
 

@@ -9,16 +9,17 @@ is random takes its seed.
 """
 
 import tensorflow as tf
+from tensorflow.types.experimental import TensorLike
 
 
-def to_float(images):
+def to_float(images: TensorLike) -> tf.Tensor:
     """Returns uint8 images as float32 in [0, 1]: exactly `value / 255`, correctly rounded."""
     # By way of float64: in graphs TensorFlow makes `/ 255` a product with the rounded 1 / 255,
     # and in float32 that would differ from eager execution and from NumPy in the last bit.
     return tf.cast(tf.cast(images, tf.float64) / 255.0, tf.float32)
 
 
-def decode(image_bytes):
+def decode(image_bytes: TensorLike) -> tf.Tensor:
     """Returns the pixels of an encoded image.
 
     Grey images get three equal channels, CMYK becomes RGB, 16-bit PNGs keep their high byte, an
@@ -34,7 +35,7 @@ def decode(image_bytes):
     return tf.ensure_shape(image, [None, None, 3])
 
 
-def evaluation_crop(images, size, crop_padding):
+def evaluation_crop(images: TensorLike, size: int, crop_padding: int) -> tf.Tensor:
     """Returns the centre of each image, resized to `size` x `size`.
 
     The centre is the square of side `min(height, width) * size / (size + crop_padding)`, rounded
@@ -75,7 +76,9 @@ def evaluation_crop_of_bytes(image_bytes, size, crop_padding):
     return _resize(_decode_window(image_bytes, window)[tf.newaxis], size)[0]
 
 
-def random_resized_crop(image_bytes, size, seed, *, crop_padding=0):
+def random_resized_crop(
+    image_bytes: TensorLike, size: int, seed: TensorLike, *, crop_padding: int = 0
+) -> tf.Tensor:
     """Returns a random part of an image, resized to `size` x `size`; of a JPEG only that is
     decoded.
 

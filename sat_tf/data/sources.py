@@ -31,7 +31,7 @@ KINDS = {  # what a name may begin with, before a colon and a path
 }
 
 
-def register(name: str, row):
+def register(name: str, row: Row | Source | augmentation.Row) -> None:
     """Adds a data set to SOURCES, or an augmentation to AUGMENTATIONS.
 
     Args:
@@ -71,7 +71,11 @@ def _canonical(name):
 
 
 def describe(
-    name, data_dir: str | None = None, *, download: bool = False, eval_only: bool = False
+    name: str | Source,
+    data_dir: str | None = None,
+    *,
+    download: bool = False,
+    eval_only: bool = False,
 ) -> Description:
     """Returns the description of a data set without loading it.
 
@@ -88,7 +92,7 @@ def describe(
 
 
 def load(
-    name,
+    name: str | Source,
     data_dir: str | None = None,
     *,
     download: bool = False,

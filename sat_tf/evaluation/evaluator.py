@@ -12,15 +12,16 @@ engine of `evaluate`, without the checks of `evaluation.checks`.
 
 import contextlib
 import dataclasses
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import tensorflow as tf
 
 from sat_tf.attacks import Ensemble, Search, held_to
 from sat_tf.evaluation.lanes import Lanes
-from sat_tf.evaluation.progress import Progress
+from sat_tf.evaluation.progress import Progress, StateFile
 from sat_tf.evaluation.result import Outcome, Result
-from sat_tf.evaluation.stream import Stream
+from sat_tf.evaluation.stream import Order, Stream
 
 
 class Evaluator:
@@ -37,7 +38,17 @@ class Evaluator:
     Variables are read when a batch runs.
     """
 
-    def __init__(self, logits_fn, attacks, *, seed, strategy=None, drop=True, keep=0, bounds=None):
+    def __init__(
+        self,
+        logits_fn: Callable,
+        attacks: dict[str, Callable | None],
+        *,
+        seed: int,
+        strategy: tf.distribute.Strategy | None = None,
+        drop: bool = True,
+        keep: int = 0,
+        bounds: tuple[float, float] | None = None,
+    ):
         """Prepares to attack one model.
 
         Args:
@@ -63,7 +74,14 @@ class Evaluator:
         self._strategy, self._bounds = strategy or tf.distribute.get_strategy(), bounds
         self._searches, self._lanes = _searches(self._attacks), {}
 
-    def __call__(self, batches, *, on_batch=None, state=None, order=None) -> Result:
+    def __call__(
+        self,
+        batches: Iterable,
+        *,
+        on_batch: Callable | None = None,
+        state: StateFile | None = None,
+        order: Order | None = None,
+    ) -> Result:
         """Evaluates over a data set.
 
         Args:

@@ -12,6 +12,8 @@ import dataclasses
 import numbers
 import time
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -31,18 +33,18 @@ _LEAST_PROBED = 16  # even where batches are smaller: few examples tell little
 
 
 def evaluate(
-    model_or_function,
-    data,
-    attacks="autoattack",
+    model_or_function: Callable,
+    data: Any,
+    attacks: Any = "autoattack",
     *,
-    epsilon=None,
-    norm="linf",
-    batch_size=128,
-    seed=0,
-    bounds=(0.0, 1.0),
-    checks=True,
-    strategy=None,
-    verbose=1,
+    epsilon: float | None = None,
+    norm: str = "linf",
+    batch_size: int = 128,
+    seed: int = 0,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    checks: bool = True,
+    strategy: tf.distribute.Strategy | None = None,
+    verbose: int = 1,
 ) -> Result:
     """Returns the clean accuracy of a classifier, and that under each of the attacks.
 

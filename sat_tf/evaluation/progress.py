@@ -10,6 +10,8 @@ import json
 import os
 import time
 import zipfile
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +30,7 @@ _COLUMNS = {
 }
 
 
-def fingerprint(settings, variables) -> str:
+def fingerprint(settings: Any, variables: Iterable) -> str:
     """Returns a text that is another one where settings or values differ.
 
     Args:
@@ -52,7 +54,13 @@ class StateFile:
       writing: returns a context manager for each access, to say what OSErrors mean.
     """
 
-    def __init__(self, path, fingerprint, every_seconds=5.0, writing=contextlib.nullcontext):
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        fingerprint: str,
+        every_seconds: float = 5.0,
+        writing: Callable = contextlib.nullcontext,
+    ):
         self.path, self._fingerprint, self._every = path, fingerprint, every_seconds
         self._writing = writing
         self._due = time.monotonic() + every_seconds
@@ -71,7 +79,7 @@ class StateFile:
     def is_due(self) -> bool:
         return time.monotonic() >= self._due
 
-    def save(self, arrays: dict):
+    def save(self, arrays: dict) -> None:
         """Writes {name: array}."""
         start = time.monotonic()
         with self._writing(), replacing(self.path) as file:
@@ -81,7 +89,7 @@ class StateFile:
             self._every, 20 * taken
         )  # at most a twentieth of the time
 
-    def remove(self):
+    def remove(self) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
 

@@ -1,12 +1,15 @@
 """What an evaluation counted, and what became of each example."""
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sat_tf.evaluation import plot, table
 from sat_tf.evaluation.checks import Finding
+
+if TYPE_CHECKING:  # imported where a chart is drawn: it is slow
+    from matplotlib.figure import Figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +85,7 @@ class Result:
         """Returns what results.json holds of an evaluation, for JSON: see `table.contents`."""
         return table.contents(self)
 
-    def plot(self):
+    def plot(self) -> "Figure":
         """Returns a matplotlib Figure of the accuracies, each with its 95 % interval."""
         return plot.draw(self)
 
@@ -98,7 +101,7 @@ class Result:
             name: count / self.examples for name, count in self.correct.items() if name != "clean"
         }
 
-    def survives(self, name) -> np.ndarray:
+    def survives(self, name: str) -> np.ndarray:
         """Returns bool [examples]: classified correctly both as it is and after that attack."""
         return ~self.outcomes["clean"].broken & ~self.outcomes[name].broken
 
@@ -114,13 +117,13 @@ class Result:
                 survives[name] = self.survives(name)
         return survives
 
-    def accuracy_after(self, name, runs) -> float:
+    def accuracy_after(self, name: str, runs: int) -> float:
         """Returns the robust accuracy under an attack that had made so many runs and no more."""
         outcome = self.outcomes[name]
         broken = self.outcomes["clean"].broken | outcome.broken & (outcome.runs <= runs)
         return 1 - np.mean(broken).item()
 
-    def strongest(self, count):
+    def strongest(self, count: int) -> tuple[list[str], np.ndarray, np.ndarray]:
         """Returns what the attacks made of the first examples, each by the one that did most.
 
         That is the first attack that broke it; else, the one under which its loss is highest.

@@ -9,6 +9,8 @@ A variant is an attack that sees another function in the network's place: one th
 logits with another gradient, or another network.
 """
 
+from collections.abc import Iterable
+
 from sat_tf import attacks
 
 
@@ -20,14 +22,22 @@ class Suite:
       norm, step_size, robust_if, num_classes, version, compiled, loss_scale: see `attacks.create`.
     """
 
-    def __init__(self, *, epsilon, norm="linf", version="standard", **settings):
+    def __init__(
+        self, *, epsilon: float, norm: str = "linf", version: str = "standard", **settings
+    ):
         self._settings = dict(epsilon=epsilon, norm=norm, version=version, **settings)
 
-    def create(self, name, **changed):
+    def create(self, name: str, **changed) -> attacks.Search | attacks.Ensemble | None:
         """Returns one attack; `changed` are other values of the settings."""
         return attacks.create(name, **{**self._settings, **changed})
 
-    def named(self, names, *, derivatives=None, surrogates=None) -> dict:
+    def named(
+        self,
+        names: Iterable[str],
+        *,
+        derivatives: dict | None = None,
+        surrogates: dict | None = None,
+    ) -> dict:
         """Returns {name: attack}, None for "clean", with the variants after those they are of.
 
         Args:
@@ -45,7 +55,7 @@ class Suite:
             found.update(_each(named, label, lambda logits_fn, other=other: other))
         return found
 
-    def need_gradient(self, names) -> bool:
+    def need_gradient(self, names: Iterable[str]) -> bool:
         """Whether one of the attacks differentiates the network."""
         return any(attacks.needs_gradient(name, self._settings["version"]) for name in names)
 

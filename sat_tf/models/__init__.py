@@ -101,7 +101,7 @@ def canonical_name(name: str) -> str:
     return canonical
 
 
-def register(name: str, row: Row):
+def register(name: str, row: Row) -> None:
     """Adds a row to `MODELS`, so that its name stands wherever those of our own do.
 
     Args:
@@ -117,9 +117,9 @@ def register(name: str, row: Row):
 
 
 def create(
-    name,
+    name: str | Row,
     *,
-    activation="swish",
+    activation: str | Callable = "swish",
     num_classes: int = 1000,
     image_size: int = 224,
     activation_alpha: float | None = None,

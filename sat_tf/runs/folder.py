@@ -60,7 +60,7 @@ def _git(folder, *command):
 
 
 class RunFolder:
-    """The files of one run; see the README for what they hold."""
+    """The files of one run; see docs/command_line.md for what they hold."""
 
     def __init__(self, path: str):
         self.path = path

@@ -7,6 +7,9 @@ loaded.signatures["image_bytes"](image_bytes=files)      # string [N], JPEG or P
 loaded.logits(images)                                    # float32 in [0, 1]; differentiable
 """
 
+import os
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from sat_tf import data
@@ -15,7 +18,14 @@ from sat_tf.errors import UserError
 _CLASS_NAMES = "class_names.txt"
 
 
-def export(classifier, path, *, image_size, crop_padding=0, class_names=()):
+def export(
+    classifier: tf.keras.Model,
+    path: str | os.PathLike,
+    *,
+    image_size: int,
+    crop_padding: int = 0,
+    class_names: Sequence[str] = (),
+) -> None:
     """Writes `classifier` to the folder `path`, in the place of an earlier export there.
 
     The signatures `serving_default` and `image_bytes` give a dictionary of `logits` float32

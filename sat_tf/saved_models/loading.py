@@ -77,7 +77,12 @@ class SavedClassifier:
 
 
 def load(
-    path, *, input_range="0,1", signature=None, image_size=None, flag="saved_model"
+    path: str | os.PathLike,
+    *,
+    input_range: str = "0,1",
+    signature: str | None = None,
+    image_size: int | None = None,
+    flag: str = "saved_model",
 ) -> SavedClassifier:
     """Loads a SavedModel, of TensorFlow 2 or 1, and finds the function that classifies images.
 
@@ -228,7 +233,7 @@ def _described(saved, function, output):
     return dataclasses.replace(saved, summary=", ".join(parts))
 
 
-def check_surrogate(surrogate, *, image_size, num_classes):
+def check_surrogate(surrogate: SavedClassifier, *, image_size: int, num_classes: int) -> None:
     """Raises UserError, naming --transfer_from, unless attacks on another network can be made on
     it.
 

@@ -106,7 +106,7 @@ def row(name: str) -> Row:
     return look_up(METHODS, "method", name)
 
 
-def register(name: str, row: Row):
+def register(name: str, row: Row) -> None:
     """Adds a row to METHODS, so that its name stands wherever those of our own do.
 
     Raises: ValueError for a name that is taken, and for what is no Row.

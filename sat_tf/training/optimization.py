@@ -6,8 +6,10 @@ optimizer = create_optimizer("sgd", schedule)
 
 import functools
 import math
+from collections.abc import Iterable
 
 import tensorflow as tf
+from tensorflow.types.experimental import TensorLike
 
 from sat_tf.errors import look_up
 
@@ -80,14 +82,14 @@ class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(
         self,
-        name,
+        name: str,
         *,
-        learning_rate,
-        total_steps,
-        steps_per_epoch,
-        drops=None,
-        warmup_steps=0,
-        warmup_learning_rate=0.0,
+        learning_rate: float,
+        total_steps: int,
+        steps_per_epoch: int,
+        drops: Iterable[float] | None = None,
+        warmup_steps: int = 0,
+        warmup_learning_rate: float = 0.0,
     ):
         self._factor = look_up(SCHEDULES, "schedule", name)
         self._config = dict(
@@ -100,7 +102,7 @@ class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
             warmup_learning_rate=warmup_learning_rate,
         )
 
-    def __call__(self, step):
+    def __call__(self, step: TensorLike) -> tf.Tensor:
         c = self._config
         step = tf.cast(step, tf.float32)
         rate = c["learning_rate"] * self._factor(
@@ -115,7 +117,7 @@ class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
         rise = (c["learning_rate"] - c["warmup_learning_rate"]) * step / c["warmup_steps"]
         return tf.where(step < c["warmup_steps"], c["warmup_learning_rate"] + rise, rate)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return dict(self._config)
 
 
@@ -145,7 +147,7 @@ OPTIMIZERS = {
 }
 
 
-def create_optimizer(name, learning_rate) -> tf.keras.optimizers.Optimizer:
+def create_optimizer(name: str, learning_rate: float | Schedule) -> tf.keras.optimizers.Optimizer:
     """Returns a row of OPTIMIZERS; `learning_rate` is a number or a Schedule."""
     return look_up(OPTIMIZERS, "optimizer", name)(learning_rate=learning_rate)
 

@@ -85,12 +85,12 @@ class Watch(tf.Module):
         # Accuracies are counts over one batch: what equals the drop may differ in the last digit.
         return before != _NONE and before - accuracy > drop + 1e-9
 
-    def note_batch(self, accuracy: float, *, step: int):
+    def note_batch(self, accuracy: float, *, step: int) -> None:
         """Remembers an accuracy on the first batch, a fraction, measured at `step`."""
         self.batch_accuracy.assign(accuracy)
         self.batch_step.assign(step)
 
-    def note_collapse(self, accuracy: float):
+    def note_collapse(self, accuracy: float) -> None:
         """Remembers that the epoch after `batch_step` was undone, and training with it ended."""
         self.collapsed_to.assign(accuracy)
 
