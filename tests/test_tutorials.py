@@ -6,6 +6,7 @@ import pathlib
 
 import matplotlib
 import pytest
+from matplotlib import pyplot
 
 from sat_tf import activations, attacks
 
@@ -22,6 +23,7 @@ def _as_it_was(tmp_path, monkeypatch):
     tables = (activations.ACTIVATIONS, attacks.ATTACKS)
     rows = [dict(table) for table in tables]
     yield
+    pyplot.close("all")
     for table, before in zip(tables, rows):
         table.clear()
         table.update(before)
@@ -45,7 +47,7 @@ def test_the_code_runs(path, _as_it_was):
     for cell in code_cells(path):
         exec(compile("".join(cell["source"]), path.name, "exec"), names)
     result = names["result"]
-    assert 0 < min(result.robust_accuracy.values()) < result.clean_accuracy <= 1
+    assert 0 < min(result.robust_accuracy.values()) <= result.clean_accuracy <= 1
     if path.stem == "first_steps":
         assert (pathlib.Path("digits_saved_model") / "saved_model.pb").exists()
     else:
