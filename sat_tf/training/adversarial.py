@@ -140,6 +140,9 @@ class Adversarial:
         with activations.derivative_of(self._update_gradient):
             return self.logits(images, training=True)
 
+    def _own_loss(self):
+        return classifiers.own_loss(self.classifier)
+
     def fit(self, *args, callbacks=None, **kwargs):
         """As Keras' `fit`; the attack begins after `clean_epochs` epochs of training."""
         return super().fit(*args, callbacks=self._with_epochs(callbacks), **kwargs)
@@ -164,7 +167,7 @@ class Adversarial:
             seed,
             attacking=self.attacking if self.clean_epochs else None,
         )
-        passes = step.Passes(self._update_logits, lambda: classifiers.own_loss(self.classifier))
+        passes = step.Passes(self._update_logits, self._own_loss)
 
         def compute_loss():
             with passes.of_a_loss():
@@ -215,7 +218,7 @@ class Adversarial:
         images, labels, sample_weight = batches.unpack(data, bounds=self.method.bounds)
         seed = seeds.replica_seed(self._seed, seeds.EVALUATION_ATTACK, self.global_step)
         adversarial = self.method.perturb(self._attack_logits, images, labels, seed)
-        passes = step.Passes(self.logits, lambda: classifiers.own_loss(self.classifier))
+        passes = step.Passes(self.logits, self._own_loss)
         with passes.of_a_loss():
             clean = passes(images)
         attacked = self.logits(adversarial)

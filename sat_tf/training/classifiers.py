@@ -182,7 +182,7 @@ def logits_of(classifier):
     last, keras = classifier.layers[-1], keras_of(classifier)
     # The probabilities, which nobody reads, make the last layer's own losses be counted.
     with classifier.distribute_strategy.scope():
-        both = keras.Model(classifier.inputs, [last.input, classifier.output])
+        both = keras.Model(classifier.inputs[0], [last.input, classifier.output])
 
     def before_softmax(images, training):
         values = tf.cast(both(images, training=training)[0], tf.float32)

@@ -44,7 +44,8 @@ class Keras3AdversarialModel(Adversarial, Saved, Averaged, keras.Model):
 
     Raises: ValueError, besides those of AdversarialModel, for another backend than TensorFlow, for
       `attack_gradient` and `update_gradient`, and for a classifier that was made in the scope of
-      another tf.distribute strategy.
+      another tf.distribute strategy; in training on several replicas, for one whose layers add
+      losses of their activations.
     """
 
     _keras, _weights_kind, _epochs_kind = keras, Weights, Epochs
@@ -70,6 +71,19 @@ class Keras3AdversarialModel(Adversarial, Saved, Averaged, keras.Model):
                 f"{what} was made in the scope of another tf.distribute strategy than the "
                 "AdversarialModel: make both in one `with strategy.scope():`"
             )
+
+    def _own_loss(self):
+        # Its layers keep these for the whole process, not for each replica: where one waits for
+        # the others within a pass, as synchronised batch norm does, they get mixed up.
+        of_weights = sum(v.regularizer is not None for v in self.classifier.trainable_variables)
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if replicas > 1 and len(self.classifier.losses) > of_weights:
+            raise ValueError(
+                f"classifier {self.classifier.name!r} has activity regularizers or calls add_loss, "
+                f"which Keras 3 does not keep apart for {replicas} replicas: leave them out, or "
+                "train on one replica"
+            )
+        return super()._own_loss()
 
     def compile(self, optimizer="sgd", *, jit_compile=False, **kwargs):
         """As `AdversarialModel.compile`, with Keras 3's optimizers and metrics.
