@@ -1,7 +1,8 @@
 """A Keras model around a classifier whose weights may be averaged as they are trained.
 
-model = Averaged(classifier, ema_decay=0.999)
-logits = model(images)    # of the averaged weights
+class Model(Averaged, tf.keras.Model):    # or keras.Model, of Keras 3
+    ...
+logits = Model(classifier, ema_decay=0.999, name="averaged")(images)    # of the averaged weights
 """
 
 import contextlib
@@ -12,10 +13,11 @@ import tensorflow as tf
 from sat_tf.training.weight_average import WeightAverage
 
 
-class Averaged(tf.keras.Model):
+class Averaged:
     """Whoever uses the model from outside gets the average; training moves the classifier's own.
 
-    What is swapped is the classifier's weights, for as long as the call takes.
+    What is swapped is the classifier's weights, for as long as the call takes.  It stands before
+    the Keras model, of either generation, among the bases of a class.
 
     Args:
       classifier: a Keras model that is built.
@@ -37,9 +39,10 @@ class Averaged(tf.keras.Model):
         self._holds_average = False
         self._note()
         self.built = True  # as the classifier is
-        spec = getattr(classifier, "inputs", None) or (classifier.save_spec() or [None])[0]
-        if spec:
-            self._set_save_spec(tf.TensorSpec(spec[0].shape, spec[0].dtype))
+        self._describe_input()
+
+    def _describe_input(self):
+        """Tells Keras what images the classifier takes, where its generation wants to know."""
 
     def call(self, inputs, training=None):
         return self.classifier(inputs, training=training)
@@ -179,5 +182,6 @@ class Averaged(tf.keras.Model):
 
 
 def _has_layers_of_ours(classifier):
-    layers = (part for part in classifier.submodules if isinstance(part, tf.keras.layers.Layer))
+    parts = getattr(classifier, "submodules", ())  # a model of Keras 3 has none, and none of ours
+    layers = (part for part in parts if isinstance(part, tf.keras.layers.Layer))
     return any(type(layer).__module__.startswith("sat_tf.") for layer in layers)

@@ -154,7 +154,7 @@ class Record(tf.keras.callbacks.Callback):
         return step
 
 
-class Epochs(tf.keras.callbacks.Callback):
+class CountsEpochs:
     """Tells the model and its method which epoch begins, and so whether the attack has begun.
 
     Epochs are counted over all calls of `fit`, in `model.epochs`; one that is told its
@@ -162,13 +162,16 @@ class Epochs(tf.keras.callbacks.Callback):
     of clean images; it becomes NaN in the logs, and callbacks that would stop for it, or
     lower the rate, are not asked.
 
+    A callback of either Keras has it before that Keras' own among its bases, and in `judges` the
+    kinds of callbacks that judge by what is in the logs.
+
     Args:
       others: the callbacks that come after this one.
     """
 
     def __init__(self, others=()):
         super().__init__()
-        self._judges = [callback for callback in others if isinstance(callback, _JUDGES)]
+        self._judges = [callback for callback in others if isinstance(callback, self.judges)]
 
     def on_train_begin(self, logs=None):
         self._first = None
@@ -207,7 +210,10 @@ class Epochs(tf.keras.callbacks.Callback):
             judge(epoch, logs)
 
 
-_JUDGES = (tf.keras.callbacks.EarlyStopping, tf.keras.callbacks.ReduceLROnPlateau)
+class Epochs(CountsEpochs, tf.keras.callbacks.Callback):
+    """`CountsEpochs` among the callbacks of tf.keras."""
+
+    judges = (tf.keras.callbacks.EarlyStopping, tf.keras.callbacks.ReduceLROnPlateau)
 
 
 class AtEpochEnd(tf.keras.callbacks.Callback):

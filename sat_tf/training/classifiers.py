@@ -1,4 +1,9 @@
-"""What adversarial training needs to know of somebody else's classifier."""
+"""What adversarial training needs to know of somebody else's classifier.
+
+It is of tf.keras, which is Keras 2 here, or of Keras 3, where that is installed beside it.
+"""
+
+import sys
 
 import numpy as np
 import tensorflow as tf
@@ -9,14 +14,31 @@ _PROBED = 2  # images, whose outputs tell logits from probabilities
 _ANY_SIZE = 96  # of these where the classifier takes every size
 
 
-def check(classifier: tf.keras.Model, *, from_logits: bool, bounds=(0.0, 1.0)):
+def is_keras_3(classifier) -> bool:
+    """Whether it is a model of Keras 3, which is imported then."""
+    keras = sys.modules.get("keras")
+    is_another = keras is not None and getattr(keras, "Model", None) is not tf.keras.Model
+    return is_another and isinstance(classifier, keras.Model)
+
+
+def keras_of(classifier):
+    """Returns the module of the Keras that a model is of."""
+    return sys.modules["keras"] if is_keras_3(classifier) else tf.keras
+
+
+def tf_variables(variables) -> list:
+    """Returns the tf.Variables of a model's variables, which Keras 3 wraps in its own."""
+    return [v if isinstance(v, tf.Variable) else v.value for v in variables]
+
+
+def check(classifier, *, from_logits: bool, bounds=(0.0, 1.0)):
     """Refuses a classifier that cannot be trained, or that gives something else than it should.
 
     Where the classifier does not plainly end in a dense layer without activation, it is run on two
     random images: what comes out says whether it is logits.
 
     Args:
-      classifier: a Keras model.
+      classifier: a Keras model, of tf.keras or of Keras 3.
       from_logits: whether it is to give logits, not probabilities.
       bounds: lowest and highest valid pixel.
     Raises: ValueError for what is no Keras model, is not built, takes other than one tensor,
@@ -55,17 +77,10 @@ def check(classifier: tf.keras.Model, *, from_logits: bool, bounds=(0.0, 1.0)):
 
 
 def _check_kind(classifier):
-    if not isinstance(classifier, tf.keras.Model):
-        foreign = type(classifier).__module__.startswith("keras.")
+    if not isinstance(classifier, keras_of(classifier).Model):
         raise ValueError(
-            f"classifier is a {'Keras 3 model' if foreign else type(classifier).__name__}: give a "
-            "tf.keras.Model"
-            + (
-                ", of the Keras 2 API (tf-keras), which AdversarialModel trains; attacks and "
-                "evaluation take models of Keras 3 as well"
-                if foreign
-                else ""
-            )
+            f"classifier is a {type(classifier).__name__}: give a tf.keras.Model, or a keras.Model "
+            "of Keras 3"
         )
     if not classifier.built:
         raise ValueError(
@@ -74,7 +89,7 @@ def _check_kind(classifier):
         )
 
 
-def check_derivative(classifier: tf.keras.Model, name: str | None):
+def check_derivative(classifier, name: str | None):
     """Raises ValueError unless the derivative of `name` can replace that of the activations.
 
     Args:
@@ -84,6 +99,12 @@ def check_derivative(classifier: tf.keras.Model, name: str | None):
     if name is None:
         return
     activations.check_derivative(name)
+    if is_keras_3(classifier):
+        raise ValueError(
+            f"classifier {classifier.name!r} is of Keras 3, which has no layers of "
+            f"`sat_tf.activations`, so the derivative of {name} would replace nothing: leave "
+            "attack_gradient and update_gradient None, or make the classifier of tf.keras"
+        )
     if not any(isinstance(part, activations.ActivationLayer) for part in classifier.submodules):
         raise ValueError(
             f"classifier {classifier.name!r} has no layer of `sat_tf.activations`, so "
@@ -98,7 +119,9 @@ def own_loss(classifier):
     Returns: float32 scalar; None where there are none.
     """
     losses = classifier.losses
-    return tf.add_n([tf.cast(loss, tf.float32) for loss in losses]) if losses else None
+    if not losses:
+        return None
+    return tf.add_n([tf.reduce_sum(tf.cast(loss, tf.float32)) for loss in losses])
 
 
 def _last_layer(classifier):
@@ -113,35 +136,39 @@ def _last_layer(classifier):
 
 
 def _ends_in_linear(classifier):
-    last = _last_layer(classifier)
+    last, keras = _last_layer(classifier), keras_of(classifier)
     return (
-        isinstance(last, tf.keras.layers.Dense)
-        and last.activation is tf.keras.activations.linear
+        isinstance(last, keras.layers.Dense)
+        and last.activation is keras.activations.linear
         and last.units > 1
-        and classifier.output.shape.rank == 2
+        and len(classifier.output.shape) == 2
     )
 
 
 def _ends_in_softmax(classifier):
-    last = _last_layer(classifier)
+    last, keras = _last_layer(classifier), keras_of(classifier)
     return (
-        isinstance(last, tf.keras.layers.Softmax)
-        or getattr(last, "activation", None) is tf.keras.activations.softmax
+        isinstance(last, keras.layers.Softmax)
+        or getattr(last, "activation", None) is keras.activations.softmax
     )
 
 
 def _image_shape(classifier, inputs):
     """Returns the shape of one image, or None where it is not known."""
-    spec = inputs[0] if inputs else None
-    if spec is None and classifier.save_spec() is not None:
-        (spec, *_), _ = classifier.save_spec()
-    shape = getattr(spec, "shape", None)
-    if shape is None or shape.rank is None or shape[-1] is None:
+    if inputs:
+        shape = inputs[0].shape
+    elif is_keras_3(classifier):
+        shape = (classifier.get_build_config() or {}).get("input_shape")
+    else:
+        (spec, *_), _ = classifier.save_spec() or ((None,), None)
+        shape = getattr(spec, "shape", None)
+    shape = tf.TensorShape(shape)
+    if shape.rank is None or shape[-1] is None:
         return None
     return [_ANY_SIZE if size is None else size for size in shape[1:]]
 
 
-def logits_of(classifier: tf.keras.Model):
+def logits_of(classifier):
     """Returns (images, training) -> logits of a classifier that gives probabilities.
 
     Where its last layer is a softmax, or a dense layer with one, what goes into the softmax is
@@ -152,14 +179,14 @@ def logits_of(classifier: tf.keras.Model):
         return lambda images, training: tf.math.log(
             tf.maximum(tf.cast(classifier(images, training=training), tf.float32), 1e-30)
         )
-    last = classifier.layers[-1]
+    last, keras = classifier.layers[-1], keras_of(classifier)
     # The probabilities, which nobody reads, make the last layer's own losses be counted.
     with classifier.distribute_strategy.scope():
-        both = tf.keras.Model(classifier.inputs, [last.input, classifier.output])
+        both = keras.Model(classifier.inputs[0], [last.input, classifier.output])
 
     def before_softmax(images, training):
         values = tf.cast(both(images, training=training)[0], tf.float32)
-        if not isinstance(last, tf.keras.layers.Dense):
+        if not isinstance(last, keras.layers.Dense):
             return values
         values = tf.tensordot(values, tf.cast(last.kernel, tf.float32), 1)
         return values + tf.cast(last.bias, tf.float32) if last.use_bias else values

@@ -13,12 +13,7 @@ import tensorflow as tf
 ADVERSARIAL = "adversarial_"
 
 # Names that Keras resolves by the shapes of labels and outputs; here those are always the same.
-_BY_SHAPE = {
-    "accuracy": tf.keras.metrics.SparseCategoricalAccuracy,
-    "acc": tf.keras.metrics.SparseCategoricalAccuracy,
-    "crossentropy": tf.keras.metrics.SparseCategoricalCrossentropy,
-    "ce": tf.keras.metrics.SparseCategoricalCrossentropy,
-}
+_ACCURACY, _ENTROPY = ("accuracy", "acc"), ("crossentropy", "ce")
 
 
 class Measures:
@@ -29,15 +24,19 @@ class Measures:
       metrics, weighted: as Keras' `compile` takes `metrics` and `weighted_metrics` for a model with
         one output.
       from_logits: whether predictions are logits; decides on cross-entropy by its short name.
-    Raises: ValueError for two metrics of one name.
+      kinds: the module of the metrics, that of tf.keras or of Keras 3.
+    Raises: ValueError for two metrics of one name, and for those of another Keras.
     """
 
-    def __init__(self, means, *, metrics=None, weighted=None, from_logits=True):
-        self._means = {name: tf.keras.metrics.Mean(name) for name in means}
+    def __init__(
+        self, means, *, metrics=None, weighted=None, from_logits=True, kinds=tf.keras.metrics
+    ):
+        self._kinds = kinds
+        self._means = {name: kinds.Mean(name) for name in means}
         self._compiled = {}
         for is_weighted, given in ((False, metrics), (True, weighted)):
             for metric in tf.nest.flatten([] if given is None else given):
-                self._compile(_resolved(metric, from_logits), is_weighted)
+                self._compile(_resolved(metric, from_logits, kinds), is_weighted)
 
     def _compile(self, metric, is_weighted):
         attacked = ADVERSARIAL + metric.name
@@ -46,8 +45,8 @@ class Measures:
                 f"metrics: there is a metric {metric.name!r} already: give this one another name"
             )
         self._compiled[metric.name] = metric, "", is_weighted
-        is_own = isinstance(metric, tf.keras.metrics.SparseCategoricalAccuracy) and not is_weighted
-        if attacked in self._means and not is_own:
+        is_accuracy = isinstance(metric, self._kinds.SparseCategoricalAccuracy)
+        if attacked in self._means and (is_weighted or not is_accuracy):
             raise ValueError(
                 f"metrics: {metric.name!r} under attack would be {attacked!r}, which the model "
                 "reports itself: give it another name"
@@ -86,17 +85,27 @@ class Measures:
         return {name: known[name].result() for name in names}
 
 
-def _resolved(metric, from_logits):
+def _resolved(metric, from_logits, kinds):
     """Returns what Keras' `compile` accepts as a Metric."""
-    if isinstance(metric, str) and metric in _BY_SHAPE:
-        kind = _BY_SHAPE[metric]
-        is_entropy = kind is tf.keras.metrics.SparseCategoricalCrossentropy
-        return kind(name=metric, **({"from_logits": from_logits} if is_entropy else {}))
-    found = tf.keras.metrics.get(metric)
-    if isinstance(found, tf.keras.metrics.Metric):
+    if isinstance(metric, str) and metric in _ACCURACY:
+        return kinds.SparseCategoricalAccuracy(name=metric)
+    if isinstance(metric, str) and metric in _ENTROPY:
+        return kinds.SparseCategoricalCrossentropy(name=metric, from_logits=from_logits)
+    if _is_of_another_keras(metric, kinds):  # which would pass for a function
+        raise ValueError(
+            f"metrics: {metric.name!r} is a metric of {type(metric).__module__.split('.')[0]}, and "
+            "the classifier is of another Keras: give a metric of that one"
+        )
+    found = kinds.get(metric)
+    if isinstance(found, kinds.Metric):
         return found
     name = metric if isinstance(metric, str) else getattr(metric, "__name__", "metric")
-    return tf.keras.metrics.MeanMetricWrapper(found, name=name)
+    return kinds.MeanMetricWrapper(found, name=name)
+
+
+def _is_of_another_keras(metric, kinds):
+    is_metric = any(base.__name__ == "Metric" for base in type(metric).__mro__)
+    return is_metric and not isinstance(metric, kinds.Metric)
 
 
 def _copy(metric, name):

@@ -56,7 +56,7 @@ class SAM:
         return [tf.cast(scale, slope.dtype) * size * slope for size, slope in zip(sizes, slopes)]
 
 
-def apply_gradients(settings, optimizer, classifier, compute_loss, decay_loss):
+def apply_gradients(settings, weights, compute_loss, decay_loss):
     """Descends the loss by one sharpness-aware step; call in replica context.
 
     1. g: the gradient of `compute_loss` at the weights w; 2. g': the same at w + e; 3. the weights
@@ -71,22 +71,20 @@ def apply_gradients(settings, optimizer, classifier, compute_loss, decay_loss):
 
     Args:
       settings: a SAM.
-      optimizer: a Keras optimizer, or a LossScaleOptimizer around one.
-      classifier: the Keras model whose weights move.
+      weights: the `step.Weights` that move.
       compute_loss: () -> (float32 scalar mean loss of this replica, anything); called twice.
       decay_loss: () -> float32 scalar, the weight decay.
     Returns: (loss, anything), of the first pass; the loss with the decay at w.
     """
-    variables, state = classifier.trainable_variables, classifier.non_trainable_variables
-    weights, before = _read(variables), _read(state)
-    loss, extra, gradients = step.gradients(optimizer, variables, compute_loss)
-    after = _read(state)
-    _assign([*variables, *state], [*_perturbed(settings, weights, gradients), *before])
-    _, _, gradients = step.gradients(optimizer, variables, compute_loss)
-    _assign([*variables, *state], [*weights, *after])
-    decay, _, decay_gradients = step.gradients(None, variables, lambda: (decay_loss(), None))
-    gradients = [_sum(pair) for pair in zip(gradients, decay_gradients)]
-    optimizer.apply_gradients(zip(gradients, variables))
+    moved = [*weights.variables, *weights.state]
+    values, before = _read(weights.variables), _read(weights.state)
+    loss, extra, gradients = step.gradients(weights, compute_loss)
+    after = _read(weights.state)
+    _assign(moved, [*_perturbed(settings, values, gradients), *before])
+    _, _, gradients = step.gradients(weights, compute_loss)
+    _assign(moved, [*values, *after])
+    decay, _, decay_gradients = step.gradients(weights, lambda: (decay_loss(), None))
+    weights.apply([_sum(pair) for pair in zip(gradients, decay_gradients)])
     return loss + decay, extra
 
 

@@ -6,8 +6,6 @@ model = tf.keras.models.load_model("training.keras")    # after `import sat_tf`
 
 import dataclasses
 
-import tensorflow as tf
-
 from sat_tf.training import sam as sharpness
 from sat_tf.training.method_table import create
 
@@ -15,7 +13,8 @@ from sat_tf.training.method_table import create
 class Saved:
     """What `tf.keras.models.save_model`, `clone_model` and `copy.deepcopy` ask an AdversarialModel.
 
-    `save` is another matter: it saves the bare classifier.
+    `save` is another matter: it saves the bare classifier.  `_keras` of the class is the Keras of
+    its classifiers.
     """
 
     def get_config(self):
@@ -30,7 +29,7 @@ class Saved:
                 "save() saves the bare classifier"
             )
         return {
-            "classifier": tf.keras.saving.serialize_keras_object(self.classifier),
+            "classifier": self._keras.saving.serialize_keras_object(self.classifier),
             "method": dict(self.method.config),
             "seed": self._seed,
             "weight_decay": self._weight_decay,
@@ -47,17 +46,17 @@ class Saved:
     @classmethod
     def from_config(cls, config):
         config = dict(config)
-        classifier = tf.keras.saving.deserialize_keras_object(config.pop("classifier"))
+        classifier = cls._keras.saving.deserialize_keras_object(config.pop("classifier"))
         method = create(**config.pop("method"))
         sam = config.pop("sam")
         return cls(classifier, method, sam=sam and sharpness.SAM(**sam), **config)
 
     def get_compile_config(self):
         config = super().get_compile_config()
-        return config and {**config, **tf.keras.saving.serialize_keras_object(self._compiled)}
+        return config and {**config, **self._keras.saving.serialize_keras_object(self._compiled)}
 
     def compile_from_config(self, config):
-        self.compile(**tf.keras.saving.deserialize_keras_object(config))
+        self.compile(**self._keras.saving.deserialize_keras_object(config))
 
     def _own_values(self):
         """Returns the variables that are nobody else's to save."""

@@ -4,6 +4,8 @@ import contextlib
 
 import tensorflow as tf
 
+from sat_tf.training import classifiers
+
 
 class Passes:
     """The passes of a loss through the network, and what they leave behind.
@@ -64,35 +66,62 @@ def perturb(method, logits_fn, images, labels, seed, *, attacking=None):
     return tf.cond(attacking, attack, lambda: tf.identity(images))
 
 
-def gradients(optimizer, variables, compute_loss):
+class Weights:
+    """What a step moves, and how: a classifier's variables and the optimizer of its Keras.
+
+    Args:
+      classifier: a Keras model.
+      optimizer: of the same Keras; a LossScaleOptimizer scales the loss and its gradients back.
+    Attributes:
+      variables: the trainable tf.Variables, in the order of the gradients.
+      state: the others, which a pass through the network may change.
+    """
+
+    def __init__(self, classifier, optimizer):
+        self._moved, self._optimizer = classifier.trainable_variables, optimizer
+        self.variables = classifiers.tf_variables(self._moved)
+        self.state = classifiers.tf_variables(classifier.non_trainable_variables)
+
+    def _scales(self):
+        return isinstance(self._optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+
+    def scaled(self, loss):
+        """Returns the loss to differentiate."""
+        return self._optimizer.get_scaled_loss(loss) if self._scales() else loss
+
+    def unscaled(self, gradients):
+        """Returns gradients of a scaled loss as `apply` takes them."""
+        return self._optimizer.get_unscaled_gradients(gradients) if self._scales() else gradients
+
+    def apply(self, gradients):
+        """Moves the variables by one optimizer step, summing gradients over replicas."""
+        self._optimizer.apply_gradients(zip(gradients, self._moved))
+
+
+def gradients(weights, compute_loss):
     """Differentiates this replica's share of the loss; over the replicas the gradients are summed.
 
     Args:
-      optimizer: a LossScaleOptimizer scales the loss, and its gradients back; any other, or
-        None, does nothing.
-      variables: the trainable variables.
+      weights: a Weights.
       compute_loss: () -> (float32 scalar mean loss of this replica, anything).
-    Returns: (loss, anything, [gradient of loss / num_replicas, or None where it has none]).
+    Returns: (loss, anything, [gradient of loss / num_replicas, or None where it has none]), the
+      gradients as `weights.apply` takes them.
     """
-    scales_loss = isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(variables)
+        tape.watch(weights.variables)
         loss, extra = compute_loss()
-        scaled_loss = loss / tf.distribute.get_strategy().num_replicas_in_sync
-        if scales_loss:
-            scaled_loss = optimizer.get_scaled_loss(scaled_loss)
-    values = tape.gradient(scaled_loss, variables)
-    return loss, extra, optimizer.get_unscaled_gradients(values) if scales_loss else values
+        scaled_loss = weights.scaled(loss / tf.distribute.get_strategy().num_replicas_in_sync)
+    return loss, extra, weights.unscaled(tape.gradient(scaled_loss, weights.variables))
 
 
-def apply_gradients(optimizer, variables, compute_loss):
-    """Descends `compute_loss()` by one optimizer step, summing gradients over replicas.
+def apply_gradients(weights, compute_loss):
+    """Descends `compute_loss()` by one optimizer step.
 
-    Args: those of `gradients`, with an optimizer.
+    Args: those of `gradients`.
     Returns: (loss, anything).
     """
-    loss, extra, values = gradients(optimizer, variables, compute_loss)
-    optimizer.apply_gradients(zip(values, variables))
+    loss, extra, values = gradients(weights, compute_loss)
+    weights.apply(values)
     return loss, extra
 
 

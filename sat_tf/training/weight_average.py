@@ -11,6 +11,8 @@ import contextlib
 import numpy as np
 import tensorflow as tf
 
+from sat_tf.training import classifiers
+
 
 class WeightAverage(tf.Module):
     """Exponential moving average of a classifier's weights and batch-norm statistics.
@@ -30,8 +32,10 @@ class WeightAverage(tf.Module):
         super().__init__(name="weight_average")
         self.decay = decay
         # A list under tf.Module would track the classifier's weights a second time.
-        self._sources = lambda: [w for w in classifier.weights if w.dtype.is_floating]
-        trainable = {id(w) for w in classifier.trainable_weights}
+        self._sources = lambda: [
+            w for w in classifiers.tf_variables(classifier.weights) if w.dtype.is_floating
+        ]
+        trainable = {id(w) for w in classifiers.tf_variables(classifier.trainable_weights)}
         self.averages = [
             tf.Variable(
                 w,

@@ -1,7 +1,5 @@
 """Classifiers that an AdversarialModel takes, and those that it refuses as it is made."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -114,15 +112,6 @@ def test_several_inputs_are_refused():
 def test_what_is_no_keras_model_is_refused():
     with pytest.raises(ValueError, match="classifier is a function: give a tf.keras.Model"):
         AdversarialModel(lambda images: images, "standard")
-
-
-@pytest.mark.skipif(not importlib.util.find_spec("tf_keras"), reason="one Keras only")
-def test_a_model_of_keras_3_is_refused():
-    import keras
-
-    classifier = keras.Sequential([keras.layers.Input((8, 8, 3)), keras.layers.Flatten()])
-    with pytest.raises(ValueError, match="classifier is a Keras 3 model: give a tf.keras.Model"):
-        AdversarialModel(classifier, "standard")
 
 
 def test_images_of_any_size_are_probed_as_well():
