@@ -115,7 +115,7 @@ def fab_search(
     beta: float = 0.9,
     loss_scale: float = 1.0,
     compiled: str = "none",
-):
+) -> Search:
     """Returns `fab` as a Search, whose arguments are those of `fab`.
 
     Its runs are all restarts for the first target, then those for the next.  An example that is

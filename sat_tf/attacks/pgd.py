@@ -136,7 +136,7 @@ def pgd_search(
     compiled: str = "none",
     targeted: bool = False,
     robust_if: str = "final",
-):
+) -> Search:
     """Returns `pgd` as a Search.
 
     Args:

@@ -104,7 +104,7 @@ def square_search(
     p_init: float = 0.8,
     window_seed: int = 0,
     compiled: str = "none",
-):
+) -> Search:
     """Returns `square` as a Search that stops where an example is broken; for all else see there.
 
     Its state has also the "margin" of "adversarial", the best images so far, float32 [batch].
