@@ -130,9 +130,17 @@ def _last_layer(classifier):
     is_last = (
         last is not None
         and getattr(classifier, "inputs", None)
-        and getattr(last, "output", None) is classifier.output
+        and getattr(last, "output", None) is _output(classifier)
     )
     return last if is_last else None
+
+
+def _output(classifier):
+    """Returns the symbolic output, or the structure of several, of a model that has inputs."""
+    sequential = keras_of(classifier).Sequential
+    if is_keras_3(classifier) and isinstance(classifier, sequential):
+        return classifier.outputs[0]  # its `output` is that of whoever called it first, if anybody
+    return classifier.output
 
 
 def _ends_in_linear(classifier):
@@ -141,7 +149,7 @@ def _ends_in_linear(classifier):
         isinstance(last, keras.layers.Dense)
         and last.activation is keras.activations.linear
         and last.units > 1
-        and len(classifier.output.shape) == 2
+        and len(_output(classifier).shape) == 2
     )
 
 
@@ -182,7 +190,7 @@ def logits_of(classifier):
     last, keras = classifier.layers[-1], keras_of(classifier)
     # The probabilities, which nobody reads, make the last layer's own losses be counted.
     with classifier.distribute_strategy.scope():
-        both = keras.Model(classifier.inputs[0], [last.input, classifier.output])
+        both = keras.Model(classifier.inputs[0], [last.input, _output(classifier)])
 
     def before_softmax(images, training):
         values = tf.cast(both(images, training=training)[0], tf.float32)

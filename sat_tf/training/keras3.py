@@ -89,7 +89,8 @@ class Keras3AdversarialModel(Adversarial, Saved, Averaged, keras.Model):
         """As `AdversarialModel.compile`, with Keras 3's optimizers and metrics.
 
         Args:
-          jit_compile: False, as in Keras 2; Keras 3's own "auto" would compile by XLA on a GPU.
+          jit_compile: False, as in Keras 2; Keras 3's own "auto" would compile by XLA on a GPU,
+            which draws other noise from the same seed.
         Raises: ValueError for an optimizer that was made outside of the strategy's scope.
         """
         super().compile(optimizer, jit_compile=jit_compile, **kwargs)

@@ -33,7 +33,9 @@ class AdversarialModel(Adversarial, Saved, Averaged, tf.keras.Model):
     changes is in `training_state`.
 
     Args:
-      classifier: any Keras model from images to logits, or to probabilities.
+      classifier: any Keras model from images to logits, or to probabilities.  For one of Keras 3 on
+        TensorFlow, which may be installed beside tf.keras, a `keras3.Keras3AdversarialModel` is
+        made, which is a model of Keras 3 and takes its optimizers, metrics and callbacks.
       method: a row of METHODS by its name, or a `methods.Method`.
       seed: of the attack's random starts.
       weight_decay, weight_decay_on: see `optimization.weight_decay_loss`, `decayed_variables`; of

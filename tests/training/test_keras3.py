@@ -204,6 +204,7 @@ def test_probabilities():
         network(ends=[keras.layers.Softmax()]),
         network(ends=[keras.layers.Dense(5, activation="softmax")]),
         network(ends=[keras.layers.Lambda(tf.nn.softmax)]),
+        keras.Sequential([network(), keras.layers.Softmax()]),
     ):
         with pytest.raises(ValueError, match="ends in a softmax .*from_logits=False"):
             compiled(classifier)
@@ -212,6 +213,35 @@ def test_probabilities():
         np.testing.assert_allclose(tf.nn.softmax(model.logits(IMAGES)), wanted, atol=1e-5)
         history = model.fit(IMAGES, LABELS, batch_size=24, verbose=0).history
         assert history["adversarial_ce"] == pytest.approx(history["loss"], rel=1e-4)
+
+
+def test_the_attack_sees_what_goes_into_a_saturated_softmax():
+    """There the probabilities are 0 and 1, and their logarithm has no gradient."""
+    sharpen = keras.layers.Dense(4, kernel_initializer="identity", activation="softmax")
+    plain = keras.Sequential([keras.Input((8, 8, 3)), network(), sharpen])
+    sharpen.kernel.assign(1e4 * np.eye(4))
+    model = compiled(plain, from_logits=False)
+    images = tf.constant(IMAGES)
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        logits = model.logits(images)
+    assert np.abs(tape.gradient(logits, images)).max(axis=(1, 2, 3)).min() > 0
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_trains(policy):
+    keras.mixed_precision.set_global_policy(policy)
+    try:
+        settings = dict(loss_scale=128.0, **ATTACK)
+        model = compiled(network(), settings=settings, weight_decay=1e-3, ema_decay=0.9)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    scales = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert scales == (policy == "mixed_float16")
+    data = dict(batch_size=8, epochs=4, verbose=0)
+    history = model.fit(IMAGES, LABELS, **data).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert all(v.dtype == "float32" for v in model.trainable_variables)
 
 
 class Subclassed(keras.Model):
@@ -240,7 +270,7 @@ def test_a_subclassed_model_with_a_loss_of_its_own():
         compiled(other)
 
 
-@pytest.mark.parametrize("sam", [None, pytest.param(SAM(rho=0.05), marks=SLOW)])
+@pytest.mark.parametrize("sam", [None, pytest.param(SAM(rho=0.05), marks=SLOW)], ids=str)
 def test_two_replicas_make_the_update_of_one(mirrored, one_device, sam):
     data = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(8)
     found = []
