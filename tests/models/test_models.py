@@ -1,10 +1,13 @@
 """The networks by name: rows, names, and settings that reach the layers."""
 
+import sys
+
 import pytest
 import tensorflow as tf
 
 from sat_tf import models
 from sat_tf.config import ModelConfig
+from sat_tf.models import layers
 
 
 @pytest.mark.parametrize(
@@ -128,3 +131,13 @@ def test_frozen_activations_are_not_trained(activation, weights):
     assert len(names[0]) - len(names[1]) == 19 * weights
     assert not any("activation" in name for name in names[1])
     assert [w.shape for w in free.weights] == [w.shape for w in frozen.weights]
+
+
+def test_a_network_may_be_deeper_than_pythons_limit():
+    limit = sys.getrecursionlimit()
+    images = features = tf.keras.Input((1,))
+    for _ in range(limit + 100):
+        features = tf.keras.layers.Activation("linear")(features)
+    network = layers.network(images, features, name="deep")
+    assert len(network.layers) == limit + 101
+    assert sys.getrecursionlimit() == limit
