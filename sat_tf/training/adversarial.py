@@ -42,19 +42,19 @@ class Adversarial:
 
     def __init__(
         self,
-        classifier,
-        method,
+        classifier: tf.keras.Model,
+        method: str | methods.Method,
         *,
-        seed=0,
-        weight_decay=0.0,
-        weight_decay_on="kernels",
-        ema_decay=0.0,
-        clean_epochs=0,
-        sam=None,
-        from_logits=True,
-        attack_gradient=None,
-        update_gradient=None,
-        name=None,
+        seed: int = 0,
+        weight_decay: float = 0.0,
+        weight_decay_on: str = "kernels",
+        ema_decay: float = 0.0,
+        clean_epochs: int = 0,
+        sam: sharpness.SAM | None = None,
+        from_logits: bool = True,
+        attack_gradient: str | None = None,
+        update_gradient: str | None = None,
+        name: str | None = None,
         **settings,
     ):
         method = resolve(method, settings)
@@ -128,7 +128,7 @@ class Adversarial:
             parts["method"] = self.method.state
         return tf.train.Checkpoint(**parts)
 
-    def logits(self, images, training=False):
+    def logits(self, images, training: bool = False) -> tf.Tensor:
         """Returns float32 [batch, classes]."""
         return tf.cast(self._to_logits(images, training=training), tf.float32)
 
