@@ -60,7 +60,14 @@ def metrics():
     }
 
 
-@pytest.mark.parametrize("weights", [None, WEIGHTS, WEIGHTS[:, None]], ids=["none", "1d", "2d"])
+@pytest.mark.parametrize(
+    "weights",
+    [
+        pytest.param(None, marks=pytest.mark.slow, id="none"),
+        pytest.param(WEIGHTS, marks=pytest.mark.slow, id="1d"),
+        pytest.param(WEIGHTS[:, None], id="2d"),
+    ],
+)
 def test_training_and_validation_are_those_of_keras(weights):
     images, labels = tiny.examples(21)
     histories, fitted = [], twins()
