@@ -34,6 +34,11 @@ def check_function(name: str, attack: Any, settings: Iterable[str] = ()) -> None
             f"attacks: {attack!r} is no attack; give a name, such as 'pgd-20', or a function of "
             "(logits_fn, images, labels, seed)"
         )
+    if isinstance(attack, functools.partial) and attack.keywords.get("targeted"):
+        raise UserError(
+            f"attacks: {name!r} is targeted, towards the classes that its labels name: here these "
+            "are the true ones; leave out targeted=True"
+        )
     try:
         signature = inspect.signature(attack)
     except ValueError:  # of a function that is not written in Python, which has none to look at

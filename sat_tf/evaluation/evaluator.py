@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from sat_tf.attacks import Ensemble, Search, held_to
+from sat_tf.errors import UserError
 from sat_tf.evaluation.lanes import Lanes
 from sat_tf.evaluation.progress import Progress, StateFile
 from sat_tf.evaluation.result import Outcome, Result
@@ -63,8 +64,8 @@ class Evaluator:
           keep: of how many first examples the result holds images and adversarial images.
           bounds: lowest and highest pixel that images may have; None means those of the attacks'
             ThreatModels, and any where no attack has one.
-        Raises: ValueError for an attack that is None but not called "clean", and where two attacks
-          or stages have one name.
+        Raises: ValueError for an attack that is None but not called "clean", for a targeted one,
+          and where two attacks or stages have one name.
         """
         self._attacks = {"clean": None, **attacks}
         for name, attack in self._attacks.items():
@@ -202,6 +203,12 @@ def _searches(attacks):
         ).items():
             if not isinstance(search, Search):  # a function, or None for the images as they are
                 search = held_to(None, stage, search or _no_attack)
+            if search.targeted:
+                raise UserError(
+                    f"attack {stage!r} is targeted, towards the classes that its labels name: an "
+                    "evaluation gives it the true ones, and counts what is misclassified; leave "
+                    "out targeted=True"
+                )
             known = found.setdefault(stage, search)
             if (known.threat, known.num_steps, known.runs) != (
                 search.threat,

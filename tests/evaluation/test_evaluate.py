@@ -1,5 +1,6 @@
 """One call from a model and its data to numbers that were checked."""
 
+import functools
 import json
 import re
 import warnings
@@ -119,6 +120,18 @@ def test_a_network_without_gradients_has_black_box_attacks_of_ours_and_of_others
     assert result.checked and result.findings == ()  # no gradients that could be masked
     with pytest.raises(UserError, match="only black-box attacks, such as square"):
         evaluate(without, DATA, "pgd-2", checks=True)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        attacks.create("pgd-2", epsilon=0.05, targeted=True),
+        functools.partial(attacks.pgd, epsilon=0.05, num_steps=2, targeted=True),
+    ],
+)
+def test_targeted_attacks_would_go_towards_the_true_class_and_are_refused(attack):
+    with pytest.raises(UserError, match="is targeted, towards the classes .* leave out targeted"):
+        evaluate(tiny.network(), DATA, attack, epsilon=0.05)
 
 
 def test_an_adversarial_model_is_measured_with_its_averaged_weights():
