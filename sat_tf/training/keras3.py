@@ -62,15 +62,21 @@ class Keras3AdversarialModel(Adversarial, Saved, Averaged, keras.Model):
                 "set KERAS_BACKEND=tensorflow before Keras is imported"
             )
         super().__init__(classifier, method, **kwargs)
-        self._check_scope(f"classifier {classifier.name!r}", classifier.variables)
+        self._check_scope()
 
-    def _check_scope(self, what, variables):
-        made_here = self.distribute_strategy.extended.variable_created_in_scope
-        if not all(made_here(v.value) for v in variables):
-            raise ValueError(
-                f"{what} was made in the scope of another tf.distribute strategy than the "
-                "AdversarialModel: make both in one `with strategy.scope():`"
-            )
+    def _check_scope(self):
+        """Raises ValueError where the variables are not those of the strategy to train with."""
+        strategy = self.distribute_strategy
+        variables = {f"classifier {self.classifier.name!r}": self.classifier.variables}
+        if self.compiled:
+            variables["the optimizer"] = [self.optimizer.iterations]
+        for what, of_it in variables.items():
+            if not all(strategy.extended.variable_created_in_scope(v.value) for v in of_it):
+                raise ValueError(
+                    f"{what} was made in another scope than that of {type(strategy).__name__}, "
+                    "which is to train it: make classifier, AdversarialModel and optimizer within "
+                    "one `with strategy.scope():`"
+                )
 
     def _own_loss(self):
         # Its layers keep these for the whole process, not for each replica: where one waits for
@@ -93,13 +99,14 @@ class Keras3AdversarialModel(Adversarial, Saved, Averaged, keras.Model):
             which draws other noise from the same seed.
         Raises: ValueError for an optimizer that was made outside of the strategy's scope.
         """
-        super().compile(optimizer, jit_compile=jit_compile, **kwargs)
-        self._check_scope("the optimizer", [self.optimizer.iterations])
+        with self.distribute_strategy.scope():  # an optimizer by its name is made here
+            super().compile(optimizer, jit_compile=jit_compile, **kwargs)
+        self._check_scope()
 
     def fit(self, *args, callbacks=None, **kwargs):
         """As `AdversarialModel.fit`.
 
-        Raises: ValueError for callbacks that are not Keras 3's.
+        Raises: ValueError for callbacks that are not Keras 3's, and within another strategy's scope.
         """
         for callback in tf.nest.flatten(callbacks):
             if not isinstance(callback, (keras.callbacks.Callback, type(None))):
@@ -107,4 +114,5 @@ class Keras3AdversarialModel(Adversarial, Saved, Averaged, keras.Model):
                     f"callbacks: {type(callback).__name__} is no callback of Keras 3, as the "
                     "model is: give one of keras.callbacks"
                 )
+        self._check_scope()
         return super().fit(*args, callbacks=callbacks, **kwargs)

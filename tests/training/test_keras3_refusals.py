@@ -91,18 +91,24 @@ def test_another_backend_is_refused(monkeypatch):
 
 
 def test_what_was_made_outside_of_the_strategys_scope_is_refused(mirrored):
+    other = "'linear' was made in another scope than that of MirroredStrategy"
     outside = network()
+    without = AdversarialModel(outside, "standard")
     with mirrored.scope():
-        with pytest.raises(
-            ValueError, match="classifier 'linear' was made in the scope of another"
-        ):
+        with pytest.raises(ValueError, match=other):
             AdversarialModel(outside, "standard")
+        with pytest.raises(ValueError, match=other):
+            without.compile("sgd")
         inside = network()
         model = AdversarialModel(inside, "standard")
-    with pytest.raises(ValueError, match="classifier 'linear' was made in the scope of another"):
+    with pytest.raises(ValueError, match="'linear' was made in another scope than"):
         AdversarialModel(inside, "standard")
-    with pytest.raises(ValueError, match="the optimizer was made in the scope of another"):
+    with pytest.raises(ValueError, match="the optimizer was made in another scope than"):
         model.compile(keras.optimizers.SGD())
+    model.compile("sgd")
+    without.compile("sgd")
+    with pytest.raises(ValueError, match=other), mirrored.scope():
+        without.fit(IMAGES, LABELS, verbose=0)
 
 
 def test_losses_of_activations_are_refused_on_several_replicas(mirrored):
