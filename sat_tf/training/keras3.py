@@ -106,7 +106,7 @@ class Keras3AdversarialModel(Adversarial, Saved, Averaged, keras.Model):
     def fit(self, *args, callbacks=None, **kwargs):
         """As `AdversarialModel.fit`.
 
-        Raises: ValueError for callbacks that are not Keras 3's, and within another strategy's scope.
+        Raises: ValueError for callbacks that are not Keras 3's, and in another strategy's scope.
         """
         for callback in tf.nest.flatten(callbacks):
             if not isinstance(callback, (keras.callbacks.Callback, type(None))):
