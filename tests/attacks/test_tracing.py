@@ -127,6 +127,7 @@ def test_an_array_or_a_list_that_is_changed_in_place_is_seen():
 # What it costs.
 
 
+@pytest.mark.slow
 def test_models_can_be_freed_and_few_graphs_are_kept():
     model = tiny.network(activation=functools.partial(tf.keras.layers.Activation, "relu"))
     attack(functools.partial(model, training=False), IMAGES, LABELS, 0)

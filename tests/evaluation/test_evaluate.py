@@ -45,6 +45,7 @@ def test_the_counts_are_those_of_the_engine_for_names_attacks_and_functions():
     assert evaluate(attacks="clean", epsilon=None).correct == {"clean": greys.CLEAN}
 
 
+@pytest.mark.slow
 def test_batches_replicas_and_kinds_of_data_change_nothing(mirrored):
     data = tf.data.Dataset.from_tensor_slices((greys.IMAGES, greys.LABELS))
     results = [
@@ -75,6 +76,7 @@ def test_findings_are_on_the_result_in_its_table_and_warned_of():
     assert result.to_dict()["warnings"][0]["name"] == "probabilities_as_logits"
 
 
+@pytest.mark.slow
 def test_outcomes_are_reviewed_and_probed():
     logits_fn = tiny.trained()
     large = lambda images: 1e6 * logits_fn(images)

@@ -39,6 +39,7 @@ def as_in_a_new_process(monkeypatch):
     forget()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_networks")
 def test_a_run_with_rows_of_ones_own_goes_on_with_the_same_content_only(
     tmp_path, as_in_a_new_process, capsys

@@ -66,6 +66,7 @@ def test_gradients_of_a_direct_call_are_those_of_the_average():
     np.testing.assert_allclose(*gradients, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_saved_model_of_the_whole_is_refused_where_it_would_be_of_other_weights(tmp_path):
     model, _ = trained()
     with pytest.raises(ValueError, match=r"use export\(PATH\)"):
@@ -94,6 +95,7 @@ def test_other_weights_behind_the_average_are_noticed(then, tmp_path):
     act()
 
 
+@pytest.mark.slow
 def test_training_and_loading_of_all_kinds_pass_unnoticed(tmp_path):
     model, _ = trained()
     model.train_on_batch(IMAGES, LABELS)

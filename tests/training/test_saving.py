@@ -32,6 +32,7 @@ def test_it_is_built_as_its_classifier_is(capsys):
     assert "tiny" in printed and "288" not in printed.split("Total params")[0].split("tiny")[0]
 
 
+@pytest.mark.slow
 def test_a_saved_model_goes_on_training_as_if_it_had_never_stopped(tmp_path):
     model = compiled(clean_epochs=1, sam=SAM(rho=0.05))
     model.fit(IMAGES, LABELS, batch_size=8, shuffle=False, verbose=0)
@@ -50,6 +51,7 @@ def test_a_saved_model_goes_on_training_as_if_it_had_never_stopped(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_copies():
     model = compiled()
     model.fit(IMAGES, LABELS, batch_size=8, verbose=0)
