@@ -73,7 +73,8 @@ def test_zero_epsilon_returns_the_images(name):
     np.testing.assert_array_equal(attacked, IMAGES)
 
 
-@pytest.mark.parametrize("low, high", [(-1, 1), pytest.param(0, 255, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("low, high", [(-1, 1), (0, 255)])
 @pytest.mark.parametrize("name", [name for row in EXAMPLES.values() for name in row][1:])
 def test_every_attack_knows_other_bounds(name, low, high):
     """Epsilon is in their units; what can be broken in [0, 1] can be broken there."""
