@@ -14,7 +14,7 @@ from sat_tf import attacks
 from sat_tf.attacks import tracing
 from sat_tf.errors import UserError
 
-pytestmark = pytest.mark.smoke
+pytestmark = [pytest.mark.smoke, pytest.mark.slow]
 
 attack = functools.partial(attacks.pgd, epsilon=EPSILON, num_steps=2)
 

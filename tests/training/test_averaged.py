@@ -8,7 +8,7 @@ from adversarial_models import model_of
 
 from sat_tf.training import AdversarialModel
 
-pytestmark = pytest.mark.smoke
+pytestmark = [pytest.mark.smoke, pytest.mark.slow]
 
 IMAGES, LABELS = tiny.examples(16)
 

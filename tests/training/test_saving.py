@@ -10,7 +10,7 @@ from adversarial_models import weights_of
 
 from sat_tf.training import SAM, AdversarialModel, methods
 
-pytestmark = pytest.mark.smoke
+pytestmark = [pytest.mark.smoke, pytest.mark.slow]
 
 IMAGES, LABELS = tiny.examples(16)
 
