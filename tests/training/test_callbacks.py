@@ -41,8 +41,8 @@ def test_progress_shows_loss_accuracies_and_speed(stream):
 
 def test_throughput_leaves_the_traced_step_out_of_both_speeds(monkeypatch):
     wall, used = iter((0.0, 100.0, 102.0, 104.0)), iter((0.0, 200.0, 204.0, 204.0))
-    monkeypatch.setattr(callbacks.time, "monotonic", lambda: next(wall))
-    monkeypatch.setattr(callbacks.time, "process_time", lambda: next(used))
+    monkeypatch.setattr(callbacks.progress.time, "monotonic", lambda: next(wall))
+    monkeypatch.setattr(callbacks.progress.time, "process_time", lambda: next(used))
     throughput, logs = callbacks.Throughput(8), {}
     throughput.on_epoch_begin(0)
     throughput.on_train_batch_end(0, logs)
