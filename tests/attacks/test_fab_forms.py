@@ -47,6 +47,7 @@ def test_every_form_agrees_with_the_eager_loop(targeted, compiled):
     assert 0.1 < (predicted(logits_fn, eager) != labels).mean() < 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("targeted", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_part_of_a_larger_program_around_a_traced_network_of_any_batch_size(targeted):
     logits_fn, images, labels = classifier()
@@ -83,6 +84,7 @@ def test_a_flat_network_does_no_harm(targeted, compiled):
     np.testing.assert_array_equal(attack(), images)
 
 
+@pytest.mark.slow
 def test_float16_model_is_attacked_in_float32_images():
     images, _ = tiny.examples(32)
     tf.keras.utils.set_random_seed(3)

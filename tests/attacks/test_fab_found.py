@@ -39,6 +39,7 @@ def test_what_is_returned_is_misclassified_and_within_epsilon_or_the_image(setti
     assert broken.any() == (settings["epsilon"] > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["linf", pytest.param("l2", marks=pytest.mark.slow)])
 def test_more_steps_and_a_larger_epsilon_break_what_less_did(norm):
     broken = []
@@ -82,6 +83,7 @@ def test_a_gradient_that_is_not_finite_is_seen():
         assert np.isnan(found[0]).all() and np.isfinite(found[1]).all()
 
 
+@pytest.mark.slow
 def test_loss_scale_changes_nothing_in_float32():
     for targeted in (False, True):
         plain, scaled = (

@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from daily import only
 from image_twins import blend, dull_pixels, grey_square, nearest, pillow, random_pixels, rotation
 from PIL import ImageEnhance, ImageOps
 
@@ -176,7 +177,7 @@ def test_a_policy_is_a_function_of_its_seed_in_graphs_eagerly_and_in_parallel_ma
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("shape", [(32, 32), (40, 60), (224, 224)])
+@pytest.mark.parametrize("shape", only([(32, 32)], [(32, 32), (40, 60), (224, 224)]))
 def test_shape_and_dtype_are_kept_and_a_batch_is_made_in_time(policy, shape):
     image = tf.constant(random_pixels(*shape))
     dataset = tf.data.Dataset.range(8).map(

@@ -134,6 +134,7 @@ def test_evaluation_masks_what_is_unreadable(tmp_path):
     assert len(batches) == 1 and batches[0][2].numpy().tolist() == [True, False, False, False]
 
 
+@pytest.mark.slow
 def test_stopping_early_counts_nothing(tmp_path, capfd):
     """An iterator that is dropped cancels the reading of what it had begun."""
     source = data.load(_folder(tmp_path, {"a.jpg": small_data.encoded(small_data.pixels(40, 50))}))

@@ -63,6 +63,7 @@ def _export(prefix, folder):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.smoke
 @pytest.mark.parametrize(
     "case, flags, note",

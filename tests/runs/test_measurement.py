@@ -53,6 +53,7 @@ def test_without_replacement_every_attack_is_measured_once():
     assert result.correct == {"clean": 8, "fgsm": 8}
 
 
+@pytest.mark.slow
 def test_every_attack_is_measured_under_each_derivative_on_the_same_network():
     measured = measurement(
         "--eval_attacks=clean,fgsm,pgd-3x2",

@@ -52,6 +52,7 @@ def _fit(model, epochs=1):
     ).history
 
 
+@pytest.mark.slow
 def test_every_cell_of_the_ablation_trains_other_weights():
     results = []
     for attack, update in itertools.product((None, SMOOTH), repeat=2):
@@ -188,6 +189,7 @@ def test_two_replicas_make_the_update_of_one(mirrored, one_device):
     assert np.abs(weights - _fit_on(mirrored, SMOOTH, None)).max() > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision(precision):
     tf.keras.mixed_precision.set_global_policy(precision)

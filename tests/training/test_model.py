@@ -73,6 +73,7 @@ def test_evaluation_counts_a_partial_batch_exactly():
     assert measured["clean_accuracy"] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_same_seed_same_weights_other_seed_other_weights():
     images, labels = tiny.examples(32)
     dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)

@@ -111,6 +111,7 @@ def test_two_replicas_make_the_update_of_one(mirrored, one_device):
         np.testing.assert_allclose(a.numpy(), b.numpy(), atol=tolerance, err_msg=a.name)
 
 
+@pytest.mark.slow
 def test_float16_trains_and_its_gradients_are_those_of_the_unscaled_loss():
     tf.keras.mixed_precision.set_global_policy("mixed_float16")
     results = []

@@ -43,6 +43,7 @@ def test_nothing_is_found_on_a_sound_network(activation, policy, norm):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "builder",
     [
