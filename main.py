@@ -5,19 +5,16 @@ python main.py --activation=swish --model=efficientnet-l1
 python main.py --help                                   # where it is installed: sat-tf --help
 """
 
-import os
 import sys
 
-# Before TensorFlow is imported: oneDNN's convolutions are about 1.5 times as fast on CPUs for which
-# TensorFlow leaves them off; and TensorFlow's log would bury our own lines (what fails still
-# reaches us as an exception).
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from flags import start
+
+start.prepare()  # before TensorFlow is imported, and anything opened
 
 import tensorflow as tf  # noqa: E402
 from absl import logging  # noqa: E402
 
-from flags import definitions, subjects  # noqa: E402
+from flags import definitions, streams, subjects  # noqa: E402
 from flags.help import help_text  # noqa: E402
 from sat_tf import distribution, errors  # noqa: E402
 from sat_tf.interruption import Interrupted, Interruption  # noqa: E402
@@ -69,11 +66,12 @@ def prepare_devices(settings) -> tf.distribute.Strategy:
 def _run(flags, interruption):
     """Goes from the flags to a subject, devices, and one entry of MODES."""
     subject = subjects.of(flags)
-    run = subject.open(prepare_devices(subject.config.distribution))
-    for note in subject.notes:
-        print(f"note: {note}", file=sys.stderr)
-    MODES[subject.mode](run, subject, interruption)
-    subject.close()
+    with subject.locked():
+        run = subject.open(prepare_devices(subject.config.distribution))
+        for note in subject.notes:
+            print(f"note: {note}", file=sys.stderr)
+        MODES[subject.mode](run, subject, interruption)
+        subject.close()
 
 
 def exit_status(action) -> int:
@@ -100,17 +98,18 @@ def main(argv=None) -> int:
     tf.get_logger().setLevel("ERROR")  # its advice on retracing is not for our users,
     logging.set_verbosity(logging.ERROR)  # nor that of TFDS on where else it looked
     flags = definitions.define()
-    if {"--help", "-help", "-h"} & set(argv[1:]):
-        print(help_text(flags))
-        return 0
 
     def parse_and_run():
+        if {"--help", "-help", "-h"} & set(argv[1:]):
+            print(help_text(flags))
+            return
         definitions.parse(flags, argv)
         with Interruption() as interruption:
             _run(flags, interruption)
             interruption.check()  # a signal that came while the last files were written
 
-    return exit_status(parse_and_run)
+    with streams.that_may_close():
+        return exit_status(parse_and_run)
 
 
 if __name__ == "__main__":

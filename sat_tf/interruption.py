@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as an exception raised only where the training state is whole."""
+"""SIGINT, SIGTERM and SIGHUP as an exception raised only where the training state is whole."""
 
 import signal
 import sys
@@ -13,20 +13,25 @@ class Interrupted(Exception):
 
 
 class Interruption:
-    """Notes the first SIGINT or SIGTERM; a second one ends the process at once.
+    """Notes the first SIGINT, SIGTERM or SIGHUP; a second one ends the process at once.
 
-    A context manager: handlers are put back on leaving.  Training and evaluation call `check`
-    between batches, where no weight is half updated and no average is swapped in.
+    One that the process was started to ignore, as by `nohup` or in a shell's background, it goes
+    on ignoring.  A context manager: handlers are put back on leaving.  Training and evaluation call
+    `check` between batches, where no weight is half updated and no average is swapped in.
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self):
         self._received = None
         self._previous = {}
 
     def __enter__(self):
-        self._previous = {s: signal.signal(s, self._note) for s in self.SIGNALS}
+        self._previous = {
+            s: signal.signal(s, self._note)
+            for s in self.SIGNALS
+            if signal.getsignal(s) != signal.SIG_IGN
+        }
         return self
 
     def __exit__(self, *unused):

@@ -21,6 +21,12 @@ FLAGS = (
     ),
     integer("seed", 0, "Of weights, data order and attack starts; 0 or more."),
     switch("resume", True, "Continue the run in --model_dir; false replaces it."),
+    string(
+        "save_every",
+        "0",
+        "Save the state within epochs too: every N steps, or after a time such as 30min, 2h or "
+        "90s. 0: at the end of each epoch, and where the run is interrupted.",
+    ),
     name_list(
         "plugin",
         None,

@@ -1,5 +1,6 @@
 """What every kind of subject has, and what the flags of a command point at."""
 
+import contextlib
 import functools
 
 from flags import definitions, to_config
@@ -26,9 +27,11 @@ class Given:
     @functools.cached_property
     def folder(self) -> runs.RunFolder:
         """Where the run is, or the results go."""
-        return runs.RunFolder(
+        folder = runs.RunFolder(
             self.flags.model_dir or to_config.default_model_dir(self.flags, self.imported)
         )
+        folder.recover()
+        return folder
 
     @functools.cached_property
     def begun(self) -> Config | None:
@@ -99,6 +102,11 @@ class Subject:
         Raises: UserError where the data or the weights are missing, or do not fit.
         """
         raise NotImplementedError
+
+    def locked(self):
+        """Returns a context within which no other process works in the folder, if this one does."""
+        elsewhere = self.mode == "predict" and self.output is not None
+        return contextlib.nullcontext() if elsewhere else self.folder.locked()
 
     def close(self):
         """Writes down what is to be known of a command that went well."""

@@ -29,6 +29,7 @@ from sat_tf.config.ranges import (
     checked,
     refuse,
 )
+from sat_tf.config.saving import SavingConfig
 from sat_tf.config.settings import differences, flag_values, flags_missing, with_settings_of
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "OptimizerConfig",
     "PluginConfig",
     "SavedModelConfig",
+    "SavingConfig",
     "check_attack_size",
     "check_default_step",
     "check_pixel_size",

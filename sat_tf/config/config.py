@@ -14,6 +14,7 @@ from sat_tf.config.parts import (
     PluginConfig,
 )
 from sat_tf.config.ranges import check_range, refuse
+from sat_tf.config.saving import SavingConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Config:
     evaluation: EvaluationConfig
     seed: int
     plugin: PluginConfig = PluginConfig()
+    saving: SavingConfig = SavingConfig()
 
     def __post_init__(self):
         check_range("seed", self.seed, low=0, below=2**31)

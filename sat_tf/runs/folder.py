@@ -3,60 +3,18 @@
 import contextlib
 import dataclasses
 import glob
-import importlib.metadata
 import json
 import os
-import platform
-import shutil
-import subprocess
+import sys
 
 import tensorflow as tf
 
-from sat_tf import __version__, reports
+from sat_tf import reports
 from sat_tf.config import Config, differences, flags_missing
 from sat_tf.data import Description
 from sat_tf.errors import UserError, one_line
 from sat_tf.files import write_text
-
-_PACKAGES = (
-    "tensorflow",
-    "keras",
-    "tf-keras",
-    "tensorflow-addons",
-    "tensorflow-datasets",
-    "numpy",
-    "scikit-learn",
-    "absl-py",
-)
-
-
-def _versions():
-    versions = {"python": platform.python_version(), "sat_tf": __version__}
-    for package in _PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    return versions
-
-
-def _git_commit():
-    """Returns the commit of the checkout that this file is of, or None without one or git.
-
-    An installed copy often lies in a virtual environment within somebody's own repository, whose
-    commit would say nothing of this code.
-    """
-    folder, name = os.path.split(os.path.abspath(__file__))
-    try:
-        _git(folder, "ls-files", "--error-unmatch", name)
-        return _git(folder, "rev-parse", "HEAD")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _git(folder, *command):
-    answer = subprocess.run(
-        ["git", "-C", folder, *command], capture_output=True, text=True, timeout=10, check=True
-    )
-    return answer.stdout.strip()
+from sat_tf.runs import disk
 
 
 class RunFolder:
@@ -79,6 +37,7 @@ class RunFolder:
         self.adversarial = os.path.join(path, "adversarial.npz")
         self.adversarial_sheet = os.path.join(path, "adversarial.png")
         self.report = os.path.join(path, "report.html")
+        self._replacement = disk.Replacement(path, self._own)
 
     @contextlib.contextmanager
     def writing(self, what: str):
@@ -185,8 +144,8 @@ class RunFolder:
             **config.to_dict(),
             "data_set": dataclasses.asdict(description),
             "init_checkpoint": begun_with,
-            "versions": _versions(),
-            "git_commit": _git_commit(),
+            "versions": disk.origin.versions(),
+            "git_commit": disk.origin.git_commit(),
         }
         with self.writing("config.json"):
             os.makedirs(self.checkpoints, exist_ok=True)
@@ -202,26 +161,62 @@ class RunFolder:
                 "a run of this project; give another folder, or remove it"
             )
 
-    def clear(self):
-        """Removes a run's own files from the folder, and nothing else."""
+    @contextlib.contextmanager
+    def locked(self):
+        """Keeps other processes out of the folder for a block; tidies up after killed ones.
+
+        Raises: UserError where another process is at work there, or the folder cannot be written.
+        """
+        with contextlib.ExitStack() as stack:
+            with self.writing("its lock"):
+                stack.enter_context(disk.lock.held(self.path))
+                disk.leftovers.remove(self.path)
+            yield
+
+    def recover(self):
+        """Ends a replacement that a killed process had begun: see `disk.Replacement`."""
+        if self._replacement.is_pending:
+            with self.locked(), self.writing("the run that was being replaced"):
+                self._replacement.recover()
+
+    def replace(self):
+        """Moves a run's own files aside, and nothing else."""
         self.check_replaceable()
         with self.writing("a new run over the old one"):
-            for file in (
-                *self._files(),
-                *(
-                    file
-                    for folder in (self.best, self.checkpoints)
-                    for file in glob.glob(os.path.join(glob.escape(folder), "checkpoint*"))
-                ),
-            ):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(file)
-            for folder in (self.tensorboard, self.saved_model, self.evaluation_state):
-                if os.path.isdir(folder):
-                    shutil.rmtree(folder)
+            self._replacement.begin()
             for folder in (self.best, self.checkpoints):
                 if os.path.isdir(folder) and not os.listdir(folder):
                     os.rmdir(folder)
+
+    def settle(self):
+        """Removes the files of a run that was replaced, now that the new one has a state."""
+        with self.writing("a new run over the old one"):
+            self._replacement.finish()
+
+    @contextlib.contextmanager
+    def undoing(self):
+        """Puts the run that was replaced back where the block has not come to a state."""
+        try:
+            yield
+        finally:
+            if self._replacement.is_open:
+                self._replacement.undo()
+                print(
+                    f"note: the run that was in {self.path} before is there again", file=sys.stderr
+                )
+
+    def _own(self):
+        """Returns the paths of what is there of a run's own, relative to the folder."""
+        found = [
+            *filter(os.path.lexists, self._files()),
+            *filter(os.path.isdir, (self.tensorboard, self.saved_model, self.evaluation_state)),
+            *(
+                file
+                for folder in (self.best, self.checkpoints)
+                for file in glob.glob(os.path.join(glob.escape(folder), "checkpoint*"))
+            ),
+        ]
+        return [os.path.relpath(path, self.path) for path in found]
 
     def _folders(self):
         return self.checkpoints, self.tensorboard, self.saved_model

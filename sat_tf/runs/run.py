@@ -106,13 +106,14 @@ class Run:
             self.folder,
             self._rows,
         )
-        training.begin(description=self.description, initial=initial, resume=resume)
-        self.network.follow(training)
-        training.fit(
-            interruption,
-            functools.partial(self._evaluate_now, interruption),
-            then_evaluates=then_evaluates,
-        )
+        with self.folder.undoing():
+            training.begin(description=self.description, initial=initial, resume=resume)
+            self.network.follow(training)
+            training.fit(
+                interruption,
+                functools.partial(self._evaluate_now, interruption),
+                then_evaluates=then_evaluates,
+            )
         if self.config.data.validation_examples:
             self.load_weights()
 

@@ -22,26 +22,9 @@ from sat_tf.interruption import Interrupted
 from sat_tf.reports import summaries
 from sat_tf.runs import activation_transfer, weights
 from sat_tf.runs.epoch_end import EpochEnd
+from sat_tf.runs.segments import epoch_segments
 from sat_tf.runs.training_measurement import TrainingMeasurement
 from sat_tf.training import Collapse, Stop, callbacks, checkpoints
-
-
-def epoch_segments(start: int, stop: int, steps_per_epoch: int):
-    """Yields (initial_epoch, epochs, steps_per_epoch) of the `fit` calls from `start` to `stop`.
-
-    Whole epochs go into one call; an epoch begun before an interruption, or cut by the end of
-    training, gets one of its own.
-    """
-    while start < stop:
-        epoch, offset = divmod(start, steps_per_epoch)
-        whole = (stop - start) // steps_per_epoch
-        if offset or not whole:
-            steps = min(steps_per_epoch - offset, stop - start)
-            yield epoch, epoch + 1, steps
-            start += steps
-        else:
-            yield epoch, epoch + whole, steps_per_epoch
-            start += whole * steps_per_epoch
 
 
 class Training:
@@ -123,7 +106,7 @@ class Training:
         elif not goes_on:
             self._begin_with(initial)
         if not resume:
-            self._folder.clear()
+            self._folder.replace()
         self._restore()
         length = self._config.optimizer.train_steps
         if self.step > length:
@@ -229,7 +212,7 @@ class Training:
     def _callbacks(self, evaluate, then_evaluates):
         config = self._config
         settings = config.optimizer
-        every = config.evaluation.every
+        every, saving = config.evaluation.every, config.saving
 
         def evaluate_unless_last():
             is_last = self.step == settings.train_steps or self.stop
@@ -244,7 +227,8 @@ class Training:
             *([decide(decisions.look_for_collapse)] if config.method.catastrophic_drop else []),
             callbacks.Record(self._rows.append, self._write_scalars),
             *([decide(decisions.validate)] if config.data.validation_examples else []),
-            callbacks.SaveState(self._saved, self._folder),
+            callbacks.SaveState(self._save),
+            *([callbacks.SaveEvery(self._save_between, saving)] if saving.is_on else []),
             *([callbacks.Evaluate(evaluate_unless_last, every)] if every else []),
             callbacks.CheckInterruption(self._interruption),
         ]
@@ -254,16 +238,25 @@ class Training:
         for decide in still_open:
             decide()
         if still_open:
-            with self._folder.writing("a checkpoint"):
-                self._saved.save(self.step)
+            self._save(self.step)
 
-    def _save_unfinished(self, stop):
+    def _save(self, step, **options):
+        """Saves the state; returns the path prefix."""
+        with self._folder.writing("a checkpoint"):
+            prefix = self._saved.save(step, **options)
+        self._folder.settle()
+        return prefix
+
+    def _save_between(self):
+        """Saves the state within an epoch; returns the path prefix."""
         # Another --train_steps may make this an epoch's end.  Only what is judged has the step's
         # own name, so that the judgement can still be saved.
         judged = not self._decisions.watch or self._saved.newest_is(self.step)
         named = {} if judged else {"name": checkpoints.UNDECIDED}
-        with self._folder.writing("a checkpoint"):
-            prefix = self._saved.save(self.step, keep=self._decisions.step_to_go_back_to, **named)
+        return self._save(self.step, keep=self._decisions.step_to_go_back_to, **named)
+
+    def _save_unfinished(self, stop):
+        prefix = self._save_between()
         if isinstance(stop, Interrupted):
             print(f"saved {prefix}; the same command goes on from there", file=sys.stderr)
 
@@ -277,8 +270,7 @@ class Training:
                 "--resume=false to begin anew"
             )
         self._decisions.watch.note_collapse(accuracy)
-        with self._folder.writing("a checkpoint"):
-            self._saved.save(before, name=checkpoints.STOPPED, keep=before)
+        self._save(before, name=checkpoints.STOPPED, keep=before)
 
     def _report_stop(self):
         # The same folder would stop again, and takes no other settings.

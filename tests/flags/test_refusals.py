@@ -71,6 +71,8 @@ REFUSALS = {
     "--save_adversarial=-1": "--save_adversarial=-1: ",
     "--eval_batch_size=0": "--eval_batch_size=0: ",
     "--eval_every=-1": "--eval_every=-1: ",
+    "--save_every=1day": "--save_every=1day: give a number of steps, or a time such as 30min",
+    "--save_every=-5": "--save_every=-5: give a number of steps",
     "--dataset=mnits": "--dataset=mnits: no such data set; did you mean mnist "
     ".*cifar10.*folder:PATH",
     "--dataset=folder:": "--dataset=folder:: no path; write folder:PATH",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import subprocess
 
 import pytest
@@ -12,6 +13,7 @@ from flags import definitions, to_config
 from sat_tf import data, errors
 from sat_tf.reports import curves
 from sat_tf.runs import folder as run_folder
+from sat_tf.runs.disk import origin
 from sat_tf.runs.metrics import Rows
 
 
@@ -47,14 +49,14 @@ def test_the_commit_is_of_a_repository_that_holds_the_code(tmp_path, monkeypatch
     code = tmp_path / "environment" / "folder.py"
     code.parent.mkdir()
     code.touch()
-    monkeypatch.setattr(run_folder, "__file__", str(code))
-    assert run_folder._git_commit() is None
+    monkeypatch.setattr(origin, "__file__", str(code))
+    assert origin.git_commit() is None
     git("init", "--quiet")
     git("commit", "--quiet", "--allow-empty", "--message=theirs")
-    assert run_folder._git_commit() is None
+    assert origin.git_commit() is None
     git("add", "--all")
     git("commit", "--quiet", "--message=ours")
-    assert run_folder._git_commit() == git("rev-parse", "HEAD").strip()
+    assert origin.git_commit() == git("rev-parse", "HEAD").strip()
 
 
 def test_no_run_there_is_none(tmp_path):
@@ -105,8 +107,13 @@ def test_a_full_disk_becomes_a_line_that_names_the_folder(folder):
 
 def test_clearing_takes_the_runs_own_files_only(folder):
     open(os.path.join(folder.path, "notes.txt"), "w", encoding="utf-8").close()
-    folder.clear()
-    assert os.listdir(folder.path) == ["notes.txt"]
+    checkpoints = pathlib.Path(folder.checkpoints)
+    (checkpoints / "checkpoint-at-step-3.index").touch()
+    (checkpoints / "mine").touch()
+    folder.replace()
+    folder.settle()
+    assert sorted(os.listdir(folder.path)) == ["checkpoints", "notes.txt"]
+    assert os.listdir(checkpoints) == ["mine"]
 
 
 def test_a_folder_has_all_that_a_page_needs(tmp_path):

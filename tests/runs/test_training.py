@@ -9,7 +9,7 @@ from watched_runs import assert_same, interrupt_at, network, run
 
 import main
 from sat_tf.interruption import Interrupted
-from sat_tf.runs.training import epoch_segments
+from sat_tf.runs.segments import epoch_segments
 from sat_tf.runs.training_measurement import TrainingMeasurement
 from sat_tf.training import callbacks
 

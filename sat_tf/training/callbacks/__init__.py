@@ -7,6 +7,7 @@ from sat_tf.training.callbacks.between import (
     AtEpochEnd,
     CheckInterruption,
     Evaluate,
+    SaveEvery,
     SaveState,
     StopOnNonFinite,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "Evaluate",
     "Progress",
     "Record",
+    "SaveEvery",
     "SaveState",
     "StopOnNonFinite",
     "Throughput",

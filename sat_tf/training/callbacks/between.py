@@ -1,6 +1,7 @@
 """What is done between batches and between epochs: saving, measuring, stopping."""
 
 import math
+import time
 
 import tensorflow as tf
 
@@ -41,16 +42,47 @@ class AtEpochEnd(tf.keras.callbacks.Callback):
 
 
 class SaveState(tf.keras.callbacks.Callback):
-    """Saves the training state at the end of every epoch."""
+    """Calls `save(step)` at the end of every epoch."""
 
-    def __init__(self, checkpoints, folder):
+    def __init__(self, save):
         super().__init__()
-        self._checkpoints = checkpoints
-        self._folder = folder
+        self._save = save
 
     def on_epoch_end(self, epoch, logs=None):
-        with self._folder.writing("a checkpoint"):
-            self._checkpoints.save(int(self.model.global_step.numpy()))
+        self._save(int(self.model.global_step.numpy()))
+
+
+class SaveEvery(tf.keras.callbacks.Callback):
+    """Calls `save()` within epochs, after so many steps or seconds since the last time.
+
+    The end of an epoch counts as one, as the state is saved there anyway.
+
+    Args:
+      save: saves the state.
+      interval: has `steps` and `seconds`, of which one is not None.
+    """
+
+    def __init__(self, save, interval):
+        super().__init__()
+        self._save, self._interval = save, interval
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._done = 0
+        self._begin_anew()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._done = batch + 1  # the last of those that were executed together
+        if self._done < self.params["steps"] and self._is_due():
+            self._save()
+            self._begin_anew()
+
+    def _is_due(self):
+        if self._interval.steps is not None:
+            return self._done - self._saved_at >= self._interval.steps
+        return time.monotonic() - self._since >= self._interval.seconds
+
+    def _begin_anew(self):
+        self._saved_at, self._since = self._done, time.monotonic()
 
 
 class Evaluate(tf.keras.callbacks.Callback):

@@ -1,0 +1,84 @@
+"""Standard output and error that may be closed, full, or left by their reader.
+
+with that_may_close():
+    print("the run goes on whether or not this can be written")
+"""
+
+import contextlib
+import errno
+import os
+import sys
+
+
+class _Lenient:
+    """A text stream that is pointed at nothing once it can no longer be written."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+    def write(self, text):
+        """Writes as much as can be; returns the number of characters that it was given."""
+        with self._or_nothing():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self):
+        with self._or_nothing():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _or_nothing(self):
+        try:
+            yield
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error):
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, self._stream.fileno())  # what is buffered goes there too
+        os.close(nothing)
+        if error.errno not in (errno.EPIPE, errno.EIO) and self._stream is not sys.__stderr__:
+            print(
+                f"note: standard output cannot be written ({error.strerror}); the run goes on "
+                "without",
+                file=sys.stderr,
+            )
+
+
+def fill_missing():
+    """Points standard streams that are closed at nothing, so that no other file takes their place.
+
+    To be called before anything is opened.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+        if getattr(sys, name) is None:
+            stream = open(number, "r" if number == 0 else "w", closefd=False)
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+
+
+@contextlib.contextmanager
+def that_may_close():
+    """Makes `sys.stdout` and `sys.stderr` lenient for a block.
+
+    A reader that has gone (`| head`) ends nothing and is not spoken of; for a full disk there is a
+    note.  The files of the run are complete all the same, and so is its exit status.
+    """
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = map(_Lenient, before)
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        sys.stdout, sys.stderr = before
