@@ -228,7 +228,7 @@ class Training:
             callbacks.Record(self._rows.append, self._write_scalars),
             *([decide(decisions.validate)] if config.data.validation_examples else []),
             callbacks.SaveState(self._save),
-            *([callbacks.SaveEvery(self._save_between, saving)] if saving.is_on else []),
+            *([callbacks.SaveEvery(self._save_between, saving.interval)] if saving.is_on else []),
             *([callbacks.Evaluate(evaluate_unless_last, every)] if every else []),
             callbacks.CheckInterruption(self._interruption),
         ]

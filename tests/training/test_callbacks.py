@@ -8,6 +8,7 @@ import tiny
 from terminal import Terminal
 
 from sat_tf import errors
+from sat_tf.config import SavingConfig
 from sat_tf.training import AdversarialModel, callbacks, create
 
 
@@ -80,3 +81,21 @@ def test_a_non_finite_loss_names_step_rate_and_checkpoint():
     stop.on_train_batch_end(0, {"loss": 1.0})
     with pytest.raises(errors.RunFailure, match=r"nan at step 0 \(learning rate 0.01\).*step-3"):
         stop.on_train_batch_end(1, {"loss": math.nan})
+
+
+@pytest.mark.parametrize("steps, expected", [(3, [3, 6, 9]), (4, [4, 8]), (20, [])])
+def test_states_are_saved_within_epochs_but_not_at_their_end(steps, expected):
+    saved, done = [], [0]
+    every = callbacks.SaveEvery(lambda: saved.append(done[0]), SavingConfig(str(steps)).interval)
+    every.set_params({"steps": 10})
+    every.on_epoch_begin(0)
+    for batch in range(10):
+        done[0] = batch + 1
+        every.on_train_batch_end(batch)
+    assert saved == expected
+
+
+def test_an_interval_may_be_a_time():
+    assert SavingConfig("30min").interval == (None, 1800.0)
+    assert SavingConfig("1.5h").interval == (None, 5400.0)
+    assert not SavingConfig("0").is_on and SavingConfig("500").interval == (500, None)

@@ -19,8 +19,7 @@ _EXPORT = "saved_model"
 def remove(folder: str):
     """Removes them; an export that was being replaced comes back.
 
-    In the folders that are a run's alone these are all unfinished files, elsewhere those with
-    names of ours only.
+    Files with other names than those are somebody's own, and stay.
     Raises: OSError where they cannot be removed.
     """
     _restore_export(folder)
@@ -33,16 +32,14 @@ def remove(folder: str):
 
 
 def _is_left(place, name, *, is_own):
-    if _PART.fullmatch(name) or (is_own and name.endswith(".part")):
+    if _PART.fullmatch(name):
         return True
     if not is_own:
-        # `results.json.part` beside `results.json` can only be ours.
-        stem = name.removesuffix(".part")
-        return stem != name and stem in ("results.json", "metrics.jsonl", "config.json")
+        return False
     values = _VALUES.fullmatch(name)
     if values:
         return not os.path.exists(os.path.join(place, values.group(1) + ".index"))
-    return bool(_TEMPORARY.fullmatch(name)) or name.endswith("_temp")
+    return bool(_TEMPORARY.fullmatch(name))
 
 
 def _restore_export(folder):

@@ -4,18 +4,19 @@ from sat_tf.files import replacing
 from sat_tf.runs.disk import leftovers
 
 LEFT = (
-    "results.json.part",
     "tmpab12_xyz.part",
     "checkpoints/checkpoint-at-step-9_temp/part-00000-of-00001.index",
     "checkpoints/checkpoint-undecided-at-step-9.data-00000-of-00001",
     "checkpoints/checkpoint.tmp0123456789abcdef",
-    "checkpoints/anything.part",
     "checkpoints/best/checkpoint-at-step-4_temp/part-00000-of-00001.data-00000-of-00001",
     "evaluation_state/tmpab12_xyz.part",
     "saved_model.partial/model/saved_model.pb",
 )
 KEPT = (
     "notes.part",
+    "results.json.part",
+    "checkpoints/thesis.part",
+    "checkpoints/mine_temp/file",
     "mine_temp/file",
     "config.json",
     "checkpoints/checkpoint",
