@@ -4,6 +4,7 @@ from flags import definitions
 from flags.groups import learnt_activation
 from sat_tf import activations, training
 from sat_tf.config import flag_values
+from sat_tf.errors import few
 
 _GRADIENTS = ("attack_gradient", "update_gradient")
 
@@ -93,6 +94,22 @@ def on_evaluation(flags, config):
             ("save_adversarial", "an attack in --eval_attacks", settings.attacks != ("clean",)),
         ),
     )
+
+
+def on_classes(flags, description):
+    """Returns a note where the command measures, and classes have no image to be measured on."""
+    return about_lacking(description) if definitions.evaluates(flags) else []
+
+
+def about_lacking(description):
+    """Returns a note where classes have no image to be measured on."""
+    lacking = description.eval_lacks
+    if not lacking:
+        return []
+    return [
+        f"--dataset={description.name} has no image of {few(lacking)} to measure on "
+        f"({len(lacking)} of {description.num_classes} classes)"
+    ]
 
 
 def _lacking(flags, rows):

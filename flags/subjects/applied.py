@@ -5,7 +5,7 @@ import os
 
 from flags import notes, to_config
 from flags.subjects.subject import Subject
-from sat_tf import runs
+from sat_tf import data, runs
 from sat_tf.errors import UserError
 
 
@@ -22,7 +22,9 @@ class _Applied(Subject):
     def _resolve(self, given, stored, recorded=None):
         """Sets description and configuration: the stored one's, but for the flags."""
         flags = given.flags
-        self.description = to_config.describe(flags, stored, given.imported, recorded)
+        description = to_config.describe(flags, stored, given.imported, recorded)
+        known = recorded.class_names if recorded else ()
+        self.description = data.aligned(description, known)
         self.config = to_config.to_config(
             flags, stored, given.imported, self.description, given.learnt(stored)
         )
@@ -48,7 +50,10 @@ class AppliedRun(_Applied):
         self._resolve(given, stored, stored and source.stored_description())
         if stored is not None:
             source.check_same_model(stored, self.config)
-        self.notes = notes.of(given.flags, self.config, applied=stored)
+        self.notes = [
+            *notes.of(given.flags, self.config, applied=stored),
+            *notes.on_classes(given.flags, self.description),
+        ]
 
     @classmethod
     def fits(cls, given):

@@ -7,7 +7,7 @@ import re
 from flags import notes, to_config
 from flags.groups import GROUPS
 from flags.subjects.subject import Subject
-from sat_tf import attacks, runs, saved_models
+from sat_tf import attacks, data, runs, saved_models
 from sat_tf.config import SavedModelConfig, refuse
 from sat_tf.errors import UserError
 
@@ -85,12 +85,17 @@ class SavedModel(Subject):
     def open(self, strategy):
         with strategy.scope():
             saved = saved_models.load(self._path, **self._reading)
+        self.description = data.aligned(self.description, saved.class_names)
         network = network_of(saved, self.description, image_size=self._image_size)
         self.config = dataclasses.replace(self.config, model=network)
         check(saved, self.config.evaluation, strategy.num_replicas_in_sync)
         self._about = about(saved)
         self.folder.check_import(self._about)
-        self.notes = [*notes_on(saved, self.description), *self.notes]
+        self.notes = [
+            *notes_on(saved, self.description),
+            *self.notes,
+            *notes.about_lacking(self.description),
+        ]
         run = runs.Run(
             self.config,
             strategy,
@@ -201,7 +206,7 @@ def about(saved) -> dict:
 
 def notes_on(saved, description) -> list:
     """Returns what a user should know of what was chosen."""
-    more = saved.num_classes > description.num_classes
+    more = saved.num_classes > description.num_classes and not saved.class_names
     return [
         saved.summary,
         *(

@@ -2,8 +2,9 @@
 
 from flags import notes, to_config
 from flags.subjects.subject import Subject
-from sat_tf import runs
+from sat_tf import data, runs
 from sat_tf.config import with_settings_of
+from sat_tf.errors import UserError, few
 
 
 class NewRun(Subject):
@@ -13,18 +14,38 @@ class NewRun(Subject):
         super().__init__(given)
         flags = given.flags
         self.folder = given.folder
-        self.description = to_config.describe(flags, stored, given.imported)
+        self.description = self._described(given, to_config.describe(flags, stored, given.imported))
         self.config = self._settled(
             given,
             to_config.to_config(
                 flags, stored, given.imported, self.description, given.learnt(stored)
             ),
         )
-        self.notes = notes.of(flags, self.config, given.imported)
+        self.notes = [
+            *notes.of(flags, self.config, given.imported),
+            *notes.on_classes(flags, self.description),
+        ]
 
     @classmethod
     def fits(cls, given):
         return given.trains
+
+    def _described(self, given, description):
+        """Returns what the data set is, its classes in the order in which the network has them.
+
+        One that begins with the weights of another run, of the same classes, has its order.
+        """
+        if not given.initial:
+            return description
+        begun_with = runs.RunFolder(
+            runs.checkpoints.run_of(given.initial.path)
+        ).stored_description()
+        names = begun_with.class_names if begun_with else ()
+        return (
+            data.aligned(description, names)
+            if {*names} == {*description.class_names}
+            else description
+        )
 
     def _settled(self, given, config):
         """Returns the configuration, once it is known to be allowed in the folder."""
@@ -53,6 +74,18 @@ class ContinuedRun(NewRun):
     @classmethod
     def fits(cls, given):
         return given.trains and given.flags.resume and given.begun is not None
+
+    def _described(self, given, description):
+        begun_with = self.folder.stored_description()
+        if begun_with is None or begun_with.name != description.name:
+            return description  # other settings, which are refused as such
+        lacking = [name for name in begun_with.class_names if name not in description.class_names]
+        if lacking and description.class_names:
+            raise UserError(
+                f"--dataset={description.name}: has lost the class {few(lacking)}, with which the "
+                f"run in {self.folder.path} was begun; put it back, or give another --model_dir"
+            )
+        return data.aligned(description, begun_with.class_names)
 
     def _settled(self, given, config):
         # What there was no setting for when it was begun is as it was then.

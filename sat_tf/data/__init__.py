@@ -9,6 +9,7 @@ for images, labels in data.training_batches(
 
 from sat_tf.data.augmentation import AUGMENTATIONS
 from sat_tf.data.augmentation import Row as Augmentation
+from sat_tf.data.classes import aligned, order_of, with_classes
 from sat_tf.data.description import Description, Source
 from sat_tf.data.in_memory import Examples
 from sat_tf.data.pipeline import (
@@ -30,15 +31,18 @@ __all__ = [
     "SOURCES",
     "Source",
     "SourceRow",
+    "aligned",
     "decode",
     "describe",
     "evaluation_batches",
     "evaluation_crop",
     "load",
+    "order_of",
     "random_resized_crop",
     "register",
     "steps_per_epoch",
     "to_float",
     "training_batches",
     "validation_batches",
+    "with_classes",
 ]

@@ -23,6 +23,7 @@ class Description:
       crop_padding: the border the evaluation crop takes away, in pixels of an image that is
         `image_size + crop_padding` wide; 0 keeps the whole central square.
       flip: whether a mirrored image keeps its label, so that training may mirror it.
+      eval_lacks: the classes, by name, that are known to have no image in the evaluation part.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Description:
     class_names: tuple[str, ...]
     crop_padding: int
     flip: bool
+    eval_lacks: tuple[str, ...] = ()
 
 
 class Reading(NamedTuple):

@@ -35,6 +35,9 @@ def _classes(name, folder):
     )
     if not classes:
         _refuse(name, f"{folder} has no class folders")
+    broken = [class_name for class_name in classes if "\n" in class_name]
+    if broken:  # an export's list of names has one a line
+        _refuse(name, f"{folder} has a folder with a line break in its name, {broken[0]!r}")
     return classes
 
 
@@ -53,7 +56,7 @@ def _scan(name, eval_only):
     train, val = (os.path.join(name.partition(":")[2], part) for part in ("train", "val"))
     without_train = eval_only and not os.path.isdir(train)
     classes = _classes(name, val if without_train else train)
-    if len(classes) < 2:
+    if len(classes) < 2 and not without_train:  # a part to measure on may lack all but one
         _refuse(name, f"{train} has one class, {classes[0]}; two are the least")
     unknown = sorted(set(_classes(name, val)) - set(classes))
     if unknown:
@@ -118,6 +121,9 @@ def describe(name: str, reading) -> Description:
         class_names=classes,
         crop_padding=32 if side is None else 0,
         flip=True,
+        eval_lacks=tuple(
+            class_name for label, class_name in enumerate(classes) if label not in of_val[1]
+        ),
     )
 
 

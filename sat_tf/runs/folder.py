@@ -67,7 +67,12 @@ class RunFolder:
 
         def read(about):
             fields = about.get("data_set")
-            return fields and Description(**{**fields, "class_names": tuple(fields["class_names"])})
+            return fields and Description(
+                **{
+                    name: tuple(value) if isinstance(value, list) else value
+                    for name, value in fields.items()
+                }
+            )
 
         return self._stored(read)
 

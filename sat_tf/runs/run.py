@@ -63,13 +63,15 @@ class Run:
     def source(self) -> data.Source:
         """The data; exporting and predicting do without."""
         settings = self.config.data
-        return data.load(
+        source = data.load(
             settings.name,
             settings.data_dir,
             download=settings.download,
             max_bad_records=settings.max_bad_records,
             eval_only=not self._trains,
         )
+        # The description says what the network's logits stand for.
+        return data.with_classes(source, self.description.class_names)
 
     def open_data(self):
         """Loads the data now: what is missing is said before minutes of building."""
@@ -226,7 +228,7 @@ class Run:
         with self.strategy.scope():
             surrogate = saved_models.load(path, image_size=size, flag="transfer_from")
         saved_models.check_surrogate(surrogate, image_size=size, num_classes=classes)
-        return {"transfer": surrogate}
+        return {"transfer": saved_models.aligned(surrogate, self.network.class_names)}
 
     def _write_summaries(self, result, shown, step):
         with (

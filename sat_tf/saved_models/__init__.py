@@ -7,6 +7,7 @@ logits = saved.logits_fn(images)          # float32 [N, H, W, 3] in [0, 1] -> fl
 """
 
 from sat_tf.saved_models.export import export
-from sat_tf.saved_models.loading import INPUT_RANGES, SavedClassifier, check_surrogate, load
+from sat_tf.saved_models.loading import INPUT_RANGES, SavedClassifier, load
+from sat_tf.saved_models.surrogate import aligned, check_surrogate
 
-__all__ = ["INPUT_RANGES", "SavedClassifier", "check_surrogate", "export", "load"]
+__all__ = ["INPUT_RANGES", "SavedClassifier", "aligned", "check_surrogate", "export", "load"]

@@ -14,8 +14,7 @@ import tensorflow as tf
 
 from sat_tf import data
 from sat_tf.errors import UserError
-
-_CLASS_NAMES = "class_names.txt"
+from sat_tf.saved_models.folder import CLASS_NAMES
 
 
 def export(
@@ -139,9 +138,10 @@ def _write_class_names(folder, class_names, module):
             f"class_names={class_names!r}: give one name of one line for each of "
             f"the {num_classes} classes, or none at all"
         )
-    names_file = f"{folder}/{_CLASS_NAMES}"
-    with tf.io.gfile.GFile(names_file, "w") as file:
-        file.write("".join(f"{name}\n" for name in class_names))
+    names_file = f"{folder}/{CLASS_NAMES}"
+    with tf.io.gfile.GFile(names_file, "wb") as file:
+        # A folder's name need not be UTF-8; its bytes are kept.
+        file.write("".join(f"{name}\n" for name in class_names).encode(errors="surrogateescape"))
     return names_file
 
 

@@ -12,6 +12,7 @@ from sat_tf.saved_models import functions
 
 _KERAS_FILES = (".keras", ".h5", ".hdf5")
 _GRAPH_FILE = "saved_model.pb"
+CLASS_NAMES = "class_names.txt"
 
 
 def check(path, flag):
@@ -71,9 +72,21 @@ def fingerprint(path):
     """Returns a digest of the files that decide on the logits."""
     digest = hashlib.sha256()
     folder = path.rstrip("/")
-    for file in (f"{folder}/{_GRAPH_FILE}", *sorted(tf.io.gfile.glob(f"{folder}/variables/*"))):
+    variables = f"{folder}/variables"
+    names = sorted(tf.io.gfile.listdir(variables)) if tf.io.gfile.isdir(variables) else []
+    for file in (f"{folder}/{_GRAPH_FILE}", *(f"{variables}/{name}" for name in names)):
         digest.update(os.path.basename(file).encode())
         with tf.io.gfile.GFile(file, "rb") as opened:
             while chunk := opened.read(1 << 24):
                 digest.update(chunk)
     return digest.hexdigest()[:16]
+
+
+def class_names(path, num_classes: int) -> tuple[str, ...]:
+    """Returns the names in `assets/class_names.txt`, () unless there is one for each class."""
+    file = f"{path.rstrip('/')}/assets/{CLASS_NAMES}"
+    if not tf.io.gfile.exists(file):
+        return ()
+    with tf.io.gfile.GFile(file, "rb") as opened:
+        names = tuple(opened.read().decode(errors="surrogateescape").split("\n")[:-1])
+    return names if len(names) == num_classes else ()

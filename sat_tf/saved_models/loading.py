@@ -45,6 +45,7 @@ class SavedClassifier:
       no_gradient: why there is no gradient with respect to the images, or None where there is.
       probabilities: whether the function gives those; the logits are then their logarithm.
       fingerprint: of the files with graph and weights, hexadecimal.
+      class_names: those in `assets/class_names.txt`, in the order of the logits; () without them.
       summary: one line on all that.
     """
 
@@ -58,6 +59,7 @@ class SavedClassifier:
     no_gradient: str | None
     probabilities: bool
     fingerprint: str
+    class_names: tuple[str, ...] = ()
     summary: str = ""
 
     @property
@@ -144,6 +146,7 @@ def load(
             function.no_gradient or _why_no_gradient(logits_fn, images),
             probabilities,
             folder.fingerprint(path),
+            folder.class_names(path, int(values.shape[-1])),
         ),
         function,
         output,
@@ -231,34 +234,3 @@ def _described(saved, function, output):
     if saved.no_gradient:
         parts.append(f"no gradient ({saved.no_gradient})")
     return dataclasses.replace(saved, summary=", ".join(parts))
-
-
-def check_surrogate(surrogate: SavedClassifier, *, image_size: int, num_classes: int) -> None:
-    """Raises UserError, naming --transfer_from, unless attacks on another network can be made on
-    it.
-
-    Args:
-      surrogate: a SavedClassifier.
-      image_size, num_classes: of the network that is evaluated.
-    """
-    height, width, channels = surrogate.image_shape
-    if not surrogate.differentiable:
-        refuse(
-            "transfer_from",
-            surrogate.path,
-            f"it has no gradient ({surrogate.no_gradient}); name a network that has one",
-        )
-    if {height, width} - {None, image_size} or channels not in (None, 3):
-        refuse(
-            "transfer_from",
-            surrogate.path,
-            f"takes images {height} x {width} x {channels}, not "
-            f"{image_size} x {image_size} x 3; name a network of such images",
-        )
-    if surrogate.num_classes < num_classes:
-        refuse(
-            "transfer_from",
-            surrogate.path,
-            f"has {surrogate.num_classes} classes, not "
-            f"{num_classes}; name a network of the same classes",
-        )
