@@ -26,6 +26,9 @@ _BEAT_SECONDS = 10  # between two signs of life
 _WATCH_SECONDS = 45  # without one, the holder on another machine is gone
 
 
+_NO_LOCKS = (errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS)
+
+
 @contextlib.contextmanager
 def held(folder: str):
     """Holds the folder's lock for a block; makes the folder where it does not exist.
@@ -70,11 +73,12 @@ def _locked(path, folder):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                file.close()
-                raise
             holder = _holder(path)
+            if error.errno in _NO_LOCKS and not _lives_here(holder):
+                return file  # a file system without locks: what the file says has to do
             file.close()
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES, *_NO_LOCKS):
+                raise
             _refuse(folder, holder)
         # Between opening and locking, its last holder may have removed it.
         if os.path.exists(path) and os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
@@ -90,6 +94,19 @@ def _holder(path):
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _lives_here(holder):
+    """Whether a holder is a process of this machine that exists."""
+    if holder.get("host") != platform.node():
+        return False
+    try:
+        os.kill(int(holder["pid"]), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
 
 
 def _refuse(folder, holder, remedy="wait for its end, or give another --model_dir"):

@@ -104,3 +104,18 @@ def test_the_holder_shows_that_it_lives(tmp_path, monkeypatch):
         while os.stat(tmp_path / lock.NAME).st_mtime == 0:
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+def test_where_there_are_no_locks_what_the_file_says_does(tmp_path, monkeypatch):
+    def flock(*unused):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(lock.fcntl, "flock", flock)
+    with lock.held(str(tmp_path)):
+        with pytest.raises(UserError, match=f"process {os.getpid()} on"):
+            with lock.held(str(tmp_path)):
+                pass
+    holder = {"host": lock.platform.node(), "pid": 2**22 + 1}
+    (tmp_path / lock.NAME).write_text(json.dumps(holder))
+    with lock.held(str(tmp_path)):
+        pass
