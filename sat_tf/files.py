@@ -6,6 +6,8 @@ with replacing("runs/mine/curves.png") as file:
 
 import contextlib
 import os
+import re
+import shutil
 import tempfile
 
 
@@ -33,3 +35,16 @@ def write_text(path: str, text: str, encoding_errors="strict"):
     """Writes UTF-8 to a file that is there whole or not at all, see `replacing`."""
     with replacing(path) as file:
         file.write(text.encode("utf-8", encoding_errors))
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file of this name is what a killed process has left of `replacing`."""
+    return re.fullmatch(r"tmp[a-z0-9_]{8}\.part", name) is not None
+
+
+def remove(path: str):
+    """Removes a file, a link or a whole folder; nothing where there is none."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)

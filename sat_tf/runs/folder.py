@@ -205,7 +205,8 @@ class RunFolder:
             yield
         finally:
             if self._replacement.is_open:
-                self._replacement.undo()
+                with self.writing("the run that was there before"):
+                    self._replacement.undo()
                 print(
                     f"note: the run that was in {self.path} before is there again", file=sys.stderr
                 )

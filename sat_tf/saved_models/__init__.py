@@ -6,8 +6,16 @@ saved = saved_models.load("saved_model")
 logits = saved.logits_fn(images)          # float32 [N, H, W, 3] in [0, 1] -> float32 [N, C]
 """
 
-from sat_tf.saved_models.export import export
+from sat_tf.saved_models.export import export, recover
 from sat_tf.saved_models.loading import INPUT_RANGES, SavedClassifier, load
 from sat_tf.saved_models.surrogate import aligned, check_surrogate
 
-__all__ = ["INPUT_RANGES", "SavedClassifier", "aligned", "check_surrogate", "export", "load"]
+__all__ = [
+    "INPUT_RANGES",
+    "SavedClassifier",
+    "aligned",
+    "check_surrogate",
+    "export",
+    "load",
+    "recover",
+]

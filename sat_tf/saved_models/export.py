@@ -16,6 +16,9 @@ from sat_tf import data
 from sat_tf.errors import UserError
 from sat_tf.saved_models.folder import CLASS_NAMES
 
+# Beside an export: what is being written, and the one in whose place it comes.
+_PARTIAL, _EARLIER = ".partial", ".earlier"
+
 
 def export(
     classifier: tf.keras.Model,
@@ -50,7 +53,7 @@ def export(
     """
     path = str(path).rstrip("/")
     _check_replaceable(path)
-    partial = path + ".partial"
+    partial = path + _PARTIAL
     try:
         _remove(partial)  # of a process that was killed
         tf.io.gfile.makedirs(partial)
@@ -160,7 +163,7 @@ def _check_replaceable(path):
 
 def _swap_in(new, path):
     """Renames `new` to `path`; an earlier export steps aside, and comes back if that fails."""
-    earlier = path + ".earlier"
+    earlier = path + _EARLIER
     if tf.io.gfile.exists(path):
         _remove(earlier)
         tf.io.gfile.rename(path, earlier)
@@ -171,6 +174,15 @@ def _swap_in(new, path):
             tf.io.gfile.rename(earlier, path)
         raise
     _remove(earlier)  # where a process was killed in between, this is the last one before it
+
+
+def recover(path: str):
+    """Ends what a killed `export` has begun; an earlier one comes back where none is in place."""
+    earlier = path + _EARLIER
+    if tf.io.gfile.exists(earlier) and not tf.io.gfile.exists(path):
+        tf.io.gfile.rename(earlier, path)
+    for left in (earlier, path + _PARTIAL):
+        _remove(left)
 
 
 def _remove(folder):

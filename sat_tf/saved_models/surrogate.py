@@ -4,6 +4,7 @@ import dataclasses
 
 import tensorflow as tf
 
+from sat_tf import data
 from sat_tf.config import refuse
 from sat_tf.errors import few
 from sat_tf.saved_models.loading import SavedClassifier
@@ -49,7 +50,7 @@ def aligned(surrogate: SavedClassifier, class_names: tuple[str, ...]) -> SavedCl
     Raises: UserError, naming --transfer_from, where the surrogate does not know one of them.
     """
     theirs = surrogate.class_names
-    if not theirs or not class_names or theirs[: len(class_names)] == class_names:
+    if not theirs or theirs[: len(class_names)] == class_names:
         return surrogate
     unknown = [name for name in class_names if name not in theirs]
     if unknown:
@@ -58,7 +59,7 @@ def aligned(surrogate: SavedClassifier, class_names: tuple[str, ...]) -> SavedCl
             surrogate.path,
             f"does not know the class {few(unknown)}; name a network of the same classes",
         )
-    order = tf.constant([theirs.index(name) for name in class_names])
+    order = tf.constant(data.order_of(class_names, theirs))
     logits_fn = surrogate.logits_fn
     return dataclasses.replace(
         surrogate,

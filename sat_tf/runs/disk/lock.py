@@ -109,14 +109,17 @@ def _lives_here(holder):
     return True
 
 
-def _refuse(folder, holder, remedy="wait for its end, or give another --model_dir"):
+def _refuse(folder, holder):
     who = (
         f"process {holder.get('pid')} on {holder.get('host')} ({holder.get('command')}), since "
         f"{holder.get('since')}"
         if holder
         else "another process"
     )
-    raise UserError(f"--model_dir={folder}: {who}, is at work there; {remedy}")
+    raise UserError(
+        f"--model_dir={folder}: {who}, is at work there; wait for its end, or give another "
+        "--model_dir"
+    )
 
 
 def _wait_for_another_machine(path, folder):

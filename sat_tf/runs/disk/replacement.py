@@ -8,8 +8,9 @@ replacement.undo()         # or else: the old one comes back
 """
 
 import os
-import shutil
 from collections.abc import Callable
+
+from sat_tf.files import remove
 
 _MOVING, _ASIDE, _GOING = ".replaced.moving", ".replaced", ".replaced.going"
 
@@ -42,7 +43,7 @@ class Replacement:
 
     def recover(self):
         """Ends what a killed process had begun: the old run comes back, or is gone for good."""
-        _remove(self._going)
+        remove(self._going)
         self._move_back()
         self.undo()
 
@@ -63,13 +64,13 @@ class Replacement:
         """Removes the old run."""
         if self.is_open:
             os.rename(self._aside, self._going)  # from here on there is no way back
-            _remove(self._going)
+            remove(self._going)
 
     def undo(self):
         """Puts the old run back in the place of what has been made of the new one."""
         if self.is_open:
             for name in self._own():
-                _remove(self._at(name))
+                remove(self._at(name))
             os.rename(self._aside, self._moving)
             self._move_back()
 
@@ -90,10 +91,3 @@ def _merge(source, target):
         else:
             os.rename(here, there)
     os.rmdir(source)
-
-
-def _remove(path):
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        os.unlink(path)

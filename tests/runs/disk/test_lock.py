@@ -93,7 +93,7 @@ def test_one_that_shows_no_sign_of_life_is_gone(tmp_path, monkeypatch, capsys):
 def test_what_is_no_lock_of_ours_is_taken_over(tmp_path):
     (tmp_path / lock.NAME).write_text("something")
     with lock.held(str(tmp_path)):
-        pass
+        assert json.loads((tmp_path / lock.NAME).read_text())["pid"] == os.getpid()
 
 
 def test_the_holder_shows_that_it_lives(tmp_path, monkeypatch):
