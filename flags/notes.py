@@ -9,7 +9,7 @@ from sat_tf.errors import few
 _GRADIENTS = ("attack_gradient", "update_gradient")
 
 
-def of(flags, config, imported=None, applied=None) -> list:
+def of(flags, config, imported=None, applied=None, description=None) -> list:
     """Returns what a user should know who gave flags without a use, or imports a network.
 
     Args:
@@ -17,12 +17,14 @@ def of(flags, config, imported=None, applied=None) -> list:
       config: what they mean.
       imported: the `release.Network` that weights are imported from, or None.
       applied: the Config of the run that is evaluated, exported or predicted with, or None.
+      description: of the data, or None.
     """
     return [
         *(_on_training(flags, config) if definitions.trains(flags) else _on_not_training(flags)),
         *(_on_applying(flags, config, applied) if applied else ()),
         *(_on_gradients(flags, config) if definitions.reads_data(flags) else ()),
         *(on_evaluation(flags, config) if definitions.evaluates(flags) else ()),
+        *(about_lacking(description) if description and definitions.evaluates(flags) else ()),
         *(_on_import(flags, imported) if imported else ()),
     ]
 
@@ -96,13 +98,8 @@ def on_evaluation(flags, config):
     )
 
 
-def on_classes(flags, description):
-    """Returns a note where the command measures, and classes have no image to be measured on."""
-    return about_lacking(description) if definitions.evaluates(flags) else []
-
-
 def about_lacking(description):
-    """Returns a note where classes have no image to be measured on."""
+    """Returns a note where classes of a data set have no image to be measured on."""
     lacking = description.eval_lacks
     if not lacking:
         return []

@@ -50,10 +50,9 @@ class AppliedRun(_Applied):
         self._resolve(given, stored, stored and source.stored_description())
         if stored is not None:
             source.check_same_model(stored, self.config)
-        self.notes = [
-            *notes.of(given.flags, self.config, applied=stored),
-            *notes.on_classes(given.flags, self.description),
-        ]
+        self.notes = notes.of(
+            given.flags, self.config, applied=stored, description=self.description
+        )
 
     @classmethod
     def fits(cls, given):
@@ -77,7 +76,7 @@ class ImportedNetwork(_Applied):
             **dataclasses.asdict(self.config.model),
         }
         self.folder.check_import(self._about)
-        self.notes = notes.of(flags, self.config, given.imported)
+        self.notes = notes.of(flags, self.config, given.imported, description=self.description)
 
     @classmethod
     def fits(cls, given):

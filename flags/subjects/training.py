@@ -21,10 +21,7 @@ class NewRun(Subject):
                 flags, stored, given.imported, self.description, given.learnt(stored)
             ),
         )
-        self.notes = [
-            *notes.of(flags, self.config, given.imported),
-            *notes.on_classes(flags, self.description),
-        ]
+        self.notes = notes.of(flags, self.config, given.imported, description=self.description)
 
     @classmethod
     def fits(cls, given):

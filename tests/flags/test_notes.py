@@ -1,9 +1,12 @@
 """Flags without a use, which are named."""
 
+import dataclasses
+
 import pytest
 from flag_values import parse, resolve
 
 from flags import notes, to_config
+from sat_tf import data
 
 
 @pytest.mark.parametrize(
@@ -139,3 +142,14 @@ def test_flags_that_a_trained_run_differs_in_are_named(arguments, said):
     )
     flags = parse(*arguments)
     assert notes.of(flags, to_config.to_config(flags, stored), applied=stored) == said
+
+
+@pytest.mark.parametrize(
+    "mode, said", [("eval", True), ("train_and_eval", True), ("export", False)]
+)
+def test_classes_without_an_image_are_said_where_something_is_measured(mode, said):
+    description = dataclasses.replace(data.describe("digits"), eval_lacks=("3", "7"))
+    flags = parse(f"--mode={mode}")
+    note = "--dataset=digits has no image of 3, 7 to measure on (2 of 10 classes)"
+    notes_of = notes.of(flags, to_config.to_config(flags), description=description)
+    assert (note in notes_of) == said
