@@ -9,6 +9,13 @@ from sat_tf import data, release, runs
 from sat_tf.config import Config
 
 
+def whole(path) -> runs.RunFolder:
+    """Returns the folder to work in, once the run is back that a killed command was replacing."""
+    folder = runs.RunFolder(path)
+    folder.recover()
+    return folder
+
+
 class Given:
     """The flags of a command, and what lies where they point."""
 
@@ -27,11 +34,7 @@ class Given:
     @functools.cached_property
     def folder(self) -> runs.RunFolder:
         """Where the run is, or the results go."""
-        folder = runs.RunFolder(
-            self.flags.model_dir or to_config.default_model_dir(self.flags, self.imported)
-        )
-        folder.recover()
-        return folder
+        return whole(self.flags.model_dir or to_config.default_model_dir(self.flags, self.imported))
 
     @functools.cached_property
     def begun(self) -> Config | None:

@@ -151,3 +151,17 @@ def test_sigterm_and_again_in_processes_of_their_own(tmp_path):
         command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True
     )
     assert f"continuing from {tmp_path}/checkpoints/checkpoint-at-step-{stopped}" in done.stdout
+
+
+def test_what_a_killed_replacement_has_left_is_a_run_to_every_command(small_run, tmp_path, capfd):
+    """An evaluation of a SavedModel there would else be taken for a part of the new run."""
+    folder = shutil.copytree(small_run, tmp_path / "run")
+    os.mkdir(folder / ".replaced")
+    for name in ("config.json", "metrics.jsonl", "results.json"):
+        os.rename(folder / name, folder / ".replaced" / name)
+    assert (
+        run("--mode=eval", f"--saved_model={small_run}/saved_model", f"--model_dir={folder}") == 2
+    )
+    assert "holds a run" in capfd.readouterr().err
+    assert (folder / "config.json").read_bytes() == (small_run / "config.json").read_bytes()
+    assert not (folder / ".replaced").exists()
