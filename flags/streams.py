@@ -8,13 +8,41 @@ import contextlib
 import errno
 import os
 import sys
+import threading
+
+_CLEARED = "\r\033[K"  # the line that the cursor is on
+
+
+class _Screen:
+    """What terminals show on their last line: a bar, which a message takes the place of."""
+
+    def __init__(self):
+        self._has_bar = False
+        self.lock = threading.RLock()  # bars are drawn by threads
+
+    def placed(self, text):
+        """Returns what to write for `text`: a message begins on a line of its own."""
+        start = _CLEARED if self._has_bar and text[:1] not in ("", "\r", "\n") else ""
+        kept = self._has_bar and not start and text[:1] != "\r"
+        last = text.rpartition("\n")[2]
+        if "\r" in last:
+            self._has_bar = bool(last.rpartition("\r")[2].replace("\033[K", "").strip())
+        else:
+            self._has_bar = kept and "\n" not in text
+        return start + text
 
 
 class _Lenient:
-    """A text stream that is pointed at nothing once it can no longer be written."""
+    """A text stream that is pointed at nothing once it can no longer be written.
 
-    def __init__(self, stream):
+    Args:
+      stream: the stream.
+      screen: the `_Screen` of all terminals; a stream that is none is not concerned.
+    """
+
+    def __init__(self, stream, screen):
         self._stream = stream
+        self._screen = screen if stream.isatty() else None
 
     def __getattr__(self, name):
         return getattr(self._stream, name)
@@ -22,7 +50,11 @@ class _Lenient:
     def write(self, text):
         """Writes as much as can be; returns the number of characters that it was given."""
         with self._or_nothing():
-            self._stream.write(text)
+            if self._screen is None:
+                self._stream.write(text)
+            else:
+                with self._screen.lock:
+                    self._stream.write(self._screen.placed(text))
         return len(text)
 
     def flush(self):
@@ -72,10 +104,13 @@ def that_may_close():
     """Makes `sys.stdout` and `sys.stderr` lenient for a block.
 
     A reader that has gone (`| head`) ends nothing and is not spoken of; for a full disk there is a
-    note.  The files of the run are complete all the same, and so is its exit status.
+    note.  The files of the run are complete all the same, and so is its exit status.  Where they
+    are terminals, no message is written onto the line of a bar: it takes the line, and the bar is
+    drawn again below.
     """
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = map(_Lenient, before)
+    screen = _Screen()
+    sys.stdout, sys.stderr = (_Lenient(stream, screen) for stream in before)
     try:
         yield
     finally:
