@@ -67,8 +67,11 @@ def _run(flags, interruption):
     """Goes from the flags to a subject, devices, and one entry of MODES."""
     subject = subjects.of(flags)
     with subject.locked():
-        run = subject.open(prepare_devices(subject.config.distribution))
-        for note in subject.notes:
+        strategy = prepare_devices(subject.config.distribution)
+        print("\n".join(subject.plan(strategy)), file=subject.told_on, flush=True)
+        with interruption.at_once():
+            run = subject.open(strategy)
+        for note in (*subject.notes, *filter(None, [distribution.unused_gpu()])):
             print(f"note: {note}", file=sys.stderr)
         MODES[subject.mode](run, subject, interruption)
         subject.close()

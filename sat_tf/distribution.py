@@ -5,6 +5,9 @@ with strategy.scope():
     ...
 """
 
+import glob
+import os
+
 import tensorflow as tf
 
 from sat_tf.errors import UserError, look_up
@@ -103,3 +106,31 @@ def set_precision(precision: str):
     """Sets Keras' compute dtype: float32, or bfloat16 or float16 with float32 weights."""
     policy = precision if precision == "float32" else "mixed_" + precision
     tf.keras.mixed_precision.set_global_policy(policy)
+
+
+def device_name(kind: str) -> str:
+    """Returns what the maker calls the first device of a kind, or the kind."""
+    first = tf.config.list_physical_devices(kind)[:1]
+    details = tf.config.experimental.get_device_details(first[0]) if first else {}
+    return details.get("device_name", kind)
+
+
+def unused_gpu() -> str:
+    """Returns a sentence on a GPU of this machine that TensorFlow cannot use, "" where none is.
+
+    One that was hidden by CUDA_VISIBLE_DEVICES is not meant to be used.
+    """
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1")
+    if hidden or tf.config.list_physical_devices("GPU"):
+        return ""
+    nodes = [
+        node for node in glob.glob("/dev/nvidia*") if node.removeprefix("/dev/nvidia").isdigit()
+    ]
+    drivers = glob.glob("/proc/driver/nvidia/gpus/*")
+    if not (nodes or drivers):
+        return ""
+    return (
+        f"this machine has a GPU ({', '.join(nodes) or 'NVIDIA'}), which TensorFlow does not use: "
+        "its CUDA libraries are not there; python -m pip install "
+        f"'tensorflow[and-cuda]=={tf.__version__}' installs them"
+    )

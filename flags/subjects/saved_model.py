@@ -72,6 +72,7 @@ class SavedModel(Subject):
         self.config = to_config.to_config(flags, description=self.description)
         self.notes = notes.on_evaluation(flags, self.config)
         self._path, self._image_size = flags.saved_model, flags.image_size
+        self._called = f"SavedModel {flags.saved_model}"
         self._reading = dict(
             input_range=flags.input_range,
             signature=flags.saved_model_signature,

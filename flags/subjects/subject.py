@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import sys
 
 from flags import definitions, to_config
 from flags.groups.run import plugins_of
@@ -86,6 +87,7 @@ class Subject:
     description: data.Description
     folder: runs.RunFolder
     notes: list[str]
+    _called = None  # what to call the network, where its settings do not tell
 
     def __init__(self, given: Given):
         flags = given.flags
@@ -105,6 +107,24 @@ class Subject:
         Raises: UserError where the data or the weights are missing, or do not fit.
         """
         raise NotImplementedError
+
+    def plan(self, strategy) -> list[str]:
+        """Returns what the command is going to do, in lines; before it is open."""
+        predicts = self.mode == "predict"
+        return runs.telling.plan.lines(
+            self.config,
+            strategy,
+            self.description,
+            mode=self.mode,
+            folder=self.folder.path,
+            network=self._called,
+            images=self.images if predicts else None,
+        )
+
+    @property
+    def told_on(self):
+        """The stream for the plan: standard output, unless the command's result goes there."""
+        return sys.stderr if self.mode == "predict" and self.output == "-" else sys.stdout
 
     def locked(self):
         """Returns a context within which no other process works in the folder, if this one does."""

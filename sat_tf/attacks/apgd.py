@@ -168,6 +168,7 @@ def apgd_search(
         targeted=targeted,
         compiled=compiled,
         runs=restarts * num_targets if loss.targeted else restarts,
+        passes=eot,
     )
 
 

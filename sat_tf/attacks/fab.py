@@ -172,6 +172,9 @@ def fab_search(
         runs=restarts * (num_targets if targeted else 1),
         stops=True,
         compiled=compiled,
+        # Untargeted, a backward for every class, of which there are taken to be one more than
+        # targets; and a forward for what was found.
+        passes=1.5 if targeted else (num_targets + 3) / 2,
     )
 
 

@@ -50,6 +50,8 @@ class Search:
         for it.
       compiled: one of COMPILED_FORMS: "none" for a plain graph loop; "step" for a graph loop over
         one XLA-compiled step; "loop" for the whole loop in one XLA program.
+      passes: what a step costs an example, in passes of the network, one forward and one backward;
+        a forward alone is half of one.  For estimates of time.
     """
 
     begin: Callable
@@ -60,6 +62,7 @@ class Search:
     stops: bool = False
     targeted: bool = False
     compiled: str = "none"
+    passes: float = 1.0
 
     def __call__(
         self, logits_fn: Callable, images: TensorLike, labels: TensorLike, seed: int | TensorLike

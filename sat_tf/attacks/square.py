@@ -143,7 +143,9 @@ def square_search(
             "broken": broken,
         }
 
-    return Search(begin, step, num_queries, threat, runs=restarts, stops=True, compiled=compiled)
+    return Search(
+        begin, step, num_queries, threat, runs=restarts, stops=True, compiled=compiled, passes=0.5
+    )
 
 
 def _linf_start(threat, images, seed):

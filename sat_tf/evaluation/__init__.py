@@ -9,7 +9,7 @@ Whether such a number may be trusted is the affair of `evaluation.checks`, which
 `Evaluator` is the engine without them, for evaluating again and again.
 """
 
-from sat_tf.evaluation import checks, curves, diagnostics
+from sat_tf.evaluation import checks, curves, diagnostics, work
 from sat_tf.evaluation.evaluator import Evaluator
 from sat_tf.evaluation.library import evaluate
 from sat_tf.evaluation.progress import StateFile, fingerprint
@@ -29,4 +29,5 @@ __all__ = [
     "evaluate",
     "fingerprint",
     "format_table",
+    "work",
 ]

@@ -12,6 +12,7 @@ engine of `evaluate`, without the checks of `evaluation.checks`.
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -23,6 +24,7 @@ from sat_tf.evaluation.lanes import Lanes
 from sat_tf.evaluation.progress import Progress, StateFile
 from sat_tf.evaluation.result import Outcome, Result
 from sat_tf.evaluation.stream import Order, Stream
+from sat_tf.evaluation.work import Account
 
 
 class Evaluator:
@@ -80,6 +82,7 @@ class Evaluator:
         batches: Iterable,
         *,
         on_batch: Callable | None = None,
+        on_work: Callable | None = None,
         state: StateFile | None = None,
         order: Order | None = None,
     ) -> Result:
@@ -92,6 +95,8 @@ class Evaluator:
             same examples in the same order.  As many are run at a time as the first batch has.
           on_batch: called again and again as on_batch(attack_name, done, total), in examples,
             `total` None while it is not known; what it raises ends the evaluation.
+          on_work: called before each `on_batch` as on_work(work), with the `work.Work` that tells
+            how much there is left.
           state: an `progress.StateFile`, from which an evaluation that was cut short
             goes on, and which its owner removes when the numbers are safe; or None.
           order: the stream.Order of what the caller has read of the data before; or None.
@@ -100,15 +105,18 @@ class Evaluator:
           that differs between two readings.
         """
         progress = Progress(on_batch, state, self._keep, order)
-        clean = self._attack("clean", batches, None, progress)
+        account = Account(self._attacks)
+        run = functools.partial(self._attack, batches, progress, account, on_work)
+        clean = run("clean", "clean", None)
         if not len(clean.broken):
             raise ValueError("no examples to evaluate")
+        account.count_clean(int((~clean.broken).sum()))
         outcomes = {"clean": clean}
         for name, attack in self._attacks.items():
             if isinstance(attack, Ensemble):
-                outcomes[name] = self._ensemble(attack, batches, clean, progress)
+                outcomes[name] = self._ensemble(attack, functools.partial(run, name), clean)
             elif attack is not None:
-                outcomes[name] = self._attack(name, batches, ~clean.broken, progress)
+                outcomes[name] = run(name, name, ~clean.broken)
         progress.finish()
         correct = {
             name: int((~clean.broken & ~outcome.broken).sum()) for name, outcome in outcomes.items()
@@ -125,12 +133,12 @@ class Evaluator:
             adversarial=_kept(outcomes, progress),
         )
 
-    def _ensemble(self, ensemble, batches, clean, progress):
+    def _ensemble(self, ensemble, run, clean):
         standing = ~clean.broken
         stages, loss, predicted = {}, np.full(len(standing), np.nan, np.float32), clean.predicted
         for name in ensemble.stages:
             asked = standing if self._drop else ~clean.broken
-            stage = self._attack(name, batches, asked, progress)
+            stage = run(name, asked)
             stages[name] = dataclasses.replace(
                 stage, attacked=stage.attacked & asked, broken=stage.broken & asked
             )
@@ -149,17 +157,30 @@ class Evaluator:
             stages,
         )
 
-    def _attack(self, name, batches, wanted, progress):
-        """Runs one attack on the examples wanted that it was not yet run on."""
+    def _attack(self, batches, progress, account, on_work, attack, name, wanted):
+        """Runs one attack, or stage of one, on the examples wanted that it was not yet run on."""
         left, taken, snapshot = progress.begin(name, wanted)
         if left is None or left.any():
             stream = Stream(
                 batches, left, taken, order=progress.order, bounds=self._bounds_of(name)
             )
             lanes = self._lanes_of(name, stream.batch_size)
+            counts = left is not None and on_work is not None  # else the number is not known
+            if counts:
+                broken = progress.columns(name)["broken"] & wanted
+                account.begin(
+                    attack,
+                    name,
+                    self._searches[name],
+                    int(left.sum()) - taken,
+                    int((wanted & ~broken).sum()),
+                    snapshot,
+                )
             # Closed here, so that what `on_batch` raises leaves the strategy's scope as well.
             with contextlib.closing(lanes.run(stream, snapshot)) as rows:
                 for finished in rows:
+                    if counts:
+                        on_work(account.add(lanes, finished, int(left.sum()) - stream.taken))
                     progress.add(name, finished, stream.taken, lanes.snapshot)
         progress.end(name)
         columns = progress.columns(name)

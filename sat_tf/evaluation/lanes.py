@@ -78,6 +78,7 @@ class Lanes:
         self._begin, self._advance, self._judge = map(self._on_devices, (begin, advance, judge))
         self._num_classes = None  # until it is traced, and where the graph does not tell
         self.snapshot = {}
+        self.steps_made = self.judged = 0  # in this `run`, each for one example
 
     def run(self, stream, begun=None):
         """Yields examples as they are finished.
@@ -91,6 +92,7 @@ class Lanes:
         Raises: NotTrustworthy for a result that the threat model does not allow; UserError for a
           label that is no class of the network.
         """
+        self.steps_made = self.judged = 0
         # In its scope wherever the caller is: the scope is a part of what decides on a retrace.
         with self._strategy.scope():
             going, waiting = (_parts(begun or {}, part) for part in ("going", "waiting"))
@@ -135,6 +137,7 @@ class Lanes:
         state, index = self._advance(
             {name: going[name] for name in ("images", "labels", "index")}, _parts(going, "state")
         )
+        self.steps_made += int((index - going["index"]).sum())
         return {**going, "index": index, **_named("state", state)}
 
     def _over(self, going):
@@ -152,6 +155,7 @@ class Lanes:
                 "adversarial": over["state/adversarial"],
             }
         )
+        self.judged += length(over)
         if self._num_classes is not None:
             check_classes(over["labels"], self._num_classes)
         if self._search.threat:

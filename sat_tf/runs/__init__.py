@@ -7,7 +7,7 @@ run.train(interruption)
 run.evaluate(interruption)
 """
 
-from sat_tf.runs import activation_transfer, checkpoints, networks, plugins, predict
+from sat_tf.runs import activation_transfer, checkpoints, networks, plugins, predict, telling
 from sat_tf.runs.folder import RunFolder
 from sat_tf.runs.run import Run
 from sat_tf.runs.weights import Initial
@@ -21,4 +21,5 @@ __all__ = [
     "networks",
     "plugins",
     "predict",
+    "telling",
 ]

@@ -9,16 +9,15 @@ rows = assessment.curves(fingerprint)
 import contextlib
 import hashlib
 import os
-import sys
 
 import numpy as np
-import tqdm
 
 from sat_tf.evaluation import StateFile, checks
 from sat_tf.reports import adversarial_files, curves, page, summaries
 from sat_tf.runs.measurement import exhibits
+from sat_tf.runs.telling import AttackBars, phase
 
-_QUIET_SECONDS = 30  # between two lines where no terminal shows a bar
+_ENDING = "ending after the attack steps under way; what is measured is kept"
 
 
 class Assessment:
@@ -48,20 +47,21 @@ class Assessment:
         Returns: an `evaluation.Result` and the list of `checks.Finding`.
         Raises: NotTrustworthy where there is no number to print.
         """
-        findings = self._measurement.examine()
-        with _Bars() as bars:
-            result = self._measurement.accuracies(
-                on_batch=self._telling(bars), state=self._state(fingerprint)
-            )
-        return result, checks.first_of_each([*findings, *self._measurement.review(result)])
+        with phase("checking the network"):
+            findings = self._measurement.examine()
+        with self._telling() as told:
+            result = self._measurement.accuracies(state=self._state(fingerprint), **told)
+        with phase("checking what the attacks have found"):
+            findings += self._measurement.review(result)
+        return result, checks.first_of_each(findings)
 
     def curves(self, fingerprint):
         """Measures the curves that are asked for, and writes curves.csv and curves.png."""
         rows = []
         for kind in self._config.evaluation.curves:
-            with _Bars() as bars:
+            with self._telling() as told:
                 rows += self._measurement.curve(
-                    kind, on_batch=self._telling(bars), state=self._state(f"{fingerprint} {kind}")
+                    kind, state=self._state(f"{fingerprint} {kind}"), **told
                 )
         if rows:
             with self._folder.writing("the curves"):
@@ -128,56 +128,18 @@ class Assessment:
         self._states.append(state)
         return state
 
-    def _telling(self, bars):
-        def on_batch(name, done, total):
-            bars.show(name, done, total)
+    @contextlib.contextmanager
+    def _telling(self):
+        """Yields what an evaluation is to call while it goes on, for a block."""
+
+        def on_batch(*state):
+            bars.show(*state)
             self._interruption.check()
 
-        return on_batch
-
-
-class _Bars:
-    """A bar for each attack, with the time that is left; a line now and then where none can be."""
-
-    def __enter__(self):
-        self._bar, self._name = None, None
-        return self
-
-    def __exit__(self, *unused):
-        if self._bar is not None:
-            self._bar.close()
-
-    def show(self, name, done, total):
-        if name != self._name:
-            self.__exit__()
-            self._name = name
-            shown = sys.stderr.isatty()
-            seconds = 0.2 if shown else _QUIET_SECONDS
-            self._bar = tqdm.tqdm(
-                desc=name,
-                total=total,
-                unit=" examples",
-                leave=False,
-                initial=done,
-                file=sys.stderr if shown else _Lines(sys.stderr),
-                dynamic_ncols=shown,
-                delay=0 if shown else seconds,
-                mininterval=seconds,
-                maxinterval=max(10, seconds),
-            )
-        self._bar.update(done - self._bar.n)
-
-
-class _Lines:
-    """A stream on which each state of a bar is a line, for logs; that it is wiped out is not."""
-
-    def __init__(self, stream):
-        self._stream = stream
-
-    def write(self, text):
-        state = text.strip()
-        if state:
-            self._stream.write(f"{state}\n")
-
-    def flush(self):
-        self._stream.flush()
+        with (
+            self._interruption.doing(
+                lambda: "ending after the attack steps under way; what is measured is kept"
+            ),
+            AttackBars(self._config.data.eval_examples) as bars,
+        ):
+            yield {"on_batch": on_batch, "on_work": bars.count}

@@ -63,9 +63,9 @@ class Measurement:
             keep=keep,
         )
 
-    def accuracies(self, *, on_batch=None, state=None) -> evaluation.Result:
+    def accuracies(self, **arguments) -> evaluation.Result:
         """Returns the counts over the evaluation examples in use; arguments as of `Evaluator`."""
-        return self._evaluator(self._batches(), on_batch=on_batch, state=state)
+        return self._evaluator(self._batches(), **arguments)
 
     def examine(self) -> list:
         """Returns the findings of `checks.examine` on the first of the examples."""
@@ -113,8 +113,13 @@ class Measurement:
         images, labels, mask = next(batch.as_numpy_iterator())
         return images[mask], labels[mask]
 
-    def curve(self, kind, *, on_batch=None, state=None) -> list:
-        """Returns the rows of a curve of `reports.curves.CURVES`, as the configuration has it."""
+    def curve(self, kind, **arguments) -> list:
+        """Returns the rows of a curve of `reports.curves.CURVES`, as the configuration has it.
+
+        Args:
+          kind: its name there.
+          **arguments: as of `Evaluator`.
+        """
         settings = self._config.evaluation
         return evaluation.curves.measure(
             kind,
@@ -123,9 +128,7 @@ class Measurement:
             epsilon=self._config.evaluation_epsilon,
             epsilons=settings.curve_epsilons,
             norm=settings.norm,
-            evaluate=lambda named: self._evaluator_of(named)(
-                self._batches(), on_batch=on_batch, state=state
-            ),
+            evaluate=lambda named: self._evaluator_of(named)(self._batches(), **arguments),
         )
 
     def _batches(self):

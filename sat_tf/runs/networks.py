@@ -25,6 +25,7 @@ import tensorflow as tf
 from sat_tf import evaluation, models, saved_models, training
 from sat_tf.errors import UserError
 from sat_tf.runs import checkpoints, weights
+from sat_tf.runs.telling import phase
 from sat_tf.training import Stop
 
 
@@ -62,8 +63,10 @@ class Classifier:
     @functools.cached_property
     def classifier(self) -> tf.keras.Model:
         """The Keras model."""
-        with self._strategy.scope():
-            return models.build(self._config.model, seed=self._config.seed)
+        with phase("building the network") as building, self._strategy.scope():
+            model = models.build(self._config.model, seed=self._config.seed)
+            building.found = f"{model.count_params():,} parameters"
+        return model
 
     def logits_fn(self, images):
         """Returns the logits, see the module."""

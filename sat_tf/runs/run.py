@@ -24,6 +24,7 @@ from sat_tf.runs.assessment import Assessment
 from sat_tf.runs.folder import RunFolder
 from sat_tf.runs.measurement import Measurement, exhibits
 from sat_tf.runs.metrics import Rows
+from sat_tf.runs.telling import phase
 from sat_tf.runs.training import Training
 
 
@@ -63,13 +64,14 @@ class Run:
     def source(self) -> data.Source:
         """The data; exporting and predicting do without."""
         settings = self.config.data
-        source = data.load(
-            settings.name,
-            settings.data_dir,
-            download=settings.download,
-            max_bad_records=settings.max_bad_records,
-            eval_only=not self._trains,
-        )
+        with phase(f"loading {settings.name}"):
+            source = data.load(
+                settings.name,
+                settings.data_dir,
+                download=settings.download,
+                max_bad_records=settings.max_bad_records,
+                eval_only=not self._trains,
+            )
         # The description says what the network's logits stand for.
         return data.with_classes(source, self.description.class_names)
 
@@ -99,15 +101,8 @@ class Run:
         Raises: RunFailure when the loss is not finite; UserError where the run is longer already.
         """
         distribution.check_divisible("batch_size", self.config.data.batch_size, self.strategy)
-        self.open_data()
-        training = Training(
-            self.config,
-            self.strategy,
-            self.source,
-            self.network.classifier,
-            self.folder,
-            self._rows,
-        )
+        with interruption.at_once():
+            training = self._training()
         with self.folder.undoing():
             training.begin(description=self.description, initial=initial, resume=resume)
             self.network.follow(training)
@@ -118,6 +113,17 @@ class Run:
             )
         if self.config.data.validation_examples:
             self.load_weights()
+
+    def _training(self):
+        self.open_data()
+        return Training(
+            self.config,
+            self.strategy,
+            self.source,
+            self.network.classifier,
+            self.folder,
+            self._rows,
+        )
 
     def evaluate(self, interruption) -> dict:
         """Measures the network, the averaged one where training keeps it; returns the results.
@@ -241,7 +247,7 @@ class Run:
 
     def export(self) -> str:
         """Writes the SavedModel of the evaluated weights; returns its path."""
-        with self.network.evaluated(), self.folder.writing("saved_model"):
+        with phase("exporting"), self.network.evaluated(), self.folder.writing("saved_model"):
             saved_models.export(
                 self.network.classifier,
                 self.folder.saved_model,

@@ -11,7 +11,6 @@ taken back by a run that goes on from an older state.
 
 import contextlib
 import functools
-import math
 import sys
 
 import tensorflow as tf
@@ -20,11 +19,12 @@ from sat_tf import data, distribution, training
 from sat_tf.errors import UnreadableData, UserError
 from sat_tf.interruption import Interrupted
 from sat_tf.reports import summaries
-from sat_tf.runs import activation_transfer, weights
+from sat_tf.runs import activation_transfer, telling, weights
 from sat_tf.runs.epoch_end import EpochEnd
 from sat_tf.runs.segments import epoch_segments
+from sat_tf.runs.states import States
 from sat_tf.runs.training_measurement import TrainingMeasurement
-from sat_tf.training import Collapse, Stop, callbacks, checkpoints
+from sat_tf.training import Collapse, Stop, callbacks
 
 
 class Training:
@@ -77,7 +77,7 @@ class Training:
     @property
     def checkpoint(self) -> str:
         """The newest checkpoint's path prefix."""
-        return self._saved.latest
+        return self._states.latest
 
     @property
     def stop(self) -> Stop | None:
@@ -140,9 +140,9 @@ class Training:
     def _restore(self):
         state = self.model.training_state
         self._decisions.belong_to(state)
-        self._saved = checkpoints.Checkpoints(state, self._folder.checkpoints)
-        if self._saved.restore():
-            print(f"continuing from {self._saved.latest}", flush=True)
+        self._states = States(state, self._folder, self._decisions)
+        if self._states.restore():
+            print(f"continuing from {self._states.latest}", flush=True)
 
     def fit(self, interruption, evaluate, *, then_evaluates=False):
         """Trains to the configured step, unless `stop` says why not.
@@ -153,7 +153,7 @@ class Training:
           then_evaluates: whether the caller measures the end, so that `evaluate` need not.
         Raises: RunFailure when the loss is not finite.
         """
-        self._interruption = interruption
+        self._interruption, self._begun_at = interruption, self.step
         with contextlib.ExitStack() as writers:
             self._writer = writers.enter_context(self._create_writer("train"))
             self._decisions.begin(
@@ -166,12 +166,15 @@ class Training:
             )
             with self._folder.writing("tensorboard"):
                 summaries.write_config(self._writer, self._config.to_json())
-            every_epoch = self._callbacks(evaluate, then_evaluates)
+            bar = writers.enter_context(telling.TrainingBar.of(self._config))
+            shown = writers.enter_context(telling.FirstStep(interruption)), bar
+            writers.enter_context(interruption.doing(lambda: bar.ending(self._states.seconds)))
+            every_epoch = self._callbacks(shown, evaluate, then_evaluates)
             try:
                 with self._source.reading():
                     self._fit_epochs(every_epoch)
             except Collapse as collapse:
-                self._undo_epoch(collapse.accuracy)
+                self._states.undo_epoch(collapse.accuracy)
             except (Interrupted, UnreadableData) as stop:
                 self._save_unfinished(stop)
                 raise
@@ -209,7 +212,7 @@ class Training:
                 callbacks=every_epoch,
             )
 
-    def _callbacks(self, evaluate, then_evaluates):
+    def _callbacks(self, shown, evaluate, then_evaluates):
         config = self._config
         settings = config.optimizer
         every, saving = config.evaluation.every, config.saving
@@ -222,12 +225,12 @@ class Training:
         decide, decisions = callbacks.AtEpochEnd, self._decisions
         return [
             callbacks.Throughput(config.data.batch_size),
-            callbacks.StopOnNonFinite(self._saved),
-            callbacks.Progress(math.ceil(settings.train_steps / settings.steps_per_epoch)),
+            callbacks.StopOnNonFinite(self._states),
+            *shown,
             *([decide(decisions.look_for_collapse)] if config.method.catastrophic_drop else []),
             callbacks.Record(self._rows.append, self._write_scalars),
             *([decide(decisions.validate)] if config.data.validation_examples else []),
-            callbacks.SaveState(self._save),
+            callbacks.SaveState(self._states.save),
             *([callbacks.SaveEvery(self._save_between, saving.interval)] if saving.is_on else []),
             *([callbacks.Evaluate(evaluate_unless_last, every)] if every else []),
             callbacks.CheckInterruption(self._interruption),
@@ -238,39 +241,18 @@ class Training:
         for decide in still_open:
             decide()
         if still_open:
-            self._save(self.step)
-
-    def _save(self, step, **options):
-        """Saves the state; returns the path prefix."""
-        with self._folder.writing("a checkpoint"):
-            prefix = self._saved.save(step, **options)
-        self._folder.settle()
-        return prefix
+            self._states.save(self.step)
 
     def _save_between(self):
-        """Saves the state within an epoch; returns the path prefix."""
-        # Another --train_steps may make this an epoch's end.  Only what is judged has the step's
-        # own name, so that the judgement can still be saved.
-        judged = not self._decisions.watch or self._saved.newest_is(self.step)
-        named = {} if judged else {"name": checkpoints.UNDECIDED}
-        return self._save(self.step, keep=self._decisions.step_to_go_back_to, **named)
+        return self._states.save_between(self.step)
 
     def _save_unfinished(self, stop):
+        if isinstance(stop, Interrupted) and self.step == self._begun_at:
+            print("no step was done: the same command begins where this one did", file=sys.stderr)
+            return
         prefix = self._save_between()
         if isinstance(stop, Interrupted):
             print(f"saved {prefix}; the same command goes on from there", file=sys.stderr)
-
-    def _undo_epoch(self, accuracy):
-        """Restores the state of the epoch before and marks it as the end of training."""
-        before = self._decisions.step_to_go_back_to
-        if not self._saved.restore(before):
-            raise UserError(
-                f"--model_dir={self._folder.path}: the checkpoint of step {before}, to "
-                "which training would go back, is no longer there; give "
-                "--resume=false to begin anew"
-            )
-        self._decisions.watch.note_collapse(accuracy)
-        self._save(before, name=checkpoints.STOPPED, keep=before)
 
     def _report_stop(self):
         # The same folder would stop again, and takes no other settings.

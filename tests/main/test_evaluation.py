@@ -98,7 +98,7 @@ def test_an_evaluation_that_was_cut_goes_on_to_the_same_results(
             raise Interrupted(15)
 
     cut = []
-    monkeypatch.setattr("sat_tf.runs.assessment._Bars.show", show)
+    monkeypatch.setattr("sat_tf.runs.telling.AttackBars.show", show)
     assert run(*ASKED, f"--model_dir={evaluated}") == 143
     assert seen[-1] == "square-20" and list((evaluated / "evaluation_state").iterdir())
     assert not (evaluated / "results.json").exists()

@@ -12,8 +12,8 @@ from sat_tf.training.callbacks.between import (
     StopOnNonFinite,
 )
 from sat_tf.training.callbacks.epochs import CountsEpochs, Epochs
-from sat_tf.training.callbacks.progress import Progress, Throughput
 from sat_tf.training.callbacks.record import Record
+from sat_tf.training.callbacks.throughput import Throughput
 
 __all__ = [
     "AtEpochEnd",
@@ -21,7 +21,6 @@ __all__ = [
     "CountsEpochs",
     "Epochs",
     "Evaluate",
-    "Progress",
     "Record",
     "SaveEvery",
     "SaveState",
