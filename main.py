@@ -16,7 +16,7 @@ from absl import logging  # noqa: E402
 
 from flags import definitions, streams, subjects  # noqa: E402
 from flags.help import help_text  # noqa: E402
-from sat_tf import distribution, errors  # noqa: E402
+from sat_tf import distribution, errors, runs  # noqa: E402
 from sat_tf.interruption import Interrupted, Interruption  # noqa: E402
 from tpu import connect  # noqa: E402
 
@@ -68,12 +68,13 @@ def _run(flags, interruption):
     subject = subjects.of(flags)
     with subject.locked():
         strategy = prepare_devices(subject.config.distribution)
-        print("\n".join(subject.plan(strategy)), file=subject.told_on, flush=True)
+        print(*subject.plan(strategy), sep="\n", file=subject.told_on, flush=True)
         with interruption.at_once():
             run = subject.open(strategy)
-        for note in (*subject.notes, *filter(None, [distribution.unused_gpu()])):
+        for note in filter(None, (*subject.notes, distribution.unused_gpu())):
             print(f"note: {note}", file=sys.stderr)
-        MODES[subject.mode](run, subject, interruption)
+        work = runs.rehearse if subject.dry_run else MODES[subject.mode]
+        work(run, subject, interruption)
         subject.close()
 
 

@@ -123,9 +123,7 @@ def unused_gpu() -> str:
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1")
     if hidden or tf.config.list_physical_devices("GPU"):
         return ""
-    nodes = [
-        node for node in glob.glob("/dev/nvidia*") if node.removeprefix("/dev/nvidia").isdigit()
-    ]
+    nodes = glob.glob("/dev/nvidia[0-9]*")
     drivers = glob.glob("/proc/driver/nvidia/gpus/*")
     if not (nodes or drivers):
         return ""

@@ -21,6 +21,12 @@ FLAGS = (
     ),
     integer("seed", 0, "Of weights, data order and attack starts; 0 or more."),
     switch("resume", True, "Continue the run in --model_dir; false replaces it."),
+    switch(
+        "dry_run",
+        False,
+        "Print the plan, the configuration, size and cost, and an estimate of time from a few "
+        "timed steps; train, measure and write nothing.",
+    ),
     string(
         "save_every",
         "0",

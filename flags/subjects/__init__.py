@@ -36,6 +36,11 @@ def of(flags) -> Subject:
 def _check_together(flags):
     """Refuses flags that do not go together, as far as they tell by themselves."""
     saved_model.check_flags(flags)
+    if flags.dry_run and flags["download"].present and flags.download:
+        raise UserError(
+            "--download=true: a dry run writes nothing; prepare the data first, or leave one of "
+            "the two out"
+        )
     if flags.saved_model:
         return
     if flags.mode == "predict" and not flags.images:

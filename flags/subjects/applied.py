@@ -82,7 +82,7 @@ class ImportedNetwork(_Applied):
     def fits(cls, given):
         return not given.trains and given.imported is not None
 
-    def close(self):
+    def _record(self):
         self.folder.record_import(self._about)
 
 

@@ -61,7 +61,7 @@ class SavedModel(Subject):
     def __init__(self, given):
         super().__init__(given)
         flags = given.flags
-        self.folder = whole(flags.model_dir or default_model_dir(flags))
+        self.folder = whole(flags.model_dir or default_model_dir(flags), flags.dry_run)
         if self.folder.stored_config() is not None:
             raise UserError(
                 f"--model_dir={self.folder.path}: holds a run; give a folder for the "
@@ -108,7 +108,7 @@ class SavedModel(Subject):
         run.open_data()
         return run
 
-    def close(self):
+    def _record(self):
         self.folder.record_import(self._about)
 
 

@@ -10,10 +10,14 @@ from sat_tf import data, release, runs
 from sat_tf.config import Config
 
 
-def whole(path) -> runs.RunFolder:
-    """Returns the folder to work in, once the run is back that a killed command was replacing."""
+def whole(path, dry_run) -> runs.RunFolder:
+    """Returns the folder to work in, once the run is back that a killed command was replacing.
+
+    A dry run changes nothing and takes the folder as it is.
+    """
     folder = runs.RunFolder(path)
-    folder.recover()
+    if not dry_run:
+        folder.recover()
     return folder
 
 
@@ -35,7 +39,10 @@ class Given:
     @functools.cached_property
     def folder(self) -> runs.RunFolder:
         """Where the run is, or the results go."""
-        return whole(self.flags.model_dir or to_config.default_model_dir(self.flags, self.imported))
+        return whole(
+            self.flags.model_dir or to_config.default_model_dir(self.flags, self.imported),
+            self.flags.dry_run,
+        )
 
     @functools.cached_property
     def begun(self) -> Config | None:
@@ -79,6 +86,7 @@ class Subject:
       folder: the RunFolder.
       initial: the `runs.Initial` that weights are read from; None for the folder's own.
       resume: whether a run in the folder is gone on with.
+      dry_run: whether all is only said and estimated.
       images, output: the files to classify, and the CSV to write; for predicting alone.
       notes: what a user should know, complete once it is open.
     """
@@ -91,7 +99,7 @@ class Subject:
 
     def __init__(self, given: Given):
         flags = given.flags
-        self.mode, self.resume = flags.mode, flags.resume
+        self.mode, self.resume, self.dry_run = flags.mode, flags.resume, flags.dry_run
         self.images, self.output = flags.images, flags.output
         self.initial = given.initial
         self._reads_data = definitions.reads_data(flags)
@@ -128,11 +136,16 @@ class Subject:
 
     def locked(self):
         """Returns a context within which no other process works in the folder, if this one does."""
-        elsewhere = self.mode == "predict" and self.output is not None
+        elsewhere = self.dry_run or (self.mode == "predict" and self.output is not None)
         return contextlib.nullcontext() if elsewhere else self.folder.locked()
 
     def close(self):
-        """Writes down what is to be known of a command that went well."""
+        """Writes down what is to be known of a command that went well, unless it was dry."""
+        if not self.dry_run:
+            self._record()
+
+    def _record(self):
+        """What a kind of subject writes down."""
 
     def _run(self, strategy, *, trains=False):
         network = runs.networks.Classifier(self.config, strategy, self.description)

@@ -41,17 +41,28 @@ def measure(kind, *, attack, create, epsilon, evaluate, epsilons=None, norm="lin
             "examples": result.examples,
         }
 
-    if kind == "restarts":  # all of them are in the run of the most
-        name = f"{attack.split('x')[0]}x{RESTARTS[-1]}"
-        result = evaluate({name: create(name, epsilon=epsilon)})
+    points = _points(kind, attack, create, epsilon, epsilons, norm)
+    result = evaluate({name: attack_there for name, _, attack_there in points})
+    if kind == "restarts":
+        name = points[0][0]
         return [row(restarts, result.accuracy_after(name, restarts)) for restarts in RESTARTS]
-    named = (
-        _at_epsilons(attack, create, epsilon, epsilons, 1.0 if norm == "linf" else math.inf)
-        if kind == "epsilon"
-        else _at_steps(attack, create, epsilon)
-    )
-    result = evaluate({name: attack_there for name, _, attack_there in named})
-    return [row(x, result.robust_accuracy[name]) for name, x, _ in named]
+    return [row(x, result.robust_accuracy[name]) for name, x, _ in points]
+
+
+def attacks_of(kind, *, attack, create, epsilon, epsilons=None, norm="linf") -> dict:
+    """Returns {name: attack} of all that `measure` runs for a curve; arguments as there."""
+    points = _points(kind, attack, create, epsilon, epsilons, norm)
+    return {name: attack_there for name, _, attack_there in points}
+
+
+def _points(kind, attack, create, epsilon, epsilons, norm):
+    """Returns (name, x, attack) of each; against restarts, all are in the run of the most."""
+    if kind == "epsilon":
+        return _at_epsilons(attack, create, epsilon, epsilons, 1.0 if norm == "linf" else math.inf)
+    if kind == "steps":
+        return _at_steps(attack, create, epsilon)
+    name = f"{attack.split('x')[0]}x{RESTARTS[-1]}"
+    return [(name, RESTARTS[-1], create(name, epsilon=epsilon))]
 
 
 def _at_epsilons(attack, create, epsilon, epsilons, widest):

@@ -9,6 +9,7 @@ run.evaluate(interruption)
 
 from sat_tf.runs import activation_transfer, checkpoints, networks, plugins, predict, telling
 from sat_tf.runs.folder import RunFolder
+from sat_tf.runs.rehearsal import rehearse
 from sat_tf.runs.run import Run
 from sat_tf.runs.weights import Initial
 
@@ -21,5 +22,6 @@ __all__ = [
     "networks",
     "plugins",
     "predict",
+    "rehearse",
     "telling",
 ]

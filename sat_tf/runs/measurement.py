@@ -5,6 +5,9 @@ for another one.
 """
 
 import functools
+import time
+
+import tensorflow as tf
 
 from sat_tf import data, distribution, evaluation, reports, training
 from sat_tf.evaluation import checks
@@ -112,6 +115,26 @@ class Measurement:
         )
         images, labels, mask = next(batch.as_numpy_iterator())
         return images[mask], labels[mask]
+
+    def seconds_per_pass(self) -> float:
+        """Returns what a pass of an attack takes for one example, of those of a batch."""
+        replicas = self._strategy.num_replicas_in_sync
+        images, labels = self._first(self._config.evaluation.batch_size // replicas)
+        steps = 2
+        attack = self._suite.create(f"pgd-{steps}") if self._network.differentiable else None
+        passes = steps if attack else evaluation.work.JUDGED
+
+        def run(images, labels):
+            if attack:
+                return attack(self._network.logits_fn, images, labels, self._config.seed)
+            return self._network.logits_fn(images)
+
+        traced = tf.function(lambda *batch: self._strategy.run(run, batch), autograph=False)
+        for _ in range(2):  # the first is traced
+            start = time.monotonic()
+            made = self._strategy.experimental_local_results(traced(images, labels))
+            _ = [one.numpy() for one in made]
+        return (time.monotonic() - start) / (passes * len(images) * replicas)
 
     def curve(self, kind, **arguments) -> list:
         """Returns the rows of a curve of `reports.curves.CURVES`, as the configuration has it.

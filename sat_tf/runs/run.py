@@ -100,9 +100,8 @@ class Run:
           then_evaluates: whether the caller measures the end, so that `eval_every` need not.
         Raises: RunFailure when the loss is not finite; UserError where the run is longer already.
         """
-        distribution.check_divisible("batch_size", self.config.data.batch_size, self.strategy)
         with interruption.at_once():
-            training = self._training()
+            training = self.prepare_training()
         with self.folder.undoing():
             training.begin(description=self.description, initial=initial, resume=resume)
             self.network.follow(training)
@@ -114,7 +113,9 @@ class Run:
         if self.config.data.validation_examples:
             self.load_weights()
 
-    def _training(self):
+    def prepare_training(self) -> Training:
+        """Returns the training of the network, which has not begun; nothing is on disk."""
+        distribution.check_divisible("batch_size", self.config.data.batch_size, self.strategy)
         self.open_data()
         return Training(
             self.config,
@@ -136,7 +137,7 @@ class Run:
         evaluation that was cut short is gone on with.
         """
         assessment = Assessment(
-            self.config, self._measurement, self.folder, interruption, self.network
+            self.config, self.measurement, self.folder, interruption, self.network
         )
         measure = self._measure_versions if self.network.versions else self._measure
         measured, result = measure(assessment.accuracies)
@@ -170,7 +171,7 @@ class Run:
         """Measures what is being trained, as it is."""
         measured, _ = self._measure(
             lambda fingerprint: (
-                self._measurement.accuracies(on_batch=lambda *unused: interruption.check()),
+                self.measurement.accuracies(on_batch=lambda *unused: interruption.check()),
                 None,
             )
         )
@@ -218,7 +219,8 @@ class Run:
         print(evaluation.format_table(measured), flush=True)
 
     @functools.cached_property
-    def _measurement(self):
+    def measurement(self) -> Measurement:
+        """What measures the network."""
         surrogates = {label: saved.logits_fn for label, saved in self._surrogates.items()}
         return Measurement(self.config, self.strategy, self.source, self.network, surrogates)
 

@@ -104,7 +104,7 @@ class Training:
                 file=sys.stderr,
             )
         elif not goes_on:
-            self._begin_with(initial)
+            self.take(initial)
         if not resume:
             self._folder.replace()
         self._restore()
@@ -120,8 +120,12 @@ class Training:
         self._decisions.forget_after(self.step)
         self._rows.go_on_from(self.step)
 
-    def _begin_with(self, initial):
-        """Fills a new run's weights from the checkpoint and the activations that were named."""
+    def take(self, initial):
+        """Fills a new run's weights from the checkpoint and the activations that were named.
+
+        Args:
+          initial: the `weights.Initial`, or None.
+        """
         learnt = self._config.model.sparta_from
         if initial:
             prefix = weights.load_initial(self.model.classifier, initial)
@@ -169,7 +173,8 @@ class Training:
             bar = writers.enter_context(telling.TrainingBar.of(self._config))
             shown = writers.enter_context(telling.FirstStep(interruption)), bar
             writers.enter_context(interruption.doing(lambda: bar.ending(self._states.seconds)))
-            every_epoch = self._callbacks(shown, evaluate, then_evaluates)
+            estimate = telling.Estimate(self._config, self._strategy, then_evaluates=then_evaluates)
+            every_epoch = self._callbacks((*shown, estimate), evaluate, then_evaluates)
             try:
                 with self._source.reading():
                     self._fit_epochs(every_epoch)
@@ -197,20 +202,33 @@ class Training:
         ):
             if self.stop:
                 return
-            batches = distribution.deal(
-                self._strategy,
-                self._config.data.batch_size,
-                functools.partial(self._batches, start_step=self.step),
-            )
             self.model.epochs.assign(first)  # an epoch that was cut is gone on with
-            self.model.fit(
-                batches,
-                initial_epoch=first,
-                epochs=last,
-                steps_per_epoch=steps,
-                verbose=0,
-                callbacks=every_epoch,
-            )
+            self._fit_steps(first, last, steps, every_epoch)
+
+    def _fit_steps(self, first, last, steps, every_epoch):
+        batches = distribution.deal(
+            self._strategy,
+            self._config.data.batch_size,
+            functools.partial(self._batches, start_step=self.step),
+        )
+        self.model.fit(
+            batches,
+            initial_epoch=first,
+            epochs=last,
+            steps_per_epoch=steps,
+            verbose=0,
+            callbacks=every_epoch,
+        )
+
+    def try_steps(self, steps: int, *, epoch: int, callbacks: list):
+        """Makes so many steps, or calls of several, as in an epoch; keeps nothing on disk.
+
+        The weights are then those of no run.
+        """
+        steps *= self._config.distribution.steps_per_execution
+        self.model.epochs.assign(epoch)
+        with self._source.reading():
+            self._fit_steps(epoch, epoch + 1, steps, callbacks)
 
     def _callbacks(self, shown, evaluate, then_evaluates):
         config = self._config

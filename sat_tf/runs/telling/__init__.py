@@ -10,8 +10,9 @@ All of it is for people, on standard output or error.  On a terminal a line is r
 elsewhere there is a line now and then, at least every `QUIET_SECONDS`.
 """
 
-from sat_tf.runs.telling import plan, words
+from sat_tf.runs.telling import cost, plan, words
 from sat_tf.runs.telling.attack_bars import AttackBars
+from sat_tf.runs.telling.estimate import Estimate
 from sat_tf.runs.telling.heartbeat import QUIET_SECONDS, Heartbeat
 from sat_tf.runs.telling.phases import FirstStep, phase
 from sat_tf.runs.telling.training_bar import TrainingBar
@@ -19,9 +20,11 @@ from sat_tf.runs.telling.training_bar import TrainingBar
 __all__ = [
     "QUIET_SECONDS",
     "AttackBars",
+    "Estimate",
     "FirstStep",
     "Heartbeat",
     "TrainingBar",
+    "cost",
     "phase",
     "plan",
     "words",

@@ -8,7 +8,8 @@ import os
 
 import tensorflow as tf
 
-from sat_tf import distribution, training
+from sat_tf import distribution
+from sat_tf.runs.telling.cost import attack_steps, passes_per_step
 from sat_tf.runs.telling.words import counted, radius
 
 _WIDTH = 9  # of the first column
@@ -40,21 +41,6 @@ def lines(config, strategy, description, *, mode, folder, network=None, images=N
     return [f"{name:{_WIDTH}} {text}" for name, text in rows]
 
 
-def passes_per_step(config) -> float:
-    """Returns the passes of the network that a training step costs; see `training.methods`."""
-    attack_steps = _attack_steps(config)
-    passes = training.row(config.method.name).passes(attack_steps)
-    # SAM takes the loss once more, elsewhere.
-    return passes + (passes - attack_steps if config.optimizer.sam_rho else 0)
-
-
-def _attack_steps(config):
-    row = training.row(config.method.name)
-    if "num_steps" in row.attack_settings:
-        return config.attack.num_steps
-    return row.num_steps or 0
-
-
 def _network(config):
     network = config.model
     alpha = "" if network.activation_alpha is None else f" (alpha {network.activation_alpha:g})"
@@ -80,7 +66,7 @@ def _data(config, description, trains):
 
 def _method(config):
     name, attack = config.method.name, config.attack
-    steps, passes = _attack_steps(config), passes_per_step(config)
+    steps, passes = attack_steps(config), passes_per_step(config)
     sam = f" with SAM (rho {config.optimizer.sam_rho:g})" if config.optimizer.sam_rho else ""
     attacked = (
         f", {counted(steps, 'attack step')} of {radius(attack.step_size)} within "
@@ -100,7 +86,7 @@ def _length(config):
     settings, batch = config.optimizer, config.data.batch_size
     epochs = -(-settings.train_steps // settings.steps_per_epoch)
     clean = min(config.method.clean_epochs, epochs)
-    attacked = _attack_steps(config) > 0
+    attacked = attack_steps(config) > 0
     first = f", the first {counted(clean, 'epoch')} without attack" if clean and attacked else ""
     return (
         f"{counted(settings.train_steps, 'step')} of {batch:,} images: {counted(epochs, 'epoch')} "
