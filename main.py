@@ -73,8 +73,7 @@ def _run(flags, interruption):
             run = subject.open(strategy)
         for note in filter(None, (*subject.notes, distribution.unused_gpu())):
             print(f"note: {note}", file=sys.stderr)
-        work = runs.rehearse if subject.dry_run else MODES[subject.mode]
-        work(run, subject, interruption)
+        (runs.rehearse if subject.dry_run else MODES[subject.mode])(run, subject, interruption)
         subject.close()
 
 

@@ -117,6 +117,7 @@ REFUSALS = {
 # Text that anything may be, switches, or tried later.
 NOT_REFUSED_HERE = {
     "model_dir",
+    "dry_run",
     "resume",
     "images",
     "output",
