@@ -106,9 +106,13 @@ def that_may_close():
     A reader that has gone (`| head`) ends nothing and is not spoken of; for a full disk there is a
     note.  The files of the run are complete all the same, and so is its exit status.  Where they
     are terminals, no message is written onto the line of a bar: it takes the line, and the bar is
-    drawn again below.
+    drawn again below.  What their encoding cannot write is spelled in
+    ASCII, as a file name that is not UTF-8 is.
     """
     before = sys.stdout, sys.stderr
+    for stream in before:
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     screen = _Screen()
     sys.stdout, sys.stderr = (_Lenient(stream, screen) for stream in before)
     try:

@@ -1,14 +1,22 @@
-"""Files that are there whole or not at all.
+"""Files that are there whole or not at all, and paths that TensorFlow takes as they are.
 
 with replacing("runs/mine/curves.png") as file:
   file.write(png)
+tf.train.latest_checkpoint(plain("runs/lr[0.1]/checkpoints"))
 """
 
+import atexit
 import contextlib
+import functools
+import glob
 import os
 import re
 import shutil
 import tempfile
+
+# TensorFlow looks checkpoints up by patterns, in which these mean something else.
+_PATTERN = re.compile(r"[*?\[\]{}\\]")
+_links = {}  # what `plain` has made: link -> what it stands for, as it was written
 
 
 @contextlib.contextmanager
@@ -48,3 +56,58 @@ def remove(path: str):
         shutil.rmtree(path)
     elif os.path.lexists(path):
         os.unlink(path)
+
+
+def plain(path: str) -> str:
+    """Returns a path to the same place that TensorFlow reads, writes and looks up as it is.
+
+    That is `path` itself, unless a name in it has characters of a pattern, or is not UTF-8: then it
+    leads through a symbolic link of this process, in the folder for temporary files.
+
+    Args:
+      path: of a file or folder, or of several files, what their names begin with, as a checkpoint
+        has it.  What does not exist yet is no file whose own name has such characters.
+    """
+    path = os.fspath(path)
+    parts = path.split(os.sep)
+    special = [number for number, part in enumerate(parts) if not _is_plain(part)]
+    if "://" in path or not special:
+        return path
+    end = special[-1] + 1
+    return os.path.join(_link_to(os.sep.join(parts[:end])), *parts[end:])
+
+
+def real(text: str) -> str:
+    """Returns a path, or a message with paths, as it is without the links of `plain`."""
+    for link, path in _links.items():
+        text = text.replace(link, path)
+    return text
+
+
+def _is_plain(name):
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return not _PATTERN.search(name)
+
+
+def _link_to(path):
+    """Returns a link to a folder, or what links to all files begin with whose names begin so."""
+    files = [] if os.path.isdir(path) else glob.glob(glob.escape(path) + ".*")
+    if not files:
+        for link, there in _links.items():
+            if there == path and os.path.islink(link):
+                return link
+    link = os.path.join(_folder_of_links(), f"{len(_links):06d}")
+    for file in files or [path]:
+        os.symlink(os.path.abspath(file), link + file[len(path) :])
+    _links[link] = path
+    return link
+
+
+@functools.cache
+def _folder_of_links():
+    folder = tempfile.mkdtemp(prefix="sat_tf-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -17,6 +17,7 @@ from sat_tf.data.description import BadExamples, Description, Source
 from sat_tf.data.encoded import Encoded
 from sat_tf.data.record_files import RecordFiles
 from sat_tf.errors import UserError, one_line
+from sat_tf.files import plain
 
 NUM_CLASSES, TRAIN_EXAMPLES = 1000, 1_281_167
 _IMAGE, _LABEL = "image/encoded", "image/class/label"
@@ -32,10 +33,10 @@ def _shards(path, split):
     """Returns the paths of a split's shards in order; UserError unless they are complete."""
     found = []
     for folder in (path, os.path.join(path, split)):
-        if not found and tf.io.gfile.isdir(folder):
+        if not found and tf.io.gfile.isdir(plain(folder)):
             found = sorted(
                 os.path.join(folder, name)
-                for name in tf.io.gfile.listdir(folder)
+                for name in tf.io.gfile.listdir(plain(folder))
                 if name.startswith(f"{split}-") and _SHARD.search(name)
             )
     if not found:

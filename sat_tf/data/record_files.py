@@ -14,6 +14,8 @@ import struct
 import numpy as np
 import tensorflow as tf
 
+from sat_tf.files import plain
+
 # A record is its length (8 bytes), the length's checksum (4), the data, and its checksum (4).
 _HEADER, _AROUND = 8, 16
 
@@ -30,7 +32,7 @@ def record_offsets(path: str):
 
     Returns: (offsets int64 [N], whether the file ends in the middle of the last one).
     """
-    size, position, offsets = tf.io.gfile.stat(path).length, 0, []
+    size, position, offsets = tf.io.gfile.stat(plain(path)).length, 0, []
     with _open(path) as file:
         while position < size:
             offsets.append(position)
@@ -79,7 +81,11 @@ class RecordFiles:
         """
         files = np.repeat(np.arange(len(self._paths), dtype=np.int32), np.diff(self._starts))
         with tf.init_scope(), tf.device("/CPU:0"):
-            return tf.constant(self._offsets), tf.constant(files), tf.constant(self._paths)
+            return (
+                tf.constant(self._offsets),
+                tf.constant(files),
+                tf.constant(list(map(os.fsencode, self._paths))),
+            )
 
     def read(self, index):
         """Returns record `index` (int scalar), a string scalar; in graphs too.

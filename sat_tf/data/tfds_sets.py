@@ -14,6 +14,7 @@ from sat_tf.data.description import BadExamples, Description, Source
 from sat_tf.data.encoded import Encoded
 from sat_tf.data.record_files import RecordFiles
 from sat_tf.errors import UserError, one_line
+from sat_tf.files import plain
 
 # What is known of a set before it is there: classes, side (None: varied), training and evaluation
 # examples.  Recipes need it to count steps.
@@ -39,7 +40,7 @@ def _builder(name, data_dir):
     import tensorflow_datasets as tfds  # takes seconds; only these sets need it
 
     try:
-        return tfds.builder(name, data_dir=data_dir)
+        return tfds.builder(name, data_dir=data_dir and plain(os.path.expanduser(data_dir)))
     except tfds.core.registered.DatasetNotFoundError as error:
         near = difflib.get_close_matches(name, {*KNOWN, "digits", *tfds.list_builders()})
         meant = f"did you mean {' or '.join(near)}? Known are" if near else "known are"

@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from sat_tf import errors, models
+from sat_tf.files import plain, real
 
 # What tf.train.ExponentialMovingAverage appends to the name of the variable that it averages.
 AVERAGED = "/ExponentialMovingAverage"
@@ -113,7 +114,7 @@ def read(path: str, flag: str = "init_checkpoint") -> Checkpoint:
 
 
 def _open_tensorflow(prefix):
-    reader = tf.train.load_checkpoint(prefix)
+    reader = tf.train.load_checkpoint(plain(prefix))
     shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
     return shapes, reader.get_tensor
 
@@ -130,7 +131,7 @@ def _open_npz(path):
 
 
 def _unreadable(flag, path, error):
-    problem = errors.one_line(error)
+    problem = real(errors.one_line(error))
     if "pickle" in problem:  # newer NumPys go on to explain how to load it all the same
         problem = "it holds Python objects, and loading those could run any code"
     return errors.UserError(

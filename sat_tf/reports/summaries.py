@@ -11,6 +11,7 @@ import contextlib
 import numpy as np
 import tensorflow as tf
 
+from sat_tf.files import plain
 from sat_tf.reports.plots import RIGHT, WRONG, shortened
 
 MAX_ROWS = 8
@@ -24,7 +25,7 @@ def create_writer(folder, part):
       part: `train`, `validation` or `eval`: each is a curve of its own there.
     Raises: tf.errors.OpError if the folder cannot be written; at once, not when it is entered.
     """
-    return contextlib.closing(tf.summary.create_file_writer(f"{folder}/{part}"))
+    return contextlib.closing(tf.summary.create_file_writer(f"{plain(folder)}/{part}"))
 
 
 def write_scalars(writer, values, step):

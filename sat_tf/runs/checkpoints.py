@@ -26,8 +26,8 @@ def find(path: str, flag="init_checkpoint") -> str:
     Raises: UserError, naming `flag`, where there is none, or several and none is the newest.
     """
     for folder in (path, os.path.join(path, "checkpoints")):
-        if os.path.isdir(folder) and tf.train.latest_checkpoint(folder):
-            return tf.train.latest_checkpoint(folder)
+        if os.path.isdir(folder) and (latest := checkpoints.latest_in(folder)):
+            return latest
     prefixes = _prefixes_in(path) if os.path.isdir(path) else []
     if len(prefixes) > 1:
         raise errors.UserError(
@@ -68,7 +68,7 @@ def is_run(path: str) -> bool:
 
 def _latest_of(path):
     folder = os.path.join(path, "checkpoints")
-    return tf.train.latest_checkpoint(folder) if os.path.isdir(folder) else None
+    return checkpoints.latest_in(folder) if os.path.isdir(folder) else None
 
 
 def kept_of(path: str) -> dict[str, str]:

@@ -7,10 +7,11 @@ import time
 
 import tensorflow as tf
 
-from sat_tf import distribution, training
+from sat_tf import distribution
 from sat_tf.runs import telling
 from sat_tf.runs.telling import cost, estimate, phase
 from sat_tf.runs.telling.words import large, size
+from sat_tf.training import checkpoints
 
 _TIMED_STEPS, _TIMED_SECONDS = 5, 20  # whichever is over first
 
@@ -56,8 +57,8 @@ def rehearse(run, subject, interruption):
 
 def _begun(run, subject):
     """Returns the step that training would go on from."""
-    newest = tf.train.latest_checkpoint(run.folder.checkpoints) if subject.resume else None
-    return training.checkpoints.step_of(newest or "")
+    newest = checkpoints.latest_in(run.folder.checkpoints) if subject.resume else None
+    return checkpoints.step_of(newest or "")
 
 
 def _network_rows(run):

@@ -13,8 +13,6 @@ import contextlib
 import functools
 import sys
 
-import tensorflow as tf
-
 from sat_tf import data, distribution, training
 from sat_tf.errors import UnreadableData, UserError
 from sat_tf.interruption import Interrupted
@@ -24,7 +22,7 @@ from sat_tf.runs.epoch_end import EpochEnd
 from sat_tf.runs.segments import epoch_segments
 from sat_tf.runs.states import States
 from sat_tf.runs.training_measurement import TrainingMeasurement
-from sat_tf.training import Collapse, Stop, callbacks
+from sat_tf.training import Collapse, Stop, callbacks, checkpoints
 
 
 class Training:
@@ -97,7 +95,7 @@ class Training:
           resume: False replaces the run in the folder.
         Raises: UserError where the run is longer already.
         """
-        goes_on = resume and tf.train.latest_checkpoint(self._folder.checkpoints) is not None
+        goes_on = resume and checkpoints.latest_in(self._folder.checkpoints) is not None
         if initial and goes_on:
             print(
                 "note: the run goes on from its own checkpoint; --init_checkpoint is not read",

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from sat_tf import data
 from sat_tf.errors import UserError
+from sat_tf.files import plain, real
 from sat_tf.saved_models.folder import CLASS_NAMES
 
 # Beside an export: what is being written, and the one in whose place it comes.
@@ -51,7 +52,7 @@ def export(
       ValueError: if the class names do not fit.
       OSError, tf.errors.OpError: if the files cannot be written.
     """
-    path = str(path).rstrip("/")
+    path = _plain_parent(str(path).rstrip("/"))
     _check_replaceable(path)
     partial = path + _PARTIAL
     try:
@@ -157,7 +158,7 @@ def _check_replaceable(path):
         if not contents or "saved_model.pb" in contents:
             return
     raise UserError(
-        f"the export's folder {path} holds something else than a SavedModel; move that away"
+        f"the export's folder {real(path)} holds something else than a SavedModel; move that away"
     )
 
 
@@ -178,11 +179,17 @@ def _swap_in(new, path):
 
 def recover(path: str):
     """Ends what a killed `export` has begun; an earlier one comes back where none is in place."""
+    path = _plain_parent(path)
     earlier = path + _EARLIER
     if tf.io.gfile.exists(earlier) and not tf.io.gfile.exists(path):
         tf.io.gfile.rename(earlier, path)
     for left in (earlier, path + _PARTIAL):
         _remove(left)
+
+
+def _plain_parent(path):
+    """Returns a path to the same folder that can be renamed, which the link itself could not."""
+    return os.path.join(plain(os.path.dirname(path)), os.path.basename(path))
 
 
 def _remove(folder):

@@ -8,6 +8,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from sat_tf.config import refuse
 from sat_tf.errors import one_line
+from sat_tf.files import plain, real
 from sat_tf.saved_models import functions
 
 _KERAS_FILES = (".keras", ".h5", ".hdf5")
@@ -17,7 +18,7 @@ CLASS_NAMES = "class_names.txt"
 
 def check(path, flag):
     """Refuses what is not a SavedModel's folder, saying what it may be and what to do with it."""
-    name = path.rstrip("/")
+    name = plain(path.rstrip("/"))
     if not tf.io.gfile.exists(name):
         refuse(flag, path, "no such folder; give the folder of a SavedModel")
     if not tf.io.gfile.isdir(name):
@@ -33,7 +34,7 @@ def check(path, flag):
     if _has_graph(name):
         return
     within = [
-        f"--{flag}={name}/{inner.rstrip('/')}"
+        real(f"--{flag}={name}/{inner.rstrip('/')}")
         for inner in sorted(tf.io.gfile.listdir(name))
         if _has_graph(f"{name}/{inner.rstrip('/')}")
     ]
@@ -44,7 +45,7 @@ def check(path, flag):
             flag,
             path,
             "a run that was not exported; give --model_dir instead, or export it: "
-            f"--mode=export --model_dir={name}",
+            f"--mode=export --model_dir={path}",
         )
     refuse(flag, path, "not a SavedModel: it has no saved_model.pb; give a folder that has")
 
@@ -55,6 +56,7 @@ def _has_graph(folder):
 
 def open_graphs(path, problem):
     """Returns what was loaded, and the names of custom gradients that were not saved with it."""
+    path = plain(path)
     try:
         with tf.io.gfile.GFile(f"{path}/{_GRAPH_FILE}", "rb") as file:
             graphs = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs
@@ -62,8 +64,8 @@ def open_graphs(path, problem):
         loaded = tf.saved_model.load(path, tags=["serve"] if len(graphs) > 1 else None)
     except Exception as error:  # another's program, which may fail in any way
         problem(
-            f"cannot be loaded ({one_line(error)}); if it is damaged, fetch it again, and if it "
-            "needs operations of another package, export it without"
+            f"cannot be loaded ({real(one_line(error))}); if it is damaged, fetch it again, and "
+            "if it needs operations of another package, export it without"
         )
     return loaded, set().union(*(functions.unsaved_gradients(graph.graph_def) for graph in graphs))
 
@@ -71,7 +73,7 @@ def open_graphs(path, problem):
 def fingerprint(path):
     """Returns a digest of the files that decide on the logits."""
     digest = hashlib.sha256()
-    folder = path.rstrip("/")
+    folder = plain(path.rstrip("/"))
     variables = f"{folder}/variables"
     names = sorted(tf.io.gfile.listdir(variables)) if tf.io.gfile.isdir(variables) else []
     for file in (f"{folder}/{_GRAPH_FILE}", *(f"{variables}/{name}" for name in names)):
@@ -84,7 +86,7 @@ def fingerprint(path):
 
 def class_names(path, num_classes: int) -> tuple[str, ...]:
     """Returns the names in `assets/class_names.txt`, () unless there is one for each class."""
-    file = f"{path.rstrip('/')}/assets/{CLASS_NAMES}"
+    file = f"{plain(path.rstrip('/'))}/assets/{CLASS_NAMES}"
     if not tf.io.gfile.exists(file):
         return ()
     with tf.io.gfile.GFile(file, "rb") as opened:

@@ -13,6 +13,7 @@ import time
 import tensorflow as tf
 
 from sat_tf import errors
+from sat_tf.files import plain, real
 
 # A state under another name than that of a step does not take the place of the step's own.
 _NAME = "checkpoint-at-step"
@@ -29,7 +30,7 @@ class Checkpoints:
 
     def __init__(self, state: tf.train.Checkpoint, directory: str):
         self._state = state
-        self._directory = directory
+        self._directory = plain(directory)
         self._manager = self._managed(_NAME)
 
     def _managed(self, name):
@@ -40,7 +41,8 @@ class Checkpoints:
     @property
     def latest(self):
         """Path prefix of the newest checkpoint, or None."""
-        return self._manager.latest_checkpoint
+        latest = self._manager.latest_checkpoint
+        return latest and real(latest)
 
     def newest_is(self, step: int, name: str = _NAME) -> bool:
         """Whether the newest checkpoint is that of `step` under `name`."""
@@ -65,7 +67,7 @@ class Checkpoints:
                 raise
             older = self._manager.checkpoints[:-1]
             of_step = [prefix for prefix in older if step_of(prefix) == keep]
-            self._keep_only([*(of_step or older)[-1:], self.latest])
+            self._keep_only([*(of_step or older)[-1:], self._manager.latest_checkpoint])
         return self.latest
 
     def restore(self, step=None) -> bool:
@@ -80,7 +82,7 @@ class Checkpoints:
         ]
         if not there:
             return False
-        restore(self._state, there[-1], flag="model_dir")
+        restore(self._state, real(there[-1]), flag="model_dir")
         return True
 
     def forget_after(self, step: int):
@@ -115,15 +117,15 @@ def restore(state: tf.train.Checkpoint, prefix: str, *, flag: str, partial: bool
     Raises: UserError, naming `flag`, where the checkpoint is damaged or of something else.
     """
     try:
-        status = _without_later_parts(state, prefix).restore(prefix)
+        status = _without_later_parts(state, prefix).restore(plain(prefix))
         if partial:
             status.expect_partial()
         status.assert_existing_objects_matched()
     except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:
+        problem = real(errors.one_line(error))
         raise errors.UserError(
-            f"--{flag}: checkpoint {prefix} cannot be restored ({errors.one_line(error)}); if it "
-            f"is "
-            f"damaged, remove it and its line in "
+            f"--{flag}: checkpoint {prefix} cannot be restored ({problem}); if it is damaged, "
+            f"remove it and its line in "
             f"{os.path.join(os.path.dirname(prefix), 'checkpoint')}"
         ) from error
 
@@ -132,12 +134,18 @@ def _without_later_parts(state, prefix):
     """Returns the part of `state` that the checkpoint has, if it is from before there were more."""
     if not hasattr(state, "epochs"):
         return state
-    saved = [name for name, _ in tf.train.list_variables(prefix)]
+    saved = [name for name, _ in tf.train.list_variables(plain(prefix))]
     if any(name.startswith("epochs/") for name in saved):
         return state
     later = ("epochs", "save_counter")
     parts = state._trackable_children()
     return tf.train.Checkpoint(**{name: parts[name] for name in parts if name not in later})
+
+
+def latest_in(directory: str) -> str | None:
+    """Returns the path prefix of the newest checkpoint of a folder, None where there is none."""
+    latest = tf.train.latest_checkpoint(plain(directory))
+    return latest and real(latest)
 
 
 def step_of(prefix: str) -> int:

@@ -13,7 +13,8 @@ from sat_tf.runs.telling.words import duration, size
 
 _LONG_SECONDS = 3600
 _MEASURED_SECONDS, _MEASURED_STEPS = 3, 2  # before the first estimate
-_CHANGED = 0.2  # by so much of it an estimate is another one
+# By so much of it, and by a minute, an estimate has to be another one to be said.
+_CHANGED, _CHANGED_SECONDS = 0.2, 60
 SHORTER = (
     "a smaller --model, fewer --num_steps, --train_steps or --train_examples, and to measure fewer "
     "--eval_examples, or --eval_attacks=clean,fgsm"
@@ -94,11 +95,13 @@ class Estimate(tf.keras.callbacks.Callback):
         ends = self._begun + self._done >= self._config.optimizer.train_steps
         if not self._passes or (ends and not self._then_evaluates):
             return
-        if (
-            self._said is None
-            or abs(sum(self._left()) - self._expected()) > _CHANGED * (self._said[1])
-        ):
+        if self._said is None or self._has_changed():
             self._say()
+
+    def _has_changed(self):
+        when, said = self._said
+        expected = max(0.0, said - (time.monotonic() - when))
+        return abs(sum(self._left()) - expected) > max(_CHANGED_SECONDS, _CHANGED * said)
 
     def _left(self):
         """Returns the seconds of training and of evaluation that are left."""
@@ -111,11 +114,6 @@ class Estimate(tf.keras.callbacks.Callback):
             pass_of_batch * cost.training_passes(self._config, step),
             pass_of_batch / self._config.data.batch_size * measuring,
         )
-
-    def _expected(self):
-        """Returns the seconds that are left by what was said before."""
-        when, seconds = self._said
-        return max(0.0, seconds - (time.monotonic() - when))
 
     def _say(self):
         left = self._left()

@@ -124,7 +124,7 @@ def test_it_is_renewed_where_it_has_changed(told):
     first = told((100, 2, 2, 2), config)
     told((2, 2, 2, 2), config, epoch=2, told=first)
     assert first._stream.getvalue().count("\n") == 1
-    told((9, 9, 9, 9), config, epoch=3, told=first)
+    told((30, 30, 30, 30), config, epoch=3, told=first)
     assert first._stream.getvalue().count("\n") == 2
 
 
