@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -151,6 +152,31 @@ def test_sigterm_and_again_in_processes_of_their_own(tmp_path):
         command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True
     )
     assert f"continuing from {tmp_path}/checkpoints/checkpoint-at-step-{stopped}" in done.stdout
+
+
+@pytest.mark.slow
+def test_what_is_killed_between_a_save_and_the_end_of_an_epoch_goes_on_bitwise(tmp_path):
+    command = [
+        *(sys.executable, "tests/command_line.py", *STANDARD, "--mode=train", "--epochs=1"),
+        *("--train_examples=1400", "--save_every=5"),
+    ]
+    killed = [*command, f"--model_dir={tmp_path}/killed"]
+    process = subprocess.Popen(killed, cwd=ROOT, stdout=subprocess.DEVNULL)
+    while not (tmp_path / "killed" / "checkpoints" / "checkpoint").exists():
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.kill()  # SIGKILL: nothing is said or saved any more
+    assert process.wait() == -signal.SIGKILL
+    saved = int(newest(tmp_path / "killed").rsplit("-", 1)[1])
+    assert 0 < saved < 87
+    again = subprocess.run(killed, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (
+        f"continuing from {newest(tmp_path / 'killed').rsplit('-', 1)[0]}-{saved}" in again.stdout
+    )
+    whole = [*command, f"--model_dir={tmp_path}/whole"]
+    subprocess.run(whole, cwd=ROOT, capture_output=True, check=True)
+    for name, value in weights(tmp_path / "whole").items():
+        np.testing.assert_array_equal(value, weights(tmp_path / "killed")[name], err_msg=name)
 
 
 def test_what_a_killed_replacement_has_left_is_a_run_to_every_command(small_run, tmp_path, capfd):
