@@ -12,7 +12,7 @@ from flags.groups import attack, evaluation, hardware, model, optimisation, run
 from flags.groups import data as data_group
 from flags.values import Values
 from sat_tf import data
-from sat_tf.config import Config, SavingConfig, checked
+from sat_tf.config import Config, RecordingConfig, SavingConfig, checked
 from sat_tf.errors import UserError
 
 
@@ -85,6 +85,7 @@ def to_config(flags, stored=None, imported=None, description=None, learnt=None) 
         seed=values.get("seed"),
         plugin=run.config_of(flags, stored),
         saving=SavingConfig(values.get("save_every")),
+        recording=RecordingConfig(values.get("histogram_every"), values.get("profile")),
     )
 
 

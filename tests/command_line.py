@@ -78,7 +78,7 @@ def tags(folder, part):
     """Returns the names of what TensorBoard shows of a part of a run."""
     return {
         value.tag
-        for file in glob.glob(f"{folder}/tensorboard/{part}/*")
+        for file in glob.glob(f"{folder}/{part}/events*")
         for event in tf.compat.v1.train.summary_iterator(file)
         for value in event.summary.value
     }

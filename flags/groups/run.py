@@ -33,6 +33,17 @@ FLAGS = (
         "Save the state within epochs too: every N steps, or after a time such as 30min, 2h or "
         "90s. 0: at the end of each epoch, and where the run is interrupted.",
     ),
+    integer(
+        "histogram_every",
+        0,
+        "For TensorBoard: histograms of the weights and the norms of their gradients every N "
+        "steps; 0: never.",
+    ),
+    string(
+        "profile",
+        "",
+        "For TensorBoard: FIRST,LAST, the steps to profile, counted from 1, such as 100,110.",
+    ),
     name_list(
         "plugin",
         None,

@@ -29,6 +29,7 @@ from sat_tf.config.ranges import (
     checked,
     refuse,
 )
+from sat_tf.config.recording import RecordingConfig
 from sat_tf.config.saving import SavingConfig
 from sat_tf.config.settings import differences, flag_values, flags_missing, with_settings_of
 
@@ -43,6 +44,7 @@ __all__ = [
     "OptimizerConfig",
     "PluginConfig",
     "SavedModelConfig",
+    "RecordingConfig",
     "SavingConfig",
     "check_attack_size",
     "check_default_step",

@@ -14,6 +14,7 @@ from sat_tf.config.parts import (
     PluginConfig,
 )
 from sat_tf.config.ranges import check_range, refuse
+from sat_tf.config.recording import RecordingConfig
 from sat_tf.config.saving import SavingConfig
 
 
@@ -34,6 +35,7 @@ class Config:
     seed: int
     plugin: PluginConfig = PluginConfig()
     saving: SavingConfig = SavingConfig()
+    recording: RecordingConfig = RecordingConfig()
 
     def __post_init__(self):
         check_range("seed", self.seed, low=0, below=2**31)

@@ -6,6 +6,24 @@
 Everything here is given dictionaries and arrays, and knows of no run and no network.
 """
 
-from sat_tf.reports import adversarial_files, curves, page, plots, results, summaries
+from sat_tf.reports import (
+    adversarial_files,
+    curves,
+    events,
+    hparams,
+    page,
+    plots,
+    results,
+    summaries,
+)
 
-__all__ = ["adversarial_files", "curves", "page", "plots", "results", "summaries"]
+__all__ = [
+    "adversarial_files",
+    "curves",
+    "events",
+    "hparams",
+    "page",
+    "plots",
+    "results",
+    "summaries",
+]

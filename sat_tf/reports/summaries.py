@@ -1,51 +1,56 @@
 """What a run shows in TensorBoard: scalars, its configuration, and pictures of the attack.
 
-with create_writer("runs/mine/tensorboard", "train") as writer:
-  write_scalars(writer, {"train/loss": 0.7}, step=100)
+with events.create_writer("runs/mine", "train") as writer:
+  write_scalars(writer, {"loss": 0.7}, step=100)
   write_grid(writer, clean, adversarial, clean_predictions, adversarial_predictions,
              labels, class_names, step=100)
 """
 
-import contextlib
-
 import numpy as np
 import tensorflow as tf
 
-from sat_tf.files import plain
 from sat_tf.reports.plots import RIGHT, WRONG, shortened
 
 MAX_ROWS = 8
-
-
-def create_writer(folder, part):
-    """Returns a context manager of the summary writer of `folder`/`part`; leaving it closes it.
-
-    Args:
-      folder: the folder TensorBoard is shown, such as `runs/mine/tensorboard`.
-      part: `train`, `validation` or `eval`: each is a curve of its own there.
-    Raises: tf.errors.OpError if the folder cannot be written; at once, not when it is entered.
-    """
-    return contextlib.closing(tf.summary.create_file_writer(f"{plain(folder)}/{part}"))
+GRID = "adversarial_examples"
 
 
 def write_scalars(writer, values, step):
-    """Writes {path-like name: number}, such as `eval/robust_accuracy/pgd-10`, and flushes."""
+    """Writes {path-like name: number}, such as `robust_accuracy/pgd_10`, and flushes."""
     with writer.as_default(step=int(step)):
         for name, value in values.items():
             tf.summary.scalar(name, value)
     writer.flush()
 
 
-def accuracies(part, result):
-    """Returns the scalars of an `evaluation.Result`, such as `eval/robust_accuracy/pgd_10`.
+def accuracies(result):
+    """Returns the scalars of an `evaluation.Result`.
 
-    An attack under another derivative is below the attack: `.../pgd_10/parametric_softplus`.
+    `clean_accuracy`, `adversarial_accuracy` under all attacks, as training has them too, and
+    `robust_accuracy/pgd_10` under each; an attack under another derivative is below the attack:
+    `robust_accuracy/pgd_10/parametric_softplus`.
     """
-    scalars = {f"{part}/clean_accuracy": result.clean_accuracy}
+    scalars = {"clean_accuracy": result.clean_accuracy}
+    if result.robust_accuracy:
+        scalars["adversarial_accuracy"] = result.worst_case_accuracy
     for name, accuracy in result.robust_accuracy.items():
-        tag = name.replace("-", "_").replace(":", "/")
-        scalars[f"{part}/robust_accuracy/{tag}"] = accuracy
+        scalars[f"robust_accuracy/{name.replace('-', '_').replace(':', '/')}"] = accuracy
     return scalars
+
+
+def write_histograms(writer, values, step):
+    """Writes {path-like name: array} as histograms, and flushes."""
+    with writer.as_default(step=int(step)):
+        for name, value in values.items():
+            tf.summary.histogram(name, value)
+    writer.flush()
+
+
+def write_graph(writer, graph):
+    """Writes a tf.Graph, and flushes."""
+    with writer.as_default():
+        tf.summary.graph(graph)
+    writer.flush()
 
 
 def write_note(writer, name, text, step):
@@ -77,7 +82,7 @@ def write_grid(
         clean, adversarial, clean_predictions, adversarial_predictions, labels, class_names
     )
     with writer.as_default(step=int(step)):
-        tf.summary.image("adversarial_examples", grid[np.newaxis])
+        tf.summary.image(GRID, grid[np.newaxis])
     writer.flush()
 
 

@@ -47,10 +47,10 @@ class EpochEnd:
         """Removes the best states of later steps, which no state from there on knows of."""
         self._best.forget_after(step)
 
-    def begin(self, interruption, validation_writer):
-        """Gives what `fit` has: an Interruption, and the writer of what is measured, or None."""
+    def begin(self, interruption, validation):
+        """Gives what `fit` has: an Interruption, and the `board.Part` of what is measured."""
         self._interruption = interruption
-        self._writer = validation_writer
+        self._part = validation
 
     @property
     def stop(self) -> Stop | None:
@@ -123,10 +123,7 @@ class EpochEnd:
                 "validation_seconds": round(seconds, 3),
             },
         )
-        with self._folder.writing("tensorboard"):
-            summaries.write_scalars(
-                self._writer, summaries.accuracies("validation", result), self._step
-            )
+        self._part.scalars(summaries.accuracies(result), self._step)
 
     def open(self) -> list:
         """Returns what an interruption at the end of an epoch has left to be decided about it."""

@@ -25,7 +25,6 @@ class RunFolder:
         self.config = os.path.join(path, "config.json")
         self.checkpoints = os.path.join(path, "checkpoints")
         self.best = os.path.join(self.checkpoints, "best")
-        self.tensorboard = os.path.join(path, "tensorboard")
         self.metrics = os.path.join(path, "metrics.jsonl")
         self.results = os.path.join(path, "results.json")
         self.saved_model = os.path.join(path, "saved_model")
@@ -38,6 +37,15 @@ class RunFolder:
         self.adversarial_sheet = os.path.join(path, "adversarial.png")
         self.report = os.path.join(path, "report.html")
         self._replacement = disk.Replacement(path, self._own)
+
+    @property
+    def tensorboard(self) -> str:
+        """Where the event files of `reports.events` lie: the folder, so that it names the run.
+
+        A run that an earlier version began has them in a folder of their own, and keeps it.
+        """
+        own = os.path.join(self.path, "tensorboard")
+        return own if os.path.isdir(own) else self.path
 
     @contextlib.contextmanager
     def writing(self, what: str):
@@ -154,7 +162,6 @@ class RunFolder:
         }
         with self.writing("config.json"):
             os.makedirs(self.checkpoints, exist_ok=True)
-            os.makedirs(self.tensorboard, exist_ok=True)
             write_text(self.config, json.dumps(about, indent=2) + "\n")
 
     def check_replaceable(self):
@@ -215,7 +222,9 @@ class RunFolder:
         """Returns the paths of what is there of a run's own, relative to the folder."""
         found = [
             *filter(os.path.lexists, self._files()),
-            *filter(os.path.isdir, (self.tensorboard, self.saved_model, self.evaluation_state)),
+            *filter(os.path.isdir, (self.saved_model, self.evaluation_state)),
+            *reports.events.files_of(self.path),
+            *reports.events.files_of(os.path.join(self.path, "tensorboard")),
             *(
                 file
                 for folder in (self.best, self.checkpoints)
@@ -225,7 +234,7 @@ class RunFolder:
         return [os.path.relpath(path, self.path) for path in found]
 
     def _folders(self):
-        return self.checkpoints, self.tensorboard, self.saved_model
+        return self.checkpoints, self.saved_model
 
     def _files(self):
         return (

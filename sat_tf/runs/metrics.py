@@ -33,6 +33,14 @@ class Rows:
         with self._folder.writing("metrics.jsonl"), open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
+    def highest(self, kind: str, name: str) -> float:
+        """Returns the highest value of that name in the rows of a kind, 0 where there is none."""
+        if not os.path.exists(self._folder.metrics):
+            return 0.0
+        with open(self._folder.metrics, encoding="utf-8") as file:
+            rows = [row for row in whole_rows(file) if row.get("kind") == kind]
+        return max((row[name] for row in rows if name in row), default=0.0)
+
     def go_on_from(self, step: int):
         """Drops the rows of later steps, which are about to be taken again, and that of a stop.
 

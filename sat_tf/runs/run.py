@@ -18,9 +18,10 @@ import tensorflow as tf
 from sat_tf import data, distribution, evaluation, saved_models
 from sat_tf.config import Config
 from sat_tf.errors import UserError
-from sat_tf.reports import results, summaries
+from sat_tf.reports import results
 from sat_tf.runs import predict, weights
 from sat_tf.runs.assessment import Assessment
+from sat_tf.runs.board import Board
 from sat_tf.runs.folder import RunFolder
 from sat_tf.runs.measurement import Measurement, exhibits
 from sat_tf.runs.metrics import Rows
@@ -59,6 +60,7 @@ class Run:
         self.network = network
         self._trains = trains
         self._rows = Rows(folder, config.optimizer.steps_per_epoch)
+        self._board = Board(folder)
 
     @functools.cached_property
     def source(self) -> data.Source:
@@ -124,6 +126,7 @@ class Run:
             self.network.classifier,
             self.folder,
             self._rows,
+            self._board,
         )
 
     def evaluate(self, interruption) -> dict:
@@ -187,7 +190,13 @@ class Run:
         start, step = time.monotonic(), self.network.step
         with self.network.evaluated(), self.source.reading():
             result, warnings = accuracies(self._fingerprint())
-        self._write_summaries(result, exhibits(result), step)
+        self._board.write_evaluation(
+            result,
+            exhibits(result),
+            class_names=self.network.class_names,
+            step=step,
+            best=self._rows.highest("eval", "worst_case_accuracy"),
+        )
         measured = results.of(
             result.to_dict(),
             self.config,
@@ -237,15 +246,6 @@ class Run:
             surrogate = saved_models.load(path, image_size=size, flag="transfer_from")
         saved_models.check_surrogate(surrogate, image_size=size, num_classes=classes)
         return {"transfer": saved_models.aligned(surrogate, self.network.class_names)}
-
-    def _write_summaries(self, result, shown, step):
-        with (
-            self.folder.writing("tensorboard"),
-            summaries.create_writer(self.folder.tensorboard, "eval") as writer,
-        ):
-            summaries.write_scalars(writer, summaries.accuracies("eval", result), step)
-            if shown is not None:
-                summaries.write_grid(writer, *shown, self.network.class_names, step)
 
     def export(self) -> str:
         """Writes the SavedModel of the evaluated weights; returns its path."""

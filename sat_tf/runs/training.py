@@ -19,6 +19,7 @@ from sat_tf.interruption import Interrupted
 from sat_tf.reports import summaries
 from sat_tf.runs import activation_transfer, telling, weights
 from sat_tf.runs.epoch_end import EpochEnd
+from sat_tf.runs.recording import Recording
 from sat_tf.runs.segments import epoch_segments
 from sat_tf.runs.states import States
 from sat_tf.runs.training_measurement import TrainingMeasurement
@@ -30,18 +31,18 @@ class Training:
 
     Args:
       config, strategy, source, classifier, folder: the run's.
-      rows: the `metrics.Rows` of the folder.
+      rows, board: the `metrics.Rows` and the `board.Board` of the folder.
 
     Attributes:
       model: the AdversarialModel around the classifier.
     """
 
-    def __init__(self, config, strategy, source, classifier, folder, rows):
+    def __init__(self, config, strategy, source, classifier, folder, rows, board):
         self._config = config
         self._strategy = strategy
         self._source = source
         self._folder = folder
-        self._rows = rows
+        self._rows, self._board = rows, board
         form = training.attack_form(config, distribution.device_type(strategy))
         with strategy.scope():
             self.model = training.build(config, classifier, training.build_method(config, **form))
@@ -58,6 +59,7 @@ class Training:
             randaugment_layers=settings.randaugment_layers,
             randaugment_magnitude=settings.randaugment_magnitude,
         )
+        self._recording = Recording(config, strategy, self.model, self._batches)
         self._decisions = EpochEnd(
             config,
             self.model,
@@ -117,6 +119,7 @@ class Training:
         )
         self._decisions.forget_after(self.step)
         self._rows.go_on_from(self.step)
+        self._board.go_on_from(self.step)
 
     def take(self, initial):
         """Fills a new run's weights from the checkpoint and the activations that were named.
@@ -157,22 +160,23 @@ class Training:
         """
         self._interruption, self._begun_at = interruption, self.step
         with contextlib.ExitStack() as writers:
-            self._writer = writers.enter_context(self._create_writer("train"))
+            self._part = writers.enter_context(self._board.part("train"))
             self._decisions.begin(
                 interruption,
                 writers.enter_context(
-                    self._create_writer("validation")
+                    self._board.part("validation")
                     if self._config.data.validation_examples
                     else contextlib.nullcontext()
                 ),
             )
-            with self._folder.writing("tensorboard"):
-                summaries.write_config(self._writer, self._config.to_json())
+            self._board.write_settings(self._config)
+            self._part.write(summaries.write_config, self._config.to_json())
+            recorded = writers.enter_context(self._recording.callbacks(self._part, self._folder))
             bar = writers.enter_context(telling.TrainingBar.of(self._config))
             shown = writers.enter_context(telling.FirstStep(interruption)), bar
             writers.enter_context(interruption.doing(lambda: bar.ending(self._states.seconds)))
             estimate = telling.Estimate(self._config, self._strategy, then_evaluates=then_evaluates)
-            every_epoch = self._callbacks((*shown, estimate), evaluate, then_evaluates)
+            every_epoch = self._callbacks((*shown, estimate, *recorded), evaluate, then_evaluates)
             try:
                 with self._source.reading():
                     self._fit_epochs(every_epoch)
@@ -183,14 +187,6 @@ class Training:
                 raise
             if self.stop:
                 self._report_stop()
-
-    def _write_scalars(self, values, step):
-        with self._folder.writing("tensorboard"):
-            summaries.write_scalars(self._writer, values, step)
-
-    def _create_writer(self, part):
-        with self._folder.writing("tensorboard"):
-            return summaries.create_writer(self._folder.tensorboard, part)
 
     def _fit_epochs(self, every_epoch):
         settings = self._config.optimizer
@@ -244,13 +240,23 @@ class Training:
             callbacks.StopOnNonFinite(self._states),
             *shown,
             *([decide(decisions.look_for_collapse)] if config.method.catastrophic_drop else []),
-            callbacks.Record(self._rows.append, self._write_scalars),
+            decide(self._show_graph),
+            *([decide(self._look_at_attack)] if config.method.name != "standard" else []),
+            callbacks.Record(self._rows.append, self._part.scalars),
             *([decide(decisions.validate)] if config.data.validation_examples else []),
             callbacks.SaveState(self._states.save),
             *([callbacks.SaveEvery(self._save_between, saving.interval)] if saving.is_on else []),
             *([callbacks.Evaluate(evaluate_unless_last, every)] if every else []),
             callbacks.CheckInterruption(self._interruption),
         ]
+
+    def _show_graph(self, epoch, unused_logs):
+        if epoch == 0:  # not before the first step, which waits for enough
+            self._part.graph(self.model.logits, self._config.model.image_size)
+
+    def _look_at_attack(self, epoch, logs):
+        if epoch >= self._config.method.clean_epochs:
+            logs.update(self._recording.attack_strength())
 
     def _decide_what_is_open(self):
         still_open = self._decisions.open()
@@ -283,5 +289,4 @@ class Training:
             flush=True,
         )
         self._rows.append("stopped", self.step, self.stop._asdict())
-        with self._folder.writing("tensorboard"):
-            summaries.write_note(self._writer, "stopped", self.stop.reason, self.step)
+        self._part.write(summaries.write_note, "stopped", self.stop.reason, self.step)

@@ -16,6 +16,7 @@ from sat_tf.training.method_table import resolve
 
 _REPORTED = (
     "loss",
+    "cross_entropy",
     "clean_accuracy",
     "adversarial_accuracy",
     "perturbation_mean",
@@ -190,6 +191,10 @@ class Adversarial:
         names = self._report_means(
             size, loss=loss, **clean, **measured, perturbation_mean=mean, perturbation_max=largest
         )
+        seen_last = passes.logits_of(adversarial)
+        if seen_last is not None:  # without decay, smoothing and what else the loss consists of
+            entropy = methods.cross_entropy(seen_last, labels)
+            names += self._report_means(size, cross_entropy=entropy)
         for prefix, seen in (("", images), (ADVERSARIAL, adversarial)):
             logits = passes.logits_of(seen)
             if logits is not None:
@@ -197,6 +202,25 @@ class Adversarial:
             elif not prefix and sampled is not None:
                 names += self._report_metrics(prefix, *sampled)
         return self._measures.results(names)
+
+    def attack_strength(self, images, labels, seed) -> dict:
+        """Returns what the attack of training does to images, the network in inference mode.
+
+        Args:
+          images: float32 [batch, height, width, channels].
+          labels: int32 [batch].
+          seed: integer [2], of the attack's start.
+        Returns: float32 scalars: `loss_before` and `loss_after` the attack, mean cross-entropies,
+          and `flipped`, the share of predictions that it changes.
+        """
+        adversarial = self.method.perturb(self._attack_logits, images, labels, seed)
+        before, after = self.logits(images), self.logits(adversarial)
+        flipped = tf.not_equal(tf.argmax(before, -1), tf.argmax(after, -1))
+        return {
+            "loss_before": tf.reduce_mean(methods.cross_entropy(before, labels)),
+            "loss_after": tf.reduce_mean(methods.cross_entropy(after, labels)),
+            "flipped": tf.reduce_mean(tf.cast(flipped, tf.float32)),
+        }
 
     def _descend(self, compute_loss):
         """Moves the weights by one step, plain or sharpness-aware, on the loss and the decay."""

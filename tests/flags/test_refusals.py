@@ -72,6 +72,10 @@ REFUSALS = {
     "--eval_batch_size=0": "--eval_batch_size=0: ",
     "--eval_every=-1": "--eval_every=-1: ",
     "--save_every=1day": "--save_every=1day: give a number of steps, or a time such as 30min",
+    "--histogram_every=-1": "--histogram_every=-1: ",
+    "--profile=10": "--profile=10: give the first and the last step, such as 100,110",
+    "--profile=9,8": "--profile=9,8: give the first and the last step",
+    "--profile=0,8": "--profile=0,8: give the first and the last step",
     "--save_every=-5": "--save_every=-5: give a number of steps",
     "--dataset=mnits": "--dataset=mnits: no such data set; did you mean mnist "
     ".*cifar10.*folder:PATH",

@@ -67,20 +67,20 @@ def test_a_run_leaves_what_the_interface_says(finished):
 
 def test_tensorboard_has_scalars_images_and_the_configuration(finished):
     assert {
-        "train/loss",
-        "train/clean_accuracy",
-        "train/adversarial_accuracy",
-        "train/learning_rate",
-        "train/images_per_second",
-        "train/images_per_processor_second",
-        "train/perturbation_mean",
-        "train/perturbation_max",
+        "loss",
+        "clean_accuracy",
+        "adversarial_accuracy",
+        "learning_rate",
+        "images_per_second",
+        "images_per_processor_second",
+        "perturbation_mean",
+        "perturbation_max",
         "config",
     } <= tags(finished, "train")
     assert {
-        "eval/clean_accuracy",
-        "eval/robust_accuracy/fgsm",
-        "eval/robust_accuracy/pgd_2",
+        "clean_accuracy",
+        "robust_accuracy/fgsm",
+        "robust_accuracy/pgd_2",
         "adversarial_examples",
     } <= tags(finished, "eval")
 
@@ -139,7 +139,7 @@ def test_another_derivative_is_measured_beside_the_exact_one(small_networks, tmp
     assert written.rows(tmp_path)[-1]["robust_accuracy"] == results["robust_accuracy"]
     assert "\nfgsm:parametric_softplus  " in captured.out
     assert "the run was trained with --attack_gradient=softplus" in captured.err
-    assert {"eval/robust_accuracy/fgsm", "eval/robust_accuracy/fgsm/parametric_softplus"} <= (
+    assert {"robust_accuracy/fgsm", "eval/robust_accuracy/fgsm/parametric_softplus"} <= (
         tags(tmp_path, "eval")
     )
 

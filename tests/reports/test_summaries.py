@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sat_tf.reports import summaries
+from sat_tf.reports import events, summaries
 
 GREY = 128
 
@@ -25,8 +25,8 @@ def read(folder):
 def writers(tmp_path):
     folder = tmp_path / "tensorboard"
     with (
-        summaries.create_writer(folder, "train") as train,
-        summaries.create_writer(folder, "eval") as evaluation,
+        events.create_writer(folder, "train") as train,
+        events.create_writer(folder, "eval") as evaluation,
     ):
         yield train, evaluation
 
@@ -56,7 +56,7 @@ def test_scalars_go_to_their_part_under_their_path_and_step(writers, tmp_path):
 def test_an_unusable_folder_is_an_error_at_once(tmp_path):
     (tmp_path / "tensorboard").write_text("a file in the way")
     with pytest.raises(tf.errors.OpError):
-        summaries.create_writer(tmp_path / "tensorboard", "train")
+        events.create_writer(tmp_path / "tensorboard", "train")
 
 
 def test_config_is_a_code_block(writers, tmp_path):

@@ -17,6 +17,7 @@ def test_fit_learns_and_reports():
     history = model.fit(images, labels, batch_size=16, epochs=15, verbose=0).history
     assert set(history) == {
         "loss",
+        "cross_entropy",
         "clean_accuracy",
         "adversarial_accuracy",
         "perturbation_mean",
