@@ -14,8 +14,7 @@ start.prepare()  # before TensorFlow is imported, and anything opened
 import tensorflow as tf  # noqa: E402
 from absl import logging  # noqa: E402
 
-from flags import definitions, streams, subjects  # noqa: E402
-from flags.help import help_text  # noqa: E402
+from flags import definitions, help, streams, subjects  # noqa: E402
 from sat_tf import distribution, errors, runs  # noqa: E402
 from sat_tf.interruption import Interrupted, Interruption  # noqa: E402
 from tpu import connect  # noqa: E402
@@ -103,8 +102,8 @@ def main(argv=None) -> int:
     flags = definitions.define()
 
     def parse_and_run():
-        if {"--help", "-help", "-h"} & set(argv[1:]):
-            print(help_text(flags))
+        if (topic := help.topic(argv)) is not None:
+            print(help.help_text(flags, topic))
             return
         definitions.parse(flags, argv)
         with Interruption() as interruption:

@@ -1,6 +1,8 @@
 """The two ways a run ends badly, told apart by its exit status."""
 
+import difflib
 import re
+from collections.abc import Iterable
 
 
 class UserError(ValueError):
@@ -37,8 +39,16 @@ class NotTrustworthy(RunFailure):
 def look_up(table: dict, kind: str, name):
     """Returns table[name]; ValueError lists the known names."""
     if name not in table:
-        raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(table)}")
+        meant = did_you_mean(name, table)
+        raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(table)}{meant}")
     return table[name]
+
+
+def did_you_mean(name, known: Iterable[str]) -> str:
+    """Returns "; did you mean X or Y?", the names most like one that is unknown, or ""."""
+    by_lower = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(str(name).lower(), by_lower, n=2)
+    return f"; did you mean {' or '.join(by_lower[one] for one in near)}?" if near else ""
 
 
 def add(table: dict, kind: str, name: str, row):

@@ -18,7 +18,7 @@ from sat_tf.attacks.pgd import pgd_search
 from sat_tf.attacks.search import Search
 from sat_tf.attacks.square import square_search
 from sat_tf.attacks.threat import ThreatModel
-from sat_tf.errors import add
+from sat_tf.errors import add, did_you_mean
 
 
 class _Settings(NamedTuple):
@@ -233,7 +233,8 @@ def stage_names(version: str) -> tuple[str, ...]:
     try:
         names = parse_names(version)
     except ValueError as error:
-        raise ValueError(f"{error}; or name a version: {', '.join(VERSIONS)}") from error
+        meant = did_you_mean(version, VERSIONS)
+        raise ValueError(f"{error}; or name a version: {', '.join(VERSIONS)}{meant}") from error
     for name in names:
         if name in ("clean", "autoattack"):
             raise ValueError(f"{name!r} cannot be a part of it; leave it out")
@@ -272,7 +273,10 @@ def _find(name):
             return factory, {
                 _COUNTS[letter]: int(count) for letter, count in match.groupdict().items() if count
             }
-    raise ValueError(f"unknown attack {name!r}: allowed are {', '.join(ATTACKS)} ({LETTERS})")
+    meant = did_you_mean(re.sub(r"\d+", "N", name), [re.sub(r"\[.*", "", one) for one in ATTACKS])
+    raise ValueError(
+        f"unknown attack {name!r}: allowed are {', '.join(ATTACKS)} ({LETTERS}){meant}"
+    )
 
 
 def _is_taken(name):
