@@ -7,18 +7,16 @@ import os
 import time
 
 import tensorflow as tf
-from tensorboard.plugins.hparams import api
+from tensorboard.plugins.hparams import api, plugin_data_pb2
 
 from sat_tf.reports.events import create_writer, files_of
 
-# Those that studies vary.  They are the same for all runs, since TensorBoard takes the columns from
-# whichever run it finds first.
+# Those that studies vary, the first of them shown before the user has chosen any.  They are the
+# same for all runs, since TensorBoard takes the columns from whichever run it finds first.
+_AT_FIRST = ("activation", "model", "method", "epsilon", "seed")
 SETTINGS = (
-    "activation",
-    "model",
+    *_AT_FIRST,
     "dataset",
-    "method",
-    "epsilon",
     "num_steps",
     "step_size",
     "norm",
@@ -36,7 +34,6 @@ SETTINGS = (
     "sam_rho",
     "augment",
     "precision",
-    "seed",
 )
 CLEAN, ROBUST, BEST = "clean_accuracy", "adversarial_accuracy", "best_adversarial_accuracy"
 _METRICS = (
@@ -63,9 +60,20 @@ def write(folder, settings: dict):
     ]
     _write(
         folder,
-        api.hparams_config_pb(hparams=[api.HParam(name) for name in SETTINGS], metrics=metrics),
-        api.hparams_pb(shown, trial_id=os.path.abspath(folder), start_time_secs=time.time()),
+        _columns(api.hparams_config_pb([api.HParam(name) for name in SETTINGS], metrics)),
+        api.hparams_pb(shown, trial_id=os.fspath(folder), start_time_secs=time.time()),
     )
+
+
+def _columns(summary):
+    """Marks those that are shown at first, as TensorBoard marks those that differ."""
+    for value in summary.value:
+        content = value.metadata.plugin_data
+        data = plugin_data_pb2.HParamsPluginData.FromString(content.content)
+        for info in data.experiment.hparam_infos:
+            info.differs = info.name in _AT_FIRST
+        content.content = data.SerializeToString()
+    return summary
 
 
 def _write(folder, *summaries):

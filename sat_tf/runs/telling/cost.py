@@ -17,6 +17,7 @@ FORWARDS_PER_PASS = 3
 _MOVES_NOTHING = {
     "Const",
     "Identity",
+    "IdentityN",
     "NoOp",
     "Placeholder",
     "ReadVariableOp",

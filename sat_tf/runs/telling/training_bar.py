@@ -4,6 +4,7 @@ with TrainingBar(total_epochs=30, total_steps=660) as bar:
     model.fit(..., callbacks=[callbacks.Throughput(batch_size), bar])
 """
 
+import functools
 import math
 import sys
 import threading
@@ -11,6 +12,7 @@ import time
 
 import tensorflow as tf
 
+from sat_tf.runs.telling import cost
 from sat_tf.runs.telling.heartbeat import QUIET_SECONDS, Heartbeat
 from sat_tf.runs.telling.words import duration, rate
 
@@ -29,10 +31,13 @@ class TrainingBar(tf.keras.callbacks.Callback):
       total_epochs: the last epoch's number.
       total_steps: the length of training, in steps.
       stream: where; None means standard output.
+      work_left: step -> what is left from there on, in any unit, where steps differ; None where
+        they do not.
     """
 
-    def __init__(self, total_epochs: int, total_steps: int, stream=None):
+    def __init__(self, total_epochs: int, total_steps: int, stream=None, work_left=None):
         super().__init__()
+        self._work_left = work_left or (lambda step: total_steps - step)
         self._stream = stream or sys.stdout
         self._epochs, self._length = total_epochs, total_steps
         self._lock = threading.Lock()
@@ -44,7 +49,11 @@ class TrainingBar(tf.keras.callbacks.Callback):
     def of(cls, config) -> "TrainingBar":
         """Returns that of the training which a Config describes."""
         settings = config.optimizer
-        return cls(-(-settings.train_steps // settings.steps_per_epoch), settings.train_steps)
+        return cls(
+            -(-settings.train_steps // settings.steps_per_epoch),
+            settings.train_steps,
+            work_left=functools.partial(cost.training_passes, config),
+        )
 
     def __enter__(self):
         self._heartbeat.__enter__()
@@ -131,8 +140,15 @@ class TrainingBar(tf.keras.callbacks.Callback):
         return self._left_of(of_epoch, " of the epoch") + self._left_of(of_training)
 
     def _left_of(self, steps, of=""):
-        each = self.seconds_per_step()
-        return f"  {duration(steps * each)} left{of}" if each and steps > 0 else ""
+        """Returns the time of so many steps from now, by what the work until now has taken."""
+        if self._measured is None or steps <= 0:
+            return ""
+        since, step = self._measured
+        done = self._work_left(step) - self._work_left(self._step)
+        if done <= 0:
+            return ""
+        work = self._work_left(self._step) - self._work_left(self._step + steps)
+        return f"  {duration((time.monotonic() - since) / done * work)} left{of}"
 
     def _write(self, text):
         self._shown = time.monotonic()
