@@ -22,7 +22,7 @@ import os
 import numpy as np
 
 from sat_tf.files import replacing
-from sat_tf.reports.plots import RIGHT, WRONG, png_bytes, shortened
+from sat_tf.reports.plots import RIGHT, WRONG, greyed, png_bytes, shortened
 
 MAX_PAIRS = 100
 _TILE, _GAP, _LINE, _LETTERS = 96, 14, 18, 11  # pixels, and letters of a name under a tile
@@ -70,7 +70,8 @@ def contact_sheet(*, images, adversarial, labels, predicted, adversarial_predict
     """Draws many pairs of a clean and an adversarial image, the first MAX_PAIRS given.
 
     Above a pair stands its true class, below each image the predicted one: ticked and green where
-    that is right, crossed and red where it is wrong.
+    that is right, crossed and red where it is wrong.  Where the clean images are grey, so
+    are the others.
 
     Args:
       images, adversarial: floating [N, H, W, 1 or 3] in [0, 1], N >= 1.
@@ -81,6 +82,7 @@ def contact_sheet(*, images, adversarial, labels, predicted, adversarial_predict
     """
     from PIL import Image, ImageDraw
 
+    images, adversarial = greyed(np.asarray(images), np.asarray(adversarial))
     pairs = list(
         zip(
             *(

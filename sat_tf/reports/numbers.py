@@ -5,14 +5,25 @@ headlines({"clean_accuracy": 0.99, "robust_accuracy": {"pgd-20": 0.85}, ...})
 """
 
 import json
+import re
 
 from sat_tf.reports.results import epsilon_text, stages
 
+# When an example counts as broken by PGD and its kin, by `robust_if`, and by those that have rules
+# of their own, whatever that says.
 _CRITERIA = {
     "final": "judged at the attack's last iterate",
-    "any_iterate": "broken by any of an attack's iterates",
+    "any_iterate": "broken by any of the attack's iterates",
     "best_loss": "judged at the iterate of the highest loss",
 }
+_OWN_CRITERIA = (
+    (r"clean", ""),
+    (r"fgsm", "judged after its one step"),
+    (r"autoattack", "broken by any iterate of any of its attacks"),
+    (r"apgd|fab", "broken by any of the attack's iterates"),
+    (r"square", "broken by any of the attack's queries"),
+    (r"(?!pgd-|cw-)", "judged at what the attack returns"),
+)
 _SHOWN_ELSEWHERE = {
     "clean_accuracy",
     "robust_accuracy",
@@ -49,18 +60,17 @@ def titles(config, results):
 
 
 def setting(results) -> str:
-    """Returns what the numbers were measured on, and how an example counts as broken."""
-    criterion = results.get("robust_if")
-    return " · ".join(
-        filter(
-            None,
-            (
-                f"{results['examples']} examples",
-                epsilon_text(results),
-                criterion and _CRITERIA.get(criterion, f"robust_if {criterion}"),
-            ),
-        )
-    )
+    """Returns what the numbers were measured on."""
+    return " · ".join(filter(None, (f"{results['examples']} examples", epsilon_text(results))))
+
+
+def criterion(attack: str, results) -> str:
+    """Returns when an example counts as broken by an attack, "" where that is not known."""
+    for pattern, text in _OWN_CRITERIA:
+        if re.match(pattern, attack):
+            return text
+    chosen = results.get("robust_if")
+    return chosen and _CRITERIA.get(chosen, f"robust_if {chosen}") or ""
 
 
 def headlines(results) -> list:
@@ -165,7 +175,8 @@ def warnings(results) -> list:
 def attack_tables(results) -> list:
     """Returns a table of the attacks for each checkpoint: [{name, step, rows, has_costs}].
 
-    A row has name, is_stage, accuracy, attacked, broken and seconds; None where that is not known.
+    A row has name, is_stage, criterion, accuracy, attacked, broken and seconds; None where that is
+    not known.
     There is none for several checkpoints of which only the accuracies are known: see `comparison`.
     """
     tables = []
@@ -173,6 +184,7 @@ def attack_tables(results) -> list:
         clean = {
             "name": "clean",
             "is_stage": False,
+            "criterion": "",
             "accuracy": column["clean_accuracy"],
             "attacked": None,
             "broken": None,
@@ -181,7 +193,7 @@ def attack_tables(results) -> list:
         rows = [clean] + [
             row
             for attack, accuracy in column["robust_accuracy"].items()
-            for row in _attack_rows(attack, accuracy, column)
+            for row in _attack_rows(attack, accuracy, column, criterion(attack, results))
         ]
         tables.append(
             {
@@ -194,10 +206,10 @@ def attack_tables(results) -> list:
     return tables if len(tables) == 1 or any(table["has_costs"] for table in tables) else []
 
 
-def _attack_rows(attack, accuracy, column):
+def _attack_rows(attack, accuracy, column, judged):
     about = column.get("attacks", {}).get(attack, {})
     return [
-        _row(attack, accuracy, about),
+        {**_row(attack, accuracy, about), "criterion": judged},
         *(
             {**_row(name, left, stage), "is_stage": True}
             for name, stage, left in stages(about, column["examples"])
@@ -209,6 +221,7 @@ def _row(name, accuracy, about):
     return {
         "name": name,
         "is_stage": False,
+        "criterion": "",
         "accuracy": accuracy,
         **{key: about.get(key) for key in ("attacked", "broken", "seconds")},
     }

@@ -19,7 +19,7 @@ from sat_tf.reports.results import percent
 _TEMPLATE = "page.html.jinja"
 
 
-def write(path, *, config, results, metrics=(), curves=(), exhibits=None, notes=()):
+def write(path, *, config, results, metrics=(), curves=(), exhibits=None, exhibited="", notes=()):
     """Writes the page; the same arguments give the same bytes.
 
     Args:
@@ -29,6 +29,7 @@ def write(path, *, config, results, metrics=(), curves=(), exhibits=None, notes=
       metrics: the rows of metrics.jsonl.
       curves: the rows of curves.csv, see `reports.curves`.
       exhibits: uint8 [height, width, 3], as from `summaries.render_grid`, or None.
+      exhibited: the attack that they were made by.
       notes: texts that are shown below the numbers, such as where the weights are from.
     Raises: OSError if the file cannot be written; what was there before is then as it was.
     """
@@ -38,13 +39,14 @@ def write(path, *, config, results, metrics=(), curves=(), exhibits=None, notes=
         metrics=metrics,
         curves=curves,
         exhibits=exhibits,
+        exhibited=exhibited,
         notes=notes,
     )
     # Paths need not be UTF-8, and are not worth losing the page for.
     write_text(path, page, encoding_errors="replace")
 
 
-def render(*, config, results, metrics=(), curves=(), exhibits=None, notes=()) -> str:
+def render(*, config, results, metrics=(), curves=(), exhibits=None, exhibited="", notes=()) -> str:
     """Returns the page that `write` writes, as text."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(os.path.dirname(os.path.abspath(__file__))),
@@ -71,6 +73,7 @@ def render(*, config, results, metrics=(), curves=(), exhibits=None, notes=()) -
         exhibits=None
         if exhibits is None
         else {
+            "attack": exhibited,
             "source": _data_uri(exhibits),
             "width": exhibits.shape[1],
             "height": exhibits.shape[0],

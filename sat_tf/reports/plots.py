@@ -176,3 +176,15 @@ def shortened(index, class_names, length=18):
     """Returns a class's name, cut to `length` letters; its index where it has none."""
     name = str(class_names[index]) if index < len(class_names) else str(index)
     return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def greyed(clean, adversarial):
+    """Returns images, [N, H, W, C], as they are drawn beside each other: grey where the data is.
+
+    An attack changes the channels of a grey image by different amounts, and the network sees that;
+    drawn, it would be coloured noise on data that has no colours.  So the mean is drawn.
+    """
+    if clean.shape[-1] != 3 or not clean.size or np.ptp(clean, axis=-1).max() > 1e-6:
+        return clean, adversarial
+    mean = np.mean(adversarial, axis=-1, keepdims=True)
+    return clean, np.broadcast_to(mean, adversarial.shape)

@@ -9,7 +9,7 @@ with events.create_writer("runs/mine", "train") as writer:
 import numpy as np
 import tensorflow as tf
 
-from sat_tf.reports.plots import RIGHT, WRONG, shortened
+from sat_tf.reports.plots import RIGHT, WRONG, greyed, shortened
 
 MAX_ROWS = 8
 GRID = "adversarial_examples"
@@ -76,10 +76,18 @@ def write_grid(
     labels,
     class_names,
     step,
+    *,
+    attack="",
 ):
     """Writes `render_grid` of the first MAX_ROWS examples as one picture, and flushes."""
     grid = render_grid(
-        clean, adversarial, clean_predictions, adversarial_predictions, labels, class_names
+        clean,
+        adversarial,
+        clean_predictions,
+        adversarial_predictions,
+        labels,
+        class_names,
+        attack=attack,
     )
     with writer.as_default(step=int(step)):
         tf.summary.image(GRID, grid[np.newaxis])
@@ -87,18 +95,27 @@ def write_grid(
 
 
 def render_grid(
-    clean, adversarial, clean_predictions, adversarial_predictions, labels, class_names
+    clean,
+    adversarial,
+    clean_predictions,
+    adversarial_predictions,
+    labels,
+    class_names,
+    *,
+    attack="",
 ):
     """Draws a row an example: the clean image, the adversarial one, and what has changed.
 
     The difference is magnified as far as the largest one in the picture allows, by a whole
     factor that stands above the column, around the middle grey that means no change.  A
-    prediction is ticked and green where it is right, crossed and red where it is wrong.
+    prediction is ticked and green where it is right, crossed and red where it is wrong.  Where the
+    clean images are grey, so are the others: the mean of their channels is drawn.
 
     Args:
       clean, adversarial: float32 [N, H, W, 3] in [0, 1], N >= 1; the first MAX_ROWS are drawn.
       clean_predictions, adversarial_predictions, labels: integer [N].
       class_names: names in label order, or (); a class without one is given by its index.
+      attack: what the adversarial images were made by, for the heading of their column.
     Returns: uint8 [height, width, 3].
     """
     # Not pyplot: its global state would outlive the call, and pick a backend for a screen.
@@ -107,6 +124,7 @@ def render_grid(
 
     columns = (clean, adversarial, clean_predictions, adversarial_predictions, labels)
     clean, adversarial, *classes = (np.asarray(column)[:MAX_ROWS] for column in columns)
+    clean, adversarial = greyed(clean, adversarial)
     difference, factor = _magnified(clean, adversarial)
     rows = len(clean)
     # Small images show their pixels as sharp squares; large ones are reduced without moiré.
@@ -142,7 +160,11 @@ def render_grid(
                 fontsize="small",
             )
         row[0].set_ylabel(f"true {shortened(truth, class_names)}")
-    titles = ("clean", "adversarial", f"difference × {factor}\n(grey: no change)")
+    titles = (
+        "clean",
+        f"adversarial\n({attack})" if attack else "adversarial",
+        f"difference × {factor}\n(grey: no change)",
+    )
     for place, title in zip(axes[0], titles):
         place.set_title(title, fontsize="medium")
     canvas.draw()

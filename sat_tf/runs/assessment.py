@@ -14,7 +14,7 @@ import numpy as np
 
 from sat_tf.evaluation import StateFile, checks
 from sat_tf.reports import adversarial_files, curves, page, summaries
-from sat_tf.runs.measurement import exhibits
+from sat_tf.runs.measurement import exhibited_attack, exhibits
 from sat_tf.runs.telling import AttackBars, phase
 
 _ENDING = "ending after the attack steps under way; what is measured is kept"
@@ -113,7 +113,13 @@ class Assessment:
             page.write(
                 self._folder.report,
                 **found,
-                exhibits=(shown and summaries.render_grid(*shown, self._network.class_names)),
+                exhibits=(
+                    shown
+                    and summaries.render_grid(
+                        *shown, self._network.class_names, attack=exhibited_attack(result)
+                    )
+                ),
+                exhibited=exhibited_attack(result),
             )
 
     def _state(self, fingerprint):

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from sat_tf.config import flag_values
 from sat_tf.reports import events, hparams, summaries
+from sat_tf.runs.measurement import exhibited_attack
 
 
 class Board:
@@ -68,7 +69,8 @@ class Board:
         with self.part("eval") as part:
             part.scalars(scalars, step)
             if shown is not None:
-                part.write(summaries.write_grid, *shown, class_names, step)
+                attack = exhibited_attack(result)
+                part.write(summaries.write_grid, *shown, class_names, step, attack=attack)
 
     def _writing(self):
         return self._folder.writing("tensorboard")
@@ -84,10 +86,10 @@ class Part:
     def __init__(self, writer, writing):
         self.writer, self._writing = writer, writing
 
-    def write(self, function, *arguments):
+    def write(self, function, *arguments, **options):
         """Calls a function of `reports.summaries` with the writer."""
         with self._writing():
-            function(self.writer, *arguments)
+            function(self.writer, *arguments, **options)
 
     def scalars(self, values: dict, step: int):
         """Writes {name: number}."""

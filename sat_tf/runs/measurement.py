@@ -163,13 +163,18 @@ class Measurement:
         )
 
 
+def exhibited_attack(result) -> str:
+    """Returns the name of the attack whose results `exhibits` shows."""
+    return list(result.correct)[-1]
+
+
 def exhibits(result):
     """Returns the first examples under the last attack of a Result, or None without an attack.
 
     Returns: NumPy (images, adversarial, their two predicted classes, labels), as
       `summaries.write_grid` takes them.
     """
-    *_, last = result.correct
+    last = exhibited_attack(result)
     if last == "clean":
         return None
     count = min(GALLERY_IMAGES, len(result.images))

@@ -240,3 +240,31 @@ def test_a_path_that_is_no_text_does_not_cost_the_page(tmp_path):
     report.write(tmp_path / "report.html", config=None, results=results)
     written = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert written == report.render(config=None, results=results).replace("\udce9", "?")
+
+
+@pytest.mark.parametrize(
+    "attack, said",
+    [
+        ("pgd-20", "judged at the attack&#39;s last iterate"),
+        ("cw-10:transfer", "judged at the attack&#39;s last iterate"),
+        ("fgsm", "judged after its one step"),
+        ("autoattack", "broken by any iterate of any of its attacks"),
+        ("apgd-ce-50", "broken by any of the attack&#39;s iterates"),
+        ("fab-t:transfer", "broken by any of the attack&#39;s iterates"),
+        ("square-1000", "broken by any of the attack&#39;s queries"),
+        ("mine", "judged at what the attack returns"),
+    ],
+)
+def test_each_attack_has_its_own_criterion(attack, said):
+    results = {**samples.results(), "robust_accuracy": {attack: 0.5}, "attacks": {}}
+    page = report.render(config=None, results=results)
+    assert said in page
+    criteria = re.findall(r'class="criterion">([^<]*)<', page)
+    assert criteria == [said]
+
+
+def test_the_attack_is_named_above_the_images():
+    page = report.render(
+        config=None, results=samples.results(), exhibits=samples.exhibits(), exhibited="square-99"
+    )
+    assert "Made by square-99" in page

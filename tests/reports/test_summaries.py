@@ -126,3 +126,19 @@ def test_long_and_missing_class_names():
     picture = summaries.render_grid(clean, adversarial, [0, 1, 2], [2, 1, 0], [0, 1, 2], names)
     assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
     assert (picture[:, :3] == 255).all() and (picture[:, -3:] == 255).all()  # nothing cut off
+
+
+def test_grey_data_is_drawn_grey_and_the_attack_is_named():
+    clean, adversarial = examples(2)
+    grey = np.repeat(clean[..., :1], 3, axis=-1)
+    changed = grey + adversarial - clean  # other changes in each channel
+    classes = np.arange(2)
+    drawn = summaries.render_grid(grey, changed, classes, classes, classes, (), attack="pgd-20")
+    mean = np.repeat(changed.mean(-1, keepdims=True), 3, axis=-1)
+    again = summaries.render_grid(grey, mean, classes, classes, classes, (), attack="pgd-20")
+    np.testing.assert_array_equal(drawn, again)
+    other = summaries.render_grid(grey, changed, classes, classes, classes, (), attack="square")
+    assert (drawn != other).any()
+    coloured = summaries.render_grid(clean, adversarial, classes, classes, classes, ())
+    middle = coloured[150:250, 250:350]
+    assert (np.ptp(middle, axis=-1) > 0).any()
