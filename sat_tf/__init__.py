@@ -23,13 +23,19 @@ this package sets it, where the `tf-keras` package is installed to honour it.
 
 import importlib.util
 import os
+import sys
 
 __version__ = "0.1.0"  # a literal above TensorFlow's import: what builds the package only parses it
 
 if importlib.util.find_spec("tf_keras"):
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
-import tensorflow as tf  # noqa: E402  (the variable above must be set first)
+if sys.argv[:1] == [
+    "-m"
+]:  # `python -m` a module of ours, a command: TensorFlow's log is not for it
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import tensorflow as tf  # noqa: E402  (the variables above must be set first)
 
 if tf.keras.Model.__module__.startswith("keras.src.models"):
     raise ImportError(

@@ -48,7 +48,40 @@ def write(path, *, config, results, metrics=(), curves=(), exhibits=None, exhibi
 
 def render(*, config, results, metrics=(), curves=(), exhibits=None, exhibited="", notes=()) -> str:
     """Returns the page that `write` writes, as text."""
-    environment = jinja2.Environment(
+    title, subtitle = numbers.titles(config, results)
+    return (
+        environment()
+        .get_template(_TEMPLATE)
+        .render(
+            title=title,
+            subtitle=subtitle,
+            setting=numbers.setting(results),
+            headlines=numbers.headlines(results),
+            comparison=numbers.comparison(results),
+            warnings=numbers.warnings(results),
+            is_checked="warnings" in results,
+            stopped=results.get("stopped"),
+            notes=notes,
+            tables=numbers.attack_tables(results),
+            curves=_curve_pictures(curves, results.get("norm", "linf")),
+            exhibits=None
+            if exhibits is None
+            else {
+                "attack": exhibited,
+                "source": _data_uri(exhibits),
+                "width": exhibits.shape[1],
+                "height": exhibits.shape[0],
+            },
+            training=_training_pictures(metrics),
+            groups=numbers.configuration(config, results),
+            versions=numbers.versions(config, results),
+        )
+    )
+
+
+def environment() -> jinja2.Environment:
+    """Returns what the pages' templates are rendered by."""
+    found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(os.path.dirname(os.path.abspath(__file__))),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -56,39 +89,15 @@ def render(*, config, results, metrics=(), curves=(), exhibits=None, exhibited="
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(percent=percent, number=numbers.number)
-    title, subtitle = numbers.titles(config, results)
-    return environment.get_template(_TEMPLATE).render(
-        title=title,
-        subtitle=subtitle,
-        setting=numbers.setting(results),
-        headlines=numbers.headlines(results),
-        comparison=numbers.comparison(results),
-        warnings=numbers.warnings(results),
-        is_checked="warnings" in results,
-        stopped=results.get("stopped"),
-        notes=notes,
-        tables=numbers.attack_tables(results),
-        curves=_curve_pictures(curves, results.get("norm", "linf")),
-        exhibits=None
-        if exhibits is None
-        else {
-            "attack": exhibited,
-            "source": _data_uri(exhibits),
-            "width": exhibits.shape[1],
-            "height": exhibits.shape[0],
-        },
-        training=_training_pictures(metrics),
-        groups=numbers.configuration(config, results),
-        versions=numbers.versions(config, results),
-    )
+    found.filters.update(percent=percent, number=numbers.number)
+    return found
 
 
 def _curve_pictures(rows, norm):
     """Returns each kind of curve as a picture, with the rows it was drawn from."""
     return [
         {
-            **_picture(panel, kind),
+            **picture(panel, kind),
             "kind": kind,
             "rows": sorted(
                 (row for row in rows if row["curve"] == kind),
@@ -100,7 +109,7 @@ def _curve_pictures(rows, norm):
 
 
 def _training_pictures(metrics):
-    return [_picture(panel, "epoch") for panel in training_panels(metrics)]
+    return [picture(panel, "epoch") for panel in training_panels(metrics)]
 
 
 def training_panels(metrics) -> list:
@@ -146,7 +155,7 @@ def _value(row, path):
     return row
 
 
-def _picture(panel, x_name):
+def picture(panel, x_name) -> dict:
     """Returns a chart for both colour schemes, and in words."""
     untitled = panel._replace(title="")  # the page says it
     light, dark = (plots.draw([untitled], theme=theme) for theme in (plots.LIGHT, plots.DARK))
