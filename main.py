@@ -38,7 +38,7 @@ def _export(run, subject, interruption):
 
 
 def _predict(run, subject, interruption):
-    run.predict(interruption, subject.images, subject.output)
+    run.predict(interruption, subject.images, subject.output, top=subject.top)
 
 
 MODES = {
@@ -65,9 +65,9 @@ def prepare_devices(settings) -> tf.distribute.Strategy:
 def _run(flags, interruption):
     """Goes from the flags to a subject, devices, and one entry of MODES."""
     subject = subjects.of(flags)
-    with subject.locked():
+    with subject.locked(), subject.telling():
         strategy = prepare_devices(subject.config.distribution)
-        print(*subject.plan(strategy), sep="\n", file=subject.told_on, flush=True)
+        print(*subject.plan(strategy), sep="\n", flush=True)
         with interruption.at_once():
             run = subject.open(strategy)
         for note in filter(None, (*subject.notes, distribution.unused_gpu())):

@@ -2,7 +2,7 @@
 
 from flags import definitions
 from flags.groups import learnt_activation
-from sat_tf import activations, training
+from sat_tf import activations, data, training
 from sat_tf.config import flag_values
 from sat_tf.errors import few
 
@@ -25,6 +25,7 @@ def of(flags, config, imported=None, applied=None, description=None) -> list:
         *(_on_gradients(flags, config) if definitions.reads_data(flags) else ()),
         *(on_evaluation(flags, config) if definitions.evaluates(flags) else ()),
         *(about_lacking(description) if description and definitions.evaluates(flags) else ()),
+        *(about_passed_over(description) if description and definitions.reads_data(flags) else ()),
         *(_on_import(flags, imported) if imported else ()),
     ]
 
@@ -107,6 +108,14 @@ def about_lacking(description):
         f"--dataset={description.name} has no image of {few(lacking)} to measure on "
         f"({len(lacking)} of {description.num_classes} classes)"
     ]
+
+
+def about_passed_over(description):
+    """Returns a note where a data set has files that are read as nothing."""
+    passed_over = data.passed_over(description.name)
+    if not passed_over:
+        return []
+    return [f"--dataset={description.name}: passed over {passed_over}: no image by the ending"]
 
 
 def _lacking(flags, rows):

@@ -50,8 +50,17 @@ FLAGS = (
         "Python files that register activations, models, attacks, methods, augmentations or data "
         "sets of your own, which other flags may then name.",
     ),
-    string("images", None, "For --mode=predict: a glob of JPEG or PNG files."),
-    string("output", None, "For --mode=predict: the CSV. Default: <model_dir>/predictions.csv."),
+    string(
+        "images",
+        None,
+        "For --mode=predict: an image file, a folder of them, or a glob such as 'photos/*.webp'.",
+    ),
+    string(
+        "output",
+        None,
+        "For --mode=predict: the CSV, - for standard output. Default: <model_dir>/predictions.csv.",
+    ),
+    integer("top", 1, "For --mode=predict: how many classes a row has, the likeliest first."),
 )
 
 

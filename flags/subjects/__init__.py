@@ -13,6 +13,7 @@ from flags.subjects.applied import AppliedRun, ImportedNetwork
 from flags.subjects.saved_model import SavedModel
 from flags.subjects.subject import Given, Subject
 from flags.subjects.training import ContinuedRun, NewRun
+from sat_tf.config import check_range
 from sat_tf.errors import UserError
 
 __all__ = ["KINDS", "Subject", "of"]
@@ -47,6 +48,7 @@ def _check_together(flags):
         raise UserError(
             "--images=: nothing to classify; give a glob, such as --images='photos/*.png'"
         )
+    check_range("top", flags.top, low=1)
     if flags.init_checkpoint is None:
         for name in ("checkpoint_channels", "checkpoint_ema"):
             if flags[name].present:

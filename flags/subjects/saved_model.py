@@ -96,6 +96,7 @@ class SavedModel(Subject):
             *notes_on(saved, self.description),
             *self.notes,
             *notes.about_lacking(self.description),
+            *notes.about_passed_over(self.description),
         ]
         run = runs.Run(
             self.config,

@@ -87,7 +87,8 @@ class Subject:
       initial: the `runs.Initial` that weights are read from; None for the folder's own.
       resume: whether a run in the folder is gone on with.
       dry_run: whether all is only said and estimated.
-      images, output: the files to classify, and the CSV to write; for predicting alone.
+      images, output, top: the files to classify, the CSV to write, a path or a stream, and how
+        many classes it has of each; for predicting alone.
       notes: what a user should know, complete once it is open.
     """
 
@@ -100,7 +101,8 @@ class Subject:
     def __init__(self, given: Given):
         flags = given.flags
         self.mode, self.resume, self.dry_run = flags.mode, flags.resume, flags.dry_run
-        self.images, self.output = flags.images, flags.output
+        self.images, self.top = flags.images, flags.top
+        self.output = sys.stdout if flags.output == "-" else flags.output
         self.initial = given.initial
         self._reads_data = definitions.reads_data(flags)
 
@@ -129,10 +131,10 @@ class Subject:
             images=self.images if predicts else None,
         )
 
-    @property
-    def told_on(self):
-        """The stream for the plan: standard output, unless the command's result goes there."""
-        return sys.stderr if self.mode == "predict" and self.output == "-" else sys.stdout
+    def telling(self):
+        """Returns a context within which what is said goes elsewhere than the command's result."""
+        is_result = self.mode == "predict" and self.output is sys.stdout
+        return contextlib.redirect_stdout(sys.stderr) if is_result else contextlib.nullcontext()
 
     def locked(self):
         """Returns a context within which no other process works in the folder, if this one does."""

@@ -10,7 +10,9 @@ for images, labels in data.training_batches(
 from sat_tf.data.augmentation import AUGMENTATIONS
 from sat_tf.data.augmentation import Row as Augmentation
 from sat_tf.data.classes import aligned, order_of, with_classes
+from sat_tf.data.decoding import decode, decode_jpeg_or_png, problem
 from sat_tf.data.description import Description, Source
+from sat_tf.data.image_folder import images_in, passed_over
 from sat_tf.data.in_memory import Examples
 from sat_tf.data.pipeline import (
     evaluation_batches,
@@ -18,7 +20,7 @@ from sat_tf.data.pipeline import (
     training_batches,
     validation_batches,
 )
-from sat_tf.data.preprocessing import decode, evaluation_crop, random_resized_crop, to_float
+from sat_tf.data.preprocessing import evaluation_crop, random_resized_crop, to_float
 from sat_tf.data.sources import KINDS, SOURCES, describe, load, register
 from sat_tf.data.sources import Row as SourceRow
 
@@ -33,9 +35,13 @@ __all__ = [
     "SourceRow",
     "aligned",
     "decode",
+    "decode_jpeg_or_png",
     "describe",
     "evaluation_batches",
     "evaluation_crop",
+    "images_in",
+    "passed_over",
+    "problem",
     "load",
     "order_of",
     "random_resized_crop",

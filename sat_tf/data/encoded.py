@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from sat_tf.data import preprocessing
+from sat_tf.data import decoding
 from sat_tf.data.description import BadExamples
 from sat_tf.errors import one_line
 
@@ -101,13 +101,8 @@ class Encoded:
             return f"cannot be read ({one_line(error)})"
         if not 0 <= label < self.num_classes:
             return f"its label stands for class {label}, of classes 0 to {self.num_classes - 1}"
-        if not image_bytes.numpy():
-            return "the image is empty, no bytes"
-        try:
-            preprocessing.decode(image_bytes)
-        except tf.errors.OpError as error:
-            return f"not a whole JPEG, PNG, GIF or BMP image ({one_line(error)})"
-        return "could not be read the first time, and can now"
+        problem = decoding.problem(image_bytes.numpy())
+        return problem or "could not be read the first time, and can now"
 
 
 def cover_unreadable(images, labels, readable, bad_examples):

@@ -1,6 +1,8 @@
 """`folder:PATH`: one sub-folder a class, in PATH/train and PATH/val.
 
-PATH/train/cat/one.jpg   PATH/train/dog/two.png   PATH/val/cat/three.jpg
+PATH/train/cat/one.jpg   PATH/train/dog/two.webp   PATH/val/cat/monday/three.tif
+
+A class folder may have folders of its own.
 """
 
 import functools
@@ -14,7 +16,7 @@ from sat_tf.data.description import BadExamples, Description, Source
 from sat_tf.data.encoded import Encoded
 from sat_tf.errors import UserError
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
+_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def _refuse(name, problem):
@@ -41,13 +43,23 @@ def _classes(name, folder):
     return classes
 
 
-def _files(folder):
-    """Returns the paths of the images in a class folder, sorted; other files are no examples."""
-    return sorted(
-        entry.path
-        for entry in os.scandir(folder)
-        if entry.name.lower().endswith(_SUFFIXES) and not entry.name.startswith(".")
-    )
+def images_in(folder: str) -> tuple[list[str], list[str]]:
+    """Returns the paths of the images in a folder and in those below it, sorted, and of the others.
+
+    What files are is told by their endings here.  Hidden files and folders are no part of it.
+    """
+    images, others, seen = [], [], set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        if os.path.realpath(place) in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(place))
+        folders[:] = (name for name in folders if not name.startswith("."))
+        for name in files:
+            if not name.startswith("."):
+                kind = images if name.lower().endswith(_SUFFIXES) else others
+                kind.append(os.path.join(place, name))
+    return sorted(images), sorted(others)
 
 
 @functools.lru_cache(maxsize=4)
@@ -73,9 +85,10 @@ def _examples(name, folder, classes, *, all_classes):
     found = []
     for label, class_name in enumerate(classes):
         place = os.path.join(folder, class_name)
-        paths = _files(place) if os.path.isdir(place) else []
+        paths, others = images_in(place) if os.path.isdir(place) else ([], [])
         if all_classes and not paths:
-            _refuse(name, f"{place} has no images")
+            there = f", only {counted_files(others)}" if others else ""
+            _refuse(name, f"{place} has no images{there}")
         found += [(number, label, path) for number, path in enumerate(paths)]
     if not found:
         _refuse(name, f"{folder} has no images")
@@ -102,6 +115,27 @@ def _side_of_small_images(paths):
             continue
     width, height = sizes.pop() if len(sizes) == 1 else (0, 1)
     return width if width == height <= _LARGEST_SMALL_SIDE else None
+
+
+def passed_over(name: str) -> str:
+    """Returns how many files of `folder:PATH` are read as nothing, and one of them; "" for none."""
+    kind, _, path = name.partition(":")
+    if kind != "folder":
+        return ""
+    others = [
+        other
+        for part in ("train", "val")
+        if os.path.isdir(os.path.join(path, part))
+        for other in images_in(os.path.join(path, part))[1]
+    ]
+    return counted_files(others) if others else ""
+
+
+def counted_files(paths) -> str:
+    """Returns a number of files, and the first of them."""
+    if len(paths) == 1:
+        return f"one file, {paths[0]}"
+    return f"{len(paths)} files, such as {paths[0]}"
 
 
 def describe(name: str, reading) -> Description:
@@ -147,7 +181,7 @@ def load(name: str, reading) -> Source:
 
 def _reader(paths, labels):
     with tf.device("/CPU:0"):
-        path_tensor, label_tensor = tf.constant(paths), tf.constant(labels)
+        path_tensor, label_tensor = tf.constant(list(map(os.fsencode, paths))), tf.constant(labels)
     return lambda index: (
         tf.io.read_file(tf.gather(path_tensor, index)),
         tf.gather(label_tensor, index),

@@ -1,15 +1,17 @@
-"""From stored pixels to what a network sees: decoding and cropping.
+"""From stored pixels to what a network sees: cropping.
 
-    image = decode(tf.io.read_file("cat.jpg"))               # uint8 [h, w, 3]
+    image = decoding.decode(tf.io.read_file("cat.jpg"))      # uint8 [h, w, 3]
     image = evaluation_crop(image, 224, crop_padding=32)     # float32 [224, 224, 3] in [0, 1]
     image = random_resized_crop(tf.io.read_file("cat.jpg"), 224, seed=[3, 4])
 
-Everything here is made of TensorFlow ops, so that tf.data and a SavedModel can hold it, and what
+Everything here is made of TensorFlow ops, but for the decoders that are not, see `decoding`; what
 is random takes its seed.
 """
 
 import tensorflow as tf
 from tensorflow.types.experimental import TensorLike
+
+from sat_tf.data import decoding
 
 
 def to_float(images: TensorLike) -> tf.Tensor:
@@ -17,22 +19,6 @@ def to_float(images: TensorLike) -> tf.Tensor:
     # By way of float64: in graphs TensorFlow makes `/ 255` a product with the rounded 1 / 255,
     # and in float32 that would differ from eager execution and from NumPy in the last bit.
     return tf.cast(tf.cast(images, tf.float64) / 255.0, tf.float32)
-
-
-def decode(image_bytes: TensorLike) -> tf.Tensor:
-    """Returns the pixels of an encoded image.
-
-    Grey images get three equal channels, CMYK becomes RGB, 16-bit PNGs keep their high byte, an
-    alpha channel is dropped, of a GIF the first frame is taken.  An EXIF orientation is not
-    applied.
-
-    Args:
-      image_bytes: string scalar, a JPEG, PNG, GIF or 24-bit BMP file.
-    Returns: uint8 [height, width, 3], RGB.
-    Raises: tf.errors.InvalidArgumentError if the bytes are no such image, or not all of it.
-    """
-    image = tf.io.decode_image(image_bytes, channels=3, dtype=tf.uint8, expand_animations=False)
-    return tf.ensure_shape(image, [None, None, 3])
 
 
 def evaluation_crop(images: TensorLike, size: int, crop_padding: int) -> tf.Tensor:
@@ -71,9 +57,10 @@ def evaluation_crop_of_bytes(image_bytes, size, crop_padding):
     As in the release.  At the crop's border a JPEG's colour may differ by a few grey levels then,
     because it is stored coarser than brightness and lacks its neighbours outside.
     """
-    height, width = _shape(image_bytes)
-    window = _central_window(height, width, size, crop_padding)
-    return _resize(_decode_window(image_bytes, window)[tf.newaxis], size)[0]
+    pixels = decoding.decode_part(
+        image_bytes, lambda height, width: _central_window(height, width, size, crop_padding)
+    )
+    return _resize(pixels[tf.newaxis], size)[0]
 
 
 def random_resized_crop(
@@ -86,7 +73,7 @@ def random_resized_crop(
     find none that fits, the evaluation crop takes its place, as in the release.
 
     Args:
-      image_bytes: string scalar, a JPEG, PNG, GIF or BMP file.
+      image_bytes: string scalar, an image file as for `decode`.
       size: side of the result in pixels, a Python int.
       seed: integer [2]; the same seed gives the same part.
       crop_padding: that of the evaluation crop.
@@ -95,21 +82,23 @@ def random_resized_crop(
     Reference: Szegedy et al., 2015, section 6, https://arxiv.org/abs/1409.4842; the constants are
       those of `efficientnet/preprocessing.py` of https://github.com/tensorflow/tpu.
     """
-    height, width = _shape(image_bytes)
-    begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
-        tf.stack([height, width, 3]),
-        tf.zeros([1, 0, 4]),
-        seed,
-        min_object_covered=0.1,
-        aspect_ratio_range=(3 / 4, 4 / 3),
-        area_range=(0.08, 1.0),
-        max_attempts=10,
-        use_image_if_no_bounding_boxes=True,
-    )
-    drawn = tf.stack([begin[0], begin[1], extent[0], extent[1]])
-    whole = (extent[0] == height) & (extent[1] == width)  # what ten failures leave
-    window = tf.where(whole, _central_window(height, width, size, crop_padding), drawn)
-    return _resize(_decode_window(image_bytes, window)[tf.newaxis], size)[0]
+
+    def window(height, width):
+        begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
+            tf.stack([height, width, 3]),
+            tf.zeros([1, 0, 4]),
+            seed,
+            min_object_covered=0.1,
+            aspect_ratio_range=(3 / 4, 4 / 3),
+            area_range=(0.08, 1.0),
+            max_attempts=10,
+            use_image_if_no_bounding_boxes=True,
+        )
+        drawn = tf.stack([begin[0], begin[1], extent[0], extent[1]])
+        whole = (extent[0] == height) & (extent[1] == width)  # what ten failures leave
+        return tf.where(whole, _central_window(height, width, size, crop_padding), drawn)
+
+    return _resize(decoding.decode_part(image_bytes, window)[tf.newaxis], size)[0]
 
 
 def random_flip(image, seed):
@@ -118,42 +107,11 @@ def random_flip(image, seed):
     return tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
 
 
-def _shape(image_bytes):
-    """Returns height and width; of a JPEG they are read without decoding it."""
-    shape = tf.cond(
-        tf.io.is_jpeg(image_bytes),
-        lambda: tf.io.extract_jpeg_shape(image_bytes),
-        lambda: tf.shape(decode(image_bytes)),
-    )
-    return shape[0], shape[1]
-
-
 def _central_window(height, width, size, crop_padding):
     """Returns int32 [4]: top, left, height and width of the evaluation crop."""
     side = tf.minimum(height, width) * size // (size + crop_padding)
     side = tf.maximum(side, 1)  # an image of a few pixels still has a centre
     return tf.stack([(height - side + 1) // 2, (width - side + 1) // 2, side, side])
-
-
-def _decode_window(image_bytes, window):
-    """Returns the pixels uint8 [h, w, 3] of the window (top, left, h, w).
-
-    A JPEG without its end mark is decoded in full, because the window alone may not show that the
-    file was cut off.
-    """
-
-    def of_any():
-        return tf.slice(
-            decode(image_bytes), tf.concat([window[:2], [0]], 0), tf.concat([window[2:], [3]], 0)
-        )
-
-    size = tf.strings.length(image_bytes)
-    is_whole_jpeg = tf.io.is_jpeg(image_bytes) & (
-        tf.strings.substr(image_bytes, tf.maximum(size - 2, 0), 2) == b"\xff\xd9"
-    )
-    return tf.cond(
-        is_whole_jpeg, lambda: tf.io.decode_and_crop_jpeg(image_bytes, window, channels=3), of_any
-    )
 
 
 def _resize(images, size):

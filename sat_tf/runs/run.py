@@ -25,7 +25,7 @@ from sat_tf.runs.board import Board
 from sat_tf.runs.folder import RunFolder
 from sat_tf.runs.measurement import Measurement, exhibits
 from sat_tf.runs.metrics import Rows
-from sat_tf.runs.telling import phase
+from sat_tf.runs.telling import AttackBars, phase
 from sat_tf.runs.training import Training
 
 
@@ -260,8 +260,14 @@ class Run:
         print(f"exported {self.folder.saved_model}")
         return self.folder.saved_model
 
-    def predict(self, interruption, pattern: str, output=None):
-        """Writes file, class and probability of every image `pattern` names, as CSV."""
+    def predict(self, interruption, pattern: str, output=None, *, top: int = 1):
+        """Writes file, class and probability of every image `pattern` names, as CSV.
+
+        Args:
+          interruption: an Interruption, checked between the batches; the rows until then stay.
+          pattern, top: see `predict.predict_files`.
+          output: the CSV, a path or a text stream; None for predictions.csv of the folder.
+        """
         on_replica = tf.function(lambda images: tf.nn.softmax(self.network.logits_fn(images)))
 
         def probabilities(images):
@@ -269,19 +275,25 @@ class Run:
             answers = self.strategy.run(on_replica, args=(images,))
             return self.strategy.experimental_local_results(answers)[0]
 
-        path = output or self.folder.predictions
+        place, bad = output or self.folder.predictions, []
         try:
-            rows = predict.predict_files(
-                probabilities,
-                pattern,
-                image_size=self.config.model.image_size,
-                crop_padding=self.description.crop_padding,
-                class_names=self.network.class_names,
-                batch_size=self.config.evaluation.batch_size,
-                output=path,
-            )
-        except OSError as error:  # unreadable images are named before anything is written
+            with AttackBars() as bars:
+                rows = predict.predict_files(
+                    probabilities,
+                    pattern,
+                    image_size=self.config.model.image_size,
+                    crop_padding=self.description.crop_padding,
+                    class_names=self.network.class_names,
+                    batch_size=self.config.evaluation.batch_size,
+                    output=place,
+                    top=min(top, self.config.model.num_classes),
+                    max_bad=self.config.data.max_bad_records,
+                    on_batch=functools.partial(bars.show, "predicting"),
+                    on_bad=lambda *one: bad.append(one),
+                )
+        except OSError as error:  # unreadable images have errors of their own
             raise UserError(
-                f"--output={path}: cannot be written: {error.strerror}; name another file"
+                f"--output={place}: cannot be written: {error.strerror}; name another file"
             ) from error
-        print(f"wrote {rows} rows to {path}")
+        of_bad = f", {len(bad)} of them of files that are no readable images" if bad else ""
+        print(f"wrote {rows} rows to {getattr(place, 'name', place)}{of_bad}")

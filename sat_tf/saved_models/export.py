@@ -103,7 +103,7 @@ def _serving_module(classifier, image_size, crop_padding):
         )
 
     def decoded(image_bytes):
-        return data.evaluation_crop(data.decode(image_bytes), size, crop_padding)
+        return data.evaluation_crop(data.decode_jpeg_or_png(image_bytes), size, crop_padding)
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])
     def serving_default(images):

@@ -108,3 +108,51 @@ def test_other_images_are_photographs(tmp_path, side, name):
     )
     description = data.describe(f"folder:{tmp_path}")
     assert (description.image_size, description.crop_padding) == (None, 32)
+
+
+def test_webp_tiff_and_files_in_folders_below_are_read_and_others_named(tmp_path):
+    small_data.write_folder(tmp_path, ("cat", "dog"))
+    pixels = np.zeros([24, 24, 3], np.uint8)
+    for part in ("train", "val"):
+        place = tmp_path / part / "cat" / "monday" / "morning"
+        place.mkdir(parents=True)
+        for ending, kind in ((".webp", "WEBP"), (".TIFF", "TIFF")):
+            (place / f"x{ending}").write_bytes(small_data.encoded(pixels, kind))
+        (place / ".hidden.png").write_text("of another system")
+    before = data.describe(f"folder:{tmp_path}")
+    assert (before.train_examples, before.eval_examples) == (3 + 3 + 2, 2 + 2 + 2)
+    assert not data.passed_over(f"folder:{tmp_path}")
+    source = data.load(f"folder:{tmp_path}")
+    ((_, labels, mask),) = data.evaluation_batches(source, batch_size=6, image_size=24)
+    assert mask.numpy().all() and sorted(labels.numpy()) == [0] * 4 + [1] * 2
+
+
+def test_what_is_passed_over_is_counted_with_an_example(tmp_path):
+    small_data.write_folder(tmp_path, ("cat", "dog"))
+    (tmp_path / "train/cat/a.heic").write_text("")
+    assert data.passed_over(f"folder:{tmp_path}") == f"one file, {tmp_path}/train/cat/a.heic"
+    other = tmp_path / "other"
+    small_data.write_folder(other, ("cat", "dog"))
+    for place in ("val/dog/b.txt", "train/cat/deep/a.heic"):
+        (other / place).parent.mkdir(exist_ok=True)
+        (other / place).write_text("")
+    assert data.passed_over(f"folder:{other}") == (
+        f"2 files, such as {other}/train/cat/deep/a.heic"
+    )
+    assert not data.passed_over("digits")
+
+
+def test_a_link_that_leads_back_is_followed_once(tmp_path):
+    small_data.write_folder(tmp_path, ("cat", "dog"))
+    (tmp_path / "train/cat/again").symlink_to(tmp_path / "train/cat")
+    assert data.describe(f"folder:{tmp_path}").train_examples == 6
+
+
+def test_file_names_need_not_be_utf_8(tmp_path):
+    small_data.write_folder(tmp_path, ("cat", "dog"))
+    for part in ("train", "val"):
+        first = next((tmp_path / part / "cat").iterdir())
+        first.rename(first.with_name("caf\udce9" + first.suffix))
+    source = data.load(f"folder:{tmp_path}")
+    ((_, _, mask),) = data.evaluation_batches(source, batch_size=4, image_size=24)
+    assert mask.numpy().all()

@@ -1,4 +1,4 @@
-"""Decoding, the evaluation crop against a NumPy twin of its kernel, and augmentation."""
+"""Scaling, the evaluation crop against a NumPy twin of its kernel, and augmentation."""
 
 import io
 
@@ -8,7 +8,7 @@ import small_data
 import tensorflow as tf
 from PIL import Image
 
-from sat_tf.data import preprocessing
+from sat_tf.data import decoding, preprocessing
 
 
 def encoded(pixels, kind="PNG", **options):
@@ -26,33 +26,6 @@ def test_to_float_is_the_rounded_quotient_in_eager_and_in_graphs():
     wanted = levels.astype(np.float32) / np.float32(255)
     for function in (preprocessing.to_float, tf.function(preprocessing.to_float)):
         np.testing.assert_array_equal(function(tf.constant(levels)), wanted)
-
-
-def test_decode_gives_three_channels_of_eight_bits():
-    colour, grey = random_pixels(5, 7, 3), random_pixels(5, 7)
-    alpha = np.concatenate([colour, random_pixels(5, 7, 1)], axis=-1)
-    deep = grey.astype(np.uint16) * 256 + 77
-    three_greys = np.repeat(grey[..., None], 3, axis=-1)
-    for pixels, wanted in (
-        (colour, colour),
-        (grey, three_greys),
-        (alpha, colour),
-        (deep, three_greys),
-    ):
-        decoded = preprocessing.decode(encoded(pixels))
-        assert decoded.dtype == tf.uint8
-        np.testing.assert_array_equal(decoded, wanted)
-    assert preprocessing.decode(encoded(colour, "JPEG")).shape == (5, 7, 3)
-    assert preprocessing.decode(encoded(grey, "GIF")).shape == (5, 7, 3)
-    np.testing.assert_array_equal(preprocessing.decode(encoded(colour, "BMP")), colour)
-
-
-@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_decode_refuses_a_truncated_image_and_other_bytes(kind):
-    whole = encoded(random_pixels(32, 32, 3), kind)
-    for broken in (whole[: len(whole) // 2], b"", b"no image"):
-        with pytest.raises(tf.errors.InvalidArgumentError):
-            preprocessing.decode(broken)
 
 
 def legacy_bicubic(line_of_pixels, size):
@@ -111,7 +84,7 @@ def smooth_file(kind, height, width):
     image = small_data.pixels(height, width)
     image = image[..., 0] if "grey" in kind else image
     content = encoded(image, kind.split()[-1])
-    return content, preprocessing.decode(content)
+    return content, decoding.decode(content)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "grey JPEG", "PNG"])

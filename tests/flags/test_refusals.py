@@ -125,6 +125,7 @@ NOT_REFUSED_HERE = {
     "resume",
     "images",
     "output",
+    "top",
     "init_checkpoint",
     "data_dir",
     "download",

@@ -61,3 +61,22 @@ def test_an_output_that_cannot_be_written_names_its_flag(small_run, tmp_path, ca
     _write_black(tmp_path, 1)
     assert _predict(small_run, tmp_path / "0.png", tmp_path) == 2
     assert capsys.readouterr().err.startswith(f"error: --output={tmp_path}: cannot be written")
+
+
+def test_standard_output_has_the_rows_and_nothing_else(small_run, tmp_path, capsys):
+    _write_black(tmp_path, 3)
+    (tmp_path / "bad.png").write_bytes(b"bad")
+    flags = ("--max_bad_records=1", "--top=2", "--output=-")
+    images = f"--images={tmp_path}/*.png"
+    assert run("--mode=predict", f"--model_dir={small_run}", images, *flags) == 0
+    said = capsys.readouterr()
+    rows = list(csv.DictReader(said.out.splitlines()))
+    assert list(rows[0]) == [*("file", "class", "probability", "class_2", "probability_2", "error")]
+    assert len(rows) == 4 and rows[-1]["error"] and not rows[0]["error"]
+    assert "mode      predict" in said.err and "wrote 4 rows to <std" in said.err
+
+
+def test_top_is_at_least_one(small_run, capsys):
+    asked = ("--mode=predict", f"--model_dir={small_run}", "--images=*.png", "--top=0")
+    assert run(*asked) == 2
+    assert capsys.readouterr().err.startswith("error: --top=0: ")

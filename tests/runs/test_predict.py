@@ -97,7 +97,8 @@ def test_a_broken_image_is_named_and_nothing_is_written(photos, tmp_path, conten
         contents = whole[: len(whole) // 2]
     (photos / "z.jpg").write_bytes(contents)
     (tmp_path / "out.csv").write_text("earlier")
-    with pytest.raises(ValueError, match=r"^--images=.*z\.jpg: not a whole .*; repair") as error:
+    reason = "(not a whole JPEG|the image is empty|no JPEG, PNG)"
+    with pytest.raises(ValueError, match=rf"^--images=.*z\.jpg: {reason}.*; repair") as error:
         predict(photos / "*", tmp_path / "out.csv")
     assert "\n" not in str(error.value)
     assert (tmp_path / "out.csv").read_text() == "earlier"
@@ -105,7 +106,7 @@ def test_a_broken_image_is_named_and_nothing_is_written(photos, tmp_path, conten
 
 
 def test_no_match_is_an_error(photos, tmp_path):
-    for pattern in (photos / "*.bmp", photos / "deep", ""):
+    for pattern in (photos / "*.bmp", photos / "nosuch", ""):
         with pytest.raises(ValueError, match="^--images=.*: no such file; give"):
             predict(pattern, tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
@@ -116,3 +117,51 @@ def test_an_output_that_cannot_be_written_leaves_nothing(photos, tmp_path):
     with pytest.raises(OSError):
         predict(photos / "*.png", tmp_path / "out.csv")
     assert sorted(os.listdir(tmp_path)) == ["out.csv", "photos"]
+
+
+def test_bad_files_up_to_a_limit_have_a_row_with_the_reason(photos, tmp_path):
+    (photos / "a.webp").write_bytes(b"no image")
+    (photos / "z.jpg").write_bytes(b"")
+    seen = []
+    options = dict(max_bad=2, on_bad=lambda file, problem: seen.append(os.path.basename(file)))
+    assert predict(photos / "*.*", tmp_path / "out.csv", **options) == 4
+    header, *rows = rows_of(tmp_path / "out.csv")
+    assert header == ["file", "class", "probability", "error"]
+    errors = {os.path.basename(row[0]): row[1:] for row in rows}
+    assert errors["b.png"] == ["bright", "0.750000", ""]
+    assert errors["z.jpg"] == ["", "", "the image is empty, no bytes"]
+    assert errors["a.webp"][2].startswith("no JPEG, PNG, GIF, BMP, WEBP or TIFF image")
+    assert seen == ["a.webp", "z.jpg"]
+    with pytest.raises(ValueError, match="more than the 1 of --max_bad_records"):
+        predict(photos / "*.*", tmp_path / "other.csv", max_bad=1)
+
+
+def test_rows_are_there_as_they_are_made(photos, tmp_path):
+    seen = []
+
+    def on_batch(done, total):
+        seen.append((done, total, len(rows_of(tmp_path / "out.csv")) - 1))
+
+    predict(photos / "**" / "*.*", tmp_path / "out.csv", on_batch=on_batch)
+    assert seen == [(2, 3, 2), (3, 3, 3)]
+
+
+def test_a_row_may_have_several_classes(photos, tmp_path):
+    predict(photos / "b.png", tmp_path / "out.csv", top=3)
+    header, row = rows_of(tmp_path / "out.csv")
+    assert header[1:] == [
+        *("class", "probability", "class_2", "probability_2", "class_3", "probability_3")
+    ]
+    assert row[1:] == ["bright", "0.750000", "dark", "0.125000", "middling", "0.125000"]
+
+
+def test_a_folder_stands_for_all_its_images_and_a_link_for_its_file(photos, tmp_path):
+    (photos / "notes.txt").write_text("no image")
+    Image.fromarray(np.full((8, 8, 3), 255, np.uint8)).save(photos / "deep" / "d.webp")
+    (tmp_path / "real.csv").write_text("earlier")
+    os.symlink(tmp_path / "real.csv", tmp_path / "link.csv")
+    assert predict(photos, tmp_path / "link.csv") == 4
+    assert os.path.islink(tmp_path / "link.csv")
+    assert [os.path.basename(row[0]) for row in rows_of(tmp_path / "real.csv")[1:]] == [
+        *("a, of course.jpg", "b.png", "d.webp", "c[1].png")
+    ]
