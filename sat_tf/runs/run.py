@@ -296,4 +296,5 @@ class Run:
                 f"--output={place}: cannot be written: {error.strerror}; name another file"
             ) from error
         of_bad = f", {len(bad)} of them of files that are no readable images" if bad else ""
-        print(f"wrote {rows} rows to {getattr(place, 'name', place)}{of_bad}")
+        named = "standard output" if hasattr(place, "write") else place
+        print(f"wrote {rows} rows to {named}{of_bad}")

@@ -73,7 +73,7 @@ def test_standard_output_has_the_rows_and_nothing_else(small_run, tmp_path, caps
     rows = list(csv.DictReader(said.out.splitlines()))
     assert list(rows[0]) == [*("file", "class", "probability", "class_2", "probability_2", "error")]
     assert len(rows) == 4 and rows[-1]["error"] and not rows[0]["error"]
-    assert "mode      predict" in said.err and "wrote 4 rows to <std" in said.err
+    assert "mode      predict" in said.err and "wrote 4 rows to standard output" in said.err
 
 
 def test_top_is_at_least_one(small_run, capsys):
