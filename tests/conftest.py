@@ -4,6 +4,7 @@ import contextlib
 import gc
 import os
 import pathlib
+import signal
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -17,6 +18,10 @@ import sat_tf  # noqa: E402, F401  (chooses Keras 2)
 from sat_tf import distribution  # noqa: E402
 
 distribution.split_cpu(2)
+
+# A shell that starts the tests in the background has them, and the commands that they start, ignore
+# what Ctrl-C sends.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What is imported stays: looking through it for garbage again and again took a fifth of the time.
 gc.collect()

@@ -38,7 +38,8 @@ class AppliedRun(_Applied):
         self.folder = given.folder
         checkpoint = given.flags.init_checkpoint
         source = runs.RunFolder(runs.checkpoints.run_of(checkpoint)) if checkpoint else self.folder
-        stored = source.stored_config()
+        flag = "init_checkpoint" if checkpoint else "model_dir"
+        stored = source.stored_config(flag)
         check_no_other_run(self.folder, source, checkpoint)
         if stored is None and not checkpoint:
             raise UserError(
@@ -47,7 +48,7 @@ class AppliedRun(_Applied):
             )
         if stored is not None:
             runs.plugins.restore(stored, given.plugins)
-        self._resolve(given, stored, stored and source.stored_description())
+        self._resolve(given, stored, stored and source.stored_description(flag))
         if stored is not None:
             source.check_same_model(stored, self.config)
         self.notes = notes.of(

@@ -34,9 +34,8 @@ class NewRun(Subject):
         """
         if not given.initial:
             return description
-        begun_with = runs.RunFolder(
-            runs.checkpoints.run_of(given.initial.path)
-        ).stored_description()
+        source = runs.RunFolder(runs.checkpoints.run_of(given.initial.path))
+        begun_with = source.stored_description("init_checkpoint")
         names = begun_with.class_names if begun_with else ()
         return (
             data.aligned(description, names)

@@ -17,12 +17,11 @@ In the .npz file, all arrays are over the same N examples:
 No array is a pickled object, so `numpy.load` needs no `allow_pickle`.
 """
 
-import os
-
 import numpy as np
 
 from sat_tf.files import replacing
-from sat_tf.reports.plots import RIGHT, WRONG, greyed, png_bytes, shortened
+from sat_tf.reports.letters import font_file, shortened
+from sat_tf.reports.plots import RIGHT, WRONG, greyed, png_bytes
 
 MAX_PAIRS = 100
 _TILE, _GAP, _LINE, _LETTERS = 96, 14, 18, 11  # pixels, and letters of a name under a tile
@@ -152,10 +151,6 @@ def _tile(image):
 
 
 def _font():
-    """Returns the letters of our other pictures, which have the marks that fonts often lack."""
-    import matplotlib
     from PIL import ImageFont
 
-    return ImageFont.truetype(
-        os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), 12
-    )
+    return ImageFont.truetype(font_file(), 12)

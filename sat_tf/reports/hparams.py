@@ -61,7 +61,7 @@ def write(folder, settings: dict):
     _write(
         folder,
         _columns(api.hparams_config_pb([api.HParam(name) for name in SETTINGS], metrics)),
-        api.hparams_pb(shown, trial_id=os.fspath(folder), start_time_secs=time.time()),
+        api.hparams_pb(shown, trial_id=_utf8(os.fspath(folder)), start_time_secs=time.time()),
     )
 
 
@@ -85,4 +85,11 @@ def _write(folder, *summaries):
 def _shown(value):
     if value is None:
         return "none"
-    return value if isinstance(value, (bool, int, float, str)) else ",".join(map(str, value))
+    if isinstance(value, (bool, int, float)):
+        return value
+    return _utf8(value if isinstance(value, str) else ",".join(map(str, value)))
+
+
+def _utf8(text):
+    """Spells the bytes of paths that are no UTF-8, which TensorBoard's messages cannot hold."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

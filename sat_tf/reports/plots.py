@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sat_tf.reports.letters import drawable
+
 RIGHT, WRONG = ("✓", "#1a7f37"), ("✗", "#c62828")  # mark and colour of a prediction
 _INCHES = (4.4, 3.1)
 _DOTS = 192  # to the inch: twice a page's pixels, for screens that have them
@@ -127,7 +129,7 @@ def _draw_lines(axes, panel, theme):
                 markersize=4.5 if len(y) <= 30 else 0,
             )
             index += 1
-        axes.plot(line.x, y, label=line.name, **style)
+        axes.plot(line.x, y, label="named below", **style)
 
 
 def _label(axes, panel, theme):
@@ -154,13 +156,16 @@ def _label(axes, panel, theme):
         top.xaxis.set_major_locator(ticker.MaxNLocator(4, steps=[1, 2, 4, 8, 10], integer=True))
         top.xaxis.set_major_formatter("{x:.0f}/255")
     if len(panel.lines) > 1:
-        axes.legend(
+        legend = axes.legend(
             fontsize=9,
             facecolor=theme.ground,
             edgecolor=theme.grid,
             labelcolor=theme.text,
             framealpha=0.85,
         )
+        # Not as labels: matplotlib leaves out those with a _ in front, and reads $ as formulas.
+        for text, line in zip(legend.get_texts(), panel.lines):
+            text.set(text=drawable(line.name), parse_math=False)
 
 
 def png_bytes(picture) -> bytes:
@@ -170,12 +175,6 @@ def png_bytes(picture) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(np.asarray(picture)).save(stream, "png")
     return stream.getvalue()
-
-
-def shortened(index, class_names, length=18):
-    """Returns a class's name, cut to `length` letters; its index where it has none."""
-    name = str(class_names[index]) if index < len(class_names) else str(index)
-    return name if len(name) <= length else name[: length - 1] + "…"
 
 
 def greyed(clean, adversarial):

@@ -9,7 +9,8 @@ with events.create_writer("runs/mine", "train") as writer:
 import numpy as np
 import tensorflow as tf
 
-from sat_tf.reports.plots import RIGHT, WRONG, greyed, shortened
+from sat_tf.reports.letters import shortened
+from sat_tf.reports.plots import RIGHT, WRONG, greyed
 
 MAX_ROWS = 8
 GRID = "adversarial_examples"
@@ -158,8 +159,9 @@ def render_grid(
                 f"predicted {shortened(prediction, class_names)} {mark}",
                 color=color,
                 fontsize="small",
+                parse_math=False,
             )
-        row[0].set_ylabel(f"true {shortened(truth, class_names)}")
+        row[0].set_ylabel(f"true {shortened(truth, class_names)}", parse_math=False)
     titles = (
         "clean",
         f"adversarial\n({attack})" if attack else "adversarial",

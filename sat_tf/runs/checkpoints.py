@@ -39,6 +39,12 @@ def find(path: str, flag="init_checkpoint") -> str:
         return prefix
     if os.path.isfile(path):  # an .npz file, or TensorFlow's older format
         return path
+    folder = run_of(path)
+    if RunFolder(folder).is_being_replaced:
+        raise errors.UserError(
+            f"--{flag}={path}: no checkpoint there now, a killed command was replacing the run; "
+            f"a command with --model_dir={folder} puts it back"
+        )
     raise errors.UserError(
         f"--{flag}={path}: no checkpoint there; give a run folder, a "
         "checkpoint's path without .index or .data, or an .npz file"

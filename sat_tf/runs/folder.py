@@ -70,8 +70,11 @@ class RunFolder:
         """Returns the flags that were not there yet when the run in this folder was begun."""
         return self._stored(flags_missing) or set()
 
-    def stored_description(self):
-        """Returns the Description of the data that the run was trained with, or None."""
+    def stored_description(self, flag="model_dir"):
+        """Returns the Description of the data that the run was trained with, or None.
+
+        Raises: UserError, naming `flag`, where it cannot be read.
+        """
 
         def read(about):
             fields = about.get("data_set")
@@ -82,7 +85,7 @@ class RunFolder:
                 }
             )
 
-        return self._stored(read)
+        return self._stored(read, flag)
 
     def _stored(self, read, flag="model_dir"):
         """Returns read(what config.json holds), or None if there is none."""
@@ -185,9 +188,14 @@ class RunFolder:
                 disk.leftovers.remove(self.path)
             yield
 
+    @property
+    def is_being_replaced(self) -> bool:
+        """Whether a process is replacing the run here, or was killed doing so."""
+        return self._replacement.is_pending
+
     def recover(self):
         """Ends a replacement that a killed process had begun: see `disk.Replacement`."""
-        if self._replacement.is_pending:
+        if self.is_being_replaced:
             with self.locked(), self.writing("the run that was being replaced"):
                 self._replacement.recover()
 

@@ -136,7 +136,7 @@ def test_a_bad_image_stops_training_keeps_the_state_and_may_be_left_out(
     error = capfd.readouterr().err
     line = next(line for line in error.splitlines() if line.startswith("error:"))
     assert "goes on from there" not in error
-    assert "train/cat/2.jpeg: not a whole JPEG" in line and "--max_bad_records=1" in line
+    assert "train/cat/2.jpeg: no JPEG, PNG" in line and "--max_bad_records=1" in line
     saved = newest(tmp_path / "run")
     assert saved is not None and not saved.endswith("-6")
     assert run(*command, "--max_bad_records=1") == 0

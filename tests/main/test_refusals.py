@@ -1,6 +1,7 @@
 """What a command refuses: one line, exit status 2, and nothing is touched."""
 
 import os
+import shutil
 
 import pytest
 import tensorflow as tf
@@ -131,3 +132,14 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_checkpoint(tmp_path, monkeyp
     assert error.startswith("error: --model_dir=") and "No space left on device" in error
     assert error.count("\n") == 1
     assert newest(tmp_path) == kept
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_a_folder_is_refused_by_the_flag_that_names_it(mode, small_run, tmp_path, capsys):
+    run_there = shutil.copytree(small_run, tmp_path / "run")
+    (run_there / "config.json").write_text("[]")
+    command = (*STANDARD, f"--mode={mode}", f"--init_checkpoint={run_there}")
+    assert run(*command, f"--model_dir={tmp_path}/other") == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: --init_checkpoint={run_there}: config.json cannot be read")
+    assert error.count("\n") == 1 and not (tmp_path / "other").exists()

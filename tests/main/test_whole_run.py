@@ -139,7 +139,7 @@ def test_another_derivative_is_measured_beside_the_exact_one(small_networks, tmp
     assert written.rows(tmp_path)[-1]["robust_accuracy"] == results["robust_accuracy"]
     assert "\nfgsm:parametric_softplus  " in captured.out
     assert "the run was trained with --attack_gradient=softplus" in captured.err
-    assert {"robust_accuracy/fgsm", "eval/robust_accuracy/fgsm/parametric_softplus"} <= (
+    assert {"robust_accuracy/fgsm", "robust_accuracy/fgsm/parametric_softplus"} <= (
         tags(tmp_path, "eval")
     )
 

@@ -38,9 +38,10 @@ def test_the_best_is_used_and_both_are_reported(tmp_path, monkeypatch, capsys):
     ] == [(4, 0.3, 4), (8, 0.5, 8), (12, 0.5, 8), (16, 0.2, 8), (20, 0.1, 8)]
     assert {row["robust_accuracy"]["pgd-10"] for row in judged} == {0.9}
     assert tags(tmp_path, "validation") == {
-        "validation/clean_accuracy",
-        "validation/robust_accuracy/pgd_10",
-        "validation/robust_accuracy/pgd_10/softplus",
+        "clean_accuracy",
+        "adversarial_accuracy",
+        "robust_accuracy/pgd_10",
+        "robust_accuracy/pgd_10/softplus",
     }
 
     def exported_accuracy():

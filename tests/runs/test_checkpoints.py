@@ -45,6 +45,17 @@ def test_a_missing_checkpoint_is_refused(tmp_path):
         checkpoints.find(str(tmp_path / "nothing"))
 
 
+@pytest.mark.parametrize("path", ["", "checkpoints", "checkpoints/checkpoint-at-step-3"])
+def test_a_run_that_a_killed_command_was_replacing_is_said(path, tmp_path):
+    (tmp_path / ".replaced" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(
+        errors.UserError,
+        match=f"killed command was replacing .* --model_dir={tmp_path} puts it back",
+    ):
+        checkpoints.find(str(tmp_path / path).rstrip("/"))
+
+
 @pytest.mark.parametrize(
     "path",
     ["run", "run/checkpoints", "run/checkpoints/best", "run/checkpoints/best/checkpoint-at-step-3"],

@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
-from sat_tf.data import preprocessing
+from sat_tf.data import decoding, preprocessing
 from sat_tf.saved_models.export import export
 
 pytestmark = pytest.mark.smoke
@@ -153,7 +153,7 @@ def test_other_images_get_the_evaluation_crop(model, inputs, elsewhere):
 
 
 def test_files_of_mixed_kind_and_size_get_the_evaluation_crop(model, inputs, elsewhere):
-    images = [inputs["same"][0], inputs["other"][0], preprocessing.decode(elsewhere["jpeg"])]
+    images = [inputs["same"][0], inputs["other"][0], decoding.decode(elsewhere["jpeg"])]
     cropped = [preprocessing.evaluation_crop(image, SIZE, 2) for image in images]
     check(elsewhere, "files_", model(tf.stack(cropped)).numpy())
 

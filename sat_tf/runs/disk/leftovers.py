@@ -8,7 +8,8 @@ import re
 
 from sat_tf import files, saved_models
 
-# Of a checkpoint: the folder of its parts; the list of them; values without their index.
+# Of a checkpoint, as `training.checkpoints` names them: the folder of its parts; the list of them;
+# values without their index.
 _TEMPORARY = re.compile(r"checkpoint-.*at-step-\d+_temp|checkpoint\.tmp[0-9a-f]*")
 _VALUES = re.compile(r"(checkpoint-.*at-step-\d+)\.data-\d{5}-of-\d{5}(\.tempstate\d+)?")
 
