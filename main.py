@@ -50,7 +50,7 @@ MODES = {
 }
 
 
-def prepare_devices(settings) -> tf.distribute.Strategy:
+def prepare_devices(settings, cluster=None) -> tf.distribute.Strategy:
     """Sets devices and precision up as a Config's `distribution` says; returns the strategy."""
     if settings.virtual_cpus > 1:
         distribution.split_cpu(settings.virtual_cpus)
@@ -59,21 +59,22 @@ def prepare_devices(settings) -> tf.distribute.Strategy:
         resolver = connect.connect(settings.tpu) if settings.tpu else None
     except ValueError as error:
         raise errors.UserError(str(error)) from error
-    return distribution.create(settings.strategy, resolver)
+    return distribution.create(settings.strategy, resolver, cluster)
 
 
 def _run(flags, interruption):
     """Goes from the flags to a subject, devices, and one entry of MODES."""
     subject = subjects.of(flags)
     with subject.locked(), subject.telling():
-        strategy = prepare_devices(subject.config.distribution)
+        strategy = prepare_devices(subject.config.distribution, subject.cluster)
         print(*subject.plan(strategy), sep="\n", flush=True)
-        with interruption.at_once():
-            run = subject.open(strategy)
-        for note in filter(None, (*subject.notes, distribution.unused_gpu())):
-            print(f"note: {note}", file=sys.stderr)
-        (runs.rehearse if subject.dry_run else MODES[subject.mode])(run, subject, interruption)
-        subject.close()
+        with runs.workers.together(strategy, subject.config, interruption):
+            with interruption.at_once():
+                run = subject.open(strategy)
+            for note in filter(None, (*subject.notes, distribution.unused_gpu())):
+                print(f"note: {note}", file=sys.stderr)
+            (runs.rehearse if subject.dry_run else MODES[subject.mode])(run, subject, interruption)
+            subject.close()
 
 
 def exit_status(action) -> int:

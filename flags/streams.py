@@ -80,6 +80,42 @@ class _Lenient:
             )
 
 
+class _Own:
+    """A text stream that leaves out lines which another worker writes as well."""
+
+    _OF_ALL = ("note: ", "warning: ")
+
+    def __init__(self, stream):
+        self._stream, self._leaves_out = stream, False
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+    def isatty(self):
+        return False  # for bars, of which there is one
+
+    def write(self, text):
+        self._leaves_out = self._leaves_out or text.startswith(self._OF_ALL)
+        if not self._leaves_out:
+            self._stream.write(text)
+        self._leaves_out = self._leaves_out and not text.endswith("\n")
+        return len(text)
+
+
+@contextlib.contextmanager
+def of_worker():
+    """Leaves out, for a block, what the chief of several workers says for all of them.
+
+    Errors and answers to signals are each worker's own.
+    """
+    with (
+        open(os.devnull, "w") as nothing,
+        contextlib.redirect_stdout(nothing),
+        contextlib.redirect_stderr(_Own(sys.stderr)),
+    ):
+        yield
+
+
 def fill_missing():
     """Points standard streams that are closed at nothing, so that no other file takes their place.
 

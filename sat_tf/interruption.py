@@ -30,6 +30,7 @@ class Interruption:
     `check` between batches, where no weight is half updated and no average is swapped in.
 
     Attributes:
+      agree: see `shared`.
       then: called for the answer, returns what is done before the process ends, and how long it
         may take; of whoever is at work, see `doing`.
     """
@@ -40,7 +41,7 @@ class Interruption:
         self._received = None
         self._raises = False
         self._previous = {}
-        self.then = _nothing_half_done
+        self.then, self.agree = _nothing_half_done, None
 
     def __enter__(self):
         self._previous = {
@@ -67,9 +68,32 @@ class Interruption:
         os.close(self._read)
 
     def check(self):
-        """Raises Interrupted if a signal has come."""
-        if self._received is not None:
+        """Raises Interrupted if a signal has come; where others would be left waiting, not yet."""
+        if self._received is not None and self.agree is None:
             raise Interrupted(self._received)
+
+    def check_together(self):
+        """As `check`, where all workers of a run are at the same place: a signal of one is for all.
+
+        Where it has come to several, each answers to its own.
+        """
+        if self.agree is None:
+            self.check()
+        elif agreed := self.agree(self._received or 0):
+            raise Interrupted(self._received or agreed)
+
+    @contextlib.contextmanager
+    def shared(self, agree):
+        """Has signals wait for the next `check_together` for a block.
+
+        Args:
+          agree: int -> the highest of what all workers give; None for a process that is alone.
+        """
+        self.agree = agree
+        try:
+            yield
+        finally:
+            self.agree = None
 
     @contextlib.contextmanager
     def doing(self, then):

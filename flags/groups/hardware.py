@@ -2,7 +2,7 @@
 
 import functools
 
-from flags.kinds import choice, integer, names_of, string
+from flags.kinds import choice, integer, name_list, names_of, string
 from sat_tf import distribution
 from sat_tf.config import DistributionConfig, checked
 from sat_tf.errors import look_up
@@ -12,8 +12,16 @@ FLAGS = (
         "strategy",
         "auto",
         f"One of: {names_of(distribution.STRATEGIES)}. auto: the TPU "
-        "if --tpu is given, else all GPUs, else all logical CPUs.",
+        "if --tpu is given, else the workers if --workers or TF_CONFIG names several, else all "
+        "GPUs, else all logical CPUs. multi_worker: those of --workers, TF_CONFIG or a Slurm step.",
     ),
+    name_list(
+        "workers",
+        None,
+        "HOST:PORT of all workers of the run, comma-separated, the same for each; the first is "
+        "the chief, which writes the files.",
+    ),
+    integer("worker_index", None, "Which of --workers this process is, from 0."),
     string("tpu", None, "Name or grpc:// address of a TPU, or local on a TPU VM."),
     integer("virtual_cpus", 1, "Split the CPU into N logical devices, to try a strategy."),
     choice(

@@ -31,6 +31,12 @@ FLAGS = (
         "batch_norm_momentum", None, "Of the moving statistics, in [0, 1). Default: the model's."
     ),
     number("batch_norm_epsilon", None, "Added to the variance, above 0. Default: the model's."),
+    switch(
+        "sync_batch_norm",
+        True,
+        "Normalise by the whole batch in training, however many replicas share it; else each "
+        "replica by its share, as the release did.",
+    ),
     integer("sparta_kernel_size", 3, "Side of sparta's kernel in pixels, odd."),
     switch("sparta_shared", False, "One sparta kernel for all channels of a place."),
     number("sparta_gain", 1, "Factor on sparta's attention, above 0; at 2 its slope at 0 is 1."),
@@ -113,6 +119,7 @@ def config_of(values, description, row, learnt):
         survival_probability=values.get("survival_probability", row.survival_probability),
         batch_norm_momentum=values.get("batch_norm_momentum", row.batch_norm_momentum),
         batch_norm_epsilon=values.get("batch_norm_epsilon", row.batch_norm_epsilon),
+        sync_batch_norm=values.get("sync_batch_norm"),
         **learnt_activation.settings(values, activation, learnt),
     )
 

@@ -61,7 +61,9 @@ class SavedModel(Subject):
     def __init__(self, given):
         super().__init__(given)
         flags = given.flags
-        self.folder = whole(flags.model_dir or default_model_dir(flags), flags.dry_run)
+        self.folder = whole(
+            flags.model_dir or default_model_dir(flags), flags.dry_run, given.cluster
+        )
         if self.folder.stored_config() is not None:
             raise UserError(
                 f"--model_dir={self.folder.path}: holds a run; give a folder for the "

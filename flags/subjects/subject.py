@@ -4,17 +4,20 @@ import contextlib
 import functools
 import sys
 
-from flags import definitions, to_config
+from flags import definitions, streams, to_config
 from flags.groups.run import plugins_of
-from sat_tf import data, release, runs
+from sat_tf import data, distribution, release, runs
 from sat_tf.config import Config
 
 
-def whole(path, dry_run) -> runs.RunFolder:
+def whole(path, dry_run, cluster=None) -> runs.RunFolder:
     """Returns the folder to work in, once the run is back that a killed command was replacing.
 
-    A dry run changes nothing and takes the folder as it is.
+    A dry run changes nothing and takes the folder as it is; so does a worker that is not the
+    chief of its `cluster`.
     """
+    if cluster is not None and not cluster.is_chief:
+        return runs.RunFolder.of_worker(path)
     folder = runs.RunFolder(path)
     if not dry_run:
         folder.recover()
@@ -42,7 +45,14 @@ class Given:
         return whole(
             self.flags.model_dir or to_config.default_model_dir(self.flags, self.imported),
             self.flags.dry_run,
+            self.cluster,
         )
+
+    @functools.cached_property
+    def cluster(self) -> distribution.Cluster | None:
+        """The workers that this process works with, None where it is alone."""
+        flags = self.flags
+        return distribution.cluster_of(flags.strategy, flags.workers or (), flags.worker_index)
 
     @functools.cached_property
     def begun(self) -> Config | None:
@@ -84,6 +94,7 @@ class Subject:
       config: the Config.
       description: of the data.
       folder: the RunFolder.
+      cluster: the workers that this process works with, None where it is alone.
       initial: the `runs.Initial` that weights are read from; None for the folder's own.
       resume: whether a run in the folder is gone on with.
       dry_run: whether all is only said and estimated.
@@ -103,7 +114,7 @@ class Subject:
         self.mode, self.resume, self.dry_run = flags.mode, flags.resume, flags.dry_run
         self.images, self.top = flags.images, flags.top
         self.output = sys.stdout if flags.output == "-" else flags.output
-        self.initial = given.initial
+        self.initial, self.cluster = given.initial, given.cluster
         self._reads_data = definitions.reads_data(flags)
 
     @classmethod
@@ -132,7 +143,12 @@ class Subject:
         )
 
     def telling(self):
-        """Returns a context within which what is said goes elsewhere than the command's result."""
+        """Returns a context within which what is said goes elsewhere than the command's result.
+
+        Of several workers the chief speaks for all.
+        """
+        if self.cluster is not None and not self.cluster.is_chief:
+            return streams.of_worker()
         is_result = self.mode == "predict" and self.output is sys.stdout
         return contextlib.redirect_stdout(sys.stderr) if is_result else contextlib.nullcontext()
 

@@ -33,6 +33,7 @@ class ModelConfig:
     sparta_gain: float = _setting(default=1.0)
     sparta_from: str | None = _setting(default=None)
     freeze_activation: bool = _setting(default=False)
+    sync_batch_norm: bool = _setting(default=True)
 
     def __post_init__(self):
         check_range("image_size", self.image_size, low=8)  # five halvings

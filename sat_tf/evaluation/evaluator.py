@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import tensorflow as tf
 
+from sat_tf import distribution
 from sat_tf.attacks import Ensemble, Search, held_to
 from sat_tf.errors import UserError
 from sat_tf.evaluation.lanes import Lanes
@@ -158,8 +159,12 @@ class Evaluator:
         )
 
     def _attack(self, batches, progress, account, on_work, attack, name, wanted):
-        """Runs one attack, or stage of one, on the examples wanted that it was not yet run on."""
-        left, taken, snapshot = progress.begin(name, wanted)
+        """Runs one attack, or stage of one, on the examples wanted that it was not yet run on.
+
+        Of several workers each runs it on its share of them, and has the outcome of all.
+        """
+        share = None if wanted is None else distribution.share_of(self._strategy, len(wanted))
+        left, taken, snapshot = progress.begin(name, wanted, share)
         if left is None or left.any():
             stream = Stream(
                 batches, left, taken, order=progress.order, bounds=self._bounds_of(name)
@@ -173,7 +178,7 @@ class Evaluator:
                     name,
                     self._searches[name],
                     int(left.sum()) - taken,
-                    int((wanted & ~broken).sum()),
+                    int((wanted & ~broken & share).sum()),
                     snapshot,
                 )
             # Closed here, so that what `on_batch` raises leaves the strategy's scope as well.
@@ -182,6 +187,8 @@ class Evaluator:
                     if counts:
                         on_work(account.add(lanes, finished, int(left.sum()) - stream.taken))
                     progress.add(name, finished, stream.taken, lanes.snapshot)
+        if share is not None and not share.all():
+            progress.exchange(name, share, functools.partial(distribution.summed, self._strategy))
         progress.end(name)
         columns = progress.columns(name)
         return Outcome(
@@ -203,7 +210,7 @@ class Evaluator:
 
     def _lanes_of(self, name, size):
         if name not in self._lanes:
-            replicas = self._strategy.num_replicas_in_sync
+            replicas = distribution.local_replicas(self._strategy)
             self._lanes[name] = Lanes(
                 self._searches[name],
                 self._logits_fn,

@@ -18,7 +18,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from sat_tf import attacks, seeds
+from sat_tf import attacks, distribution, seeds
 from sat_tf.evaluation import checks
 from sat_tf.evaluation.batches import check_classes
 from sat_tf.evaluation.stream import divided, joined, length
@@ -43,7 +43,7 @@ class Lanes:
       search: the attacks.Search.
       logits_fn: float32 [batch, height, width, channels] -> floating [batch, num_classes].
       seed: integer; an example draws from it and its own number.
-      size: examples at a time, over all replicas.
+      size: examples at a time, over all replicas of this worker; others have their own.
       strategy: where it runs; None means the current tf.distribute strategy.
       drop: whether an example that is broken leaves its lane at once.  False is the plain loop, for
         comparison: a whole batch makes all runs, and all steps that one of it makes.
@@ -52,7 +52,7 @@ class Lanes:
     def __init__(self, search, logits_fn, *, seed, size, strategy=None, drop=True):
         self._search, self._drop = search, drop
         self._strategy = strategy or tf.distribute.get_strategy()
-        replicas = self._strategy.num_replicas_in_sync
+        replicas = distribution.local_replicas(self._strategy)
         shares = (4, 2, 1) if drop and (search.stops or search.runs > 1) else (1,)
         self._sizes = sorted({-(-size // (share * replicas)) * replicas for share in shares})
         # Long enough that the way to the devices and back is nothing beside it.
@@ -191,7 +191,7 @@ class Lanes:
     def _on_devices(self, function):
         """Returns `function` of rows, run on all replicas at one of the sizes."""
         strategy = self._strategy
-        replicas = strategy.num_replicas_in_sync
+        replicas = distribution.local_replicas(strategy)
         # TensorFlow counts the traces of each partial by itself, those of a lambda made for every
         # Lanes together, and would warn.
         traced = tf.function(functools.partial(_run, strategy, function), autograph=False)
@@ -213,7 +213,7 @@ class Lanes:
                             for name, value in part.items()
                         }
                         for part in padded
-                        for at in [context.replica_id_in_sync_group]
+                        for at in [context.replica_id_in_sync_group % replicas]
                     ]
                 )
                 results = tf.nest.map_structure(

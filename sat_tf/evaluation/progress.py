@@ -115,9 +115,11 @@ class Progress:
             self._arrays, self.order = {}, Order() if order is None else order
         self._since = time.monotonic()
 
-    def begin(self, name, wanted):
+    def begin(self, name, wanted, share=None):
         """Starts an attack on the examples wanted, bool [examples], or None for all there are.
 
+        Args:
+          share: bool [examples], those that this worker attacks of them; None for all.
         Returns: bool [examples] or None, whom the attack is still to be run on; how many of these
           were taken; and a snapshot of its lanes, {} where it was not begun.
         """
@@ -125,7 +127,7 @@ class Progress:
         if self._current == name:
             left = self._arrays.get("current/left")
         else:
-            left = self._left(name, wanted)
+            left = self._left(name, wanted if share is None else wanted & share)
             if left is not None and not left.any():  # all known; another one may be under way
                 return left, 0, {}
             self._set_current(name, left)
@@ -158,6 +160,26 @@ class Progress:
             raise
         if self._state and self._state.is_due:
             self._save(name)
+
+    def exchange(self, name, share, summed):
+        """Enters what other workers have found under an attack, and gives them what this one has.
+
+        Args:
+          share: bool [examples], whose columns are this worker's.
+          summed: array -> its sum over all workers.
+        """
+        for column in _COLUMNS:
+            values = self._column(name, column)
+            wide = values if values.dtype == np.float32 else values.astype(np.int32)
+            values[:] = summed(np.where(share, wide, np.zeros_like(wide)))
+        kept = self._arrays.get("clean/kept/images")
+        if kept is not None:
+            self._keep_rows(name, np.zeros(0, np.int32), {"adversarial": kept[:0]})
+            rows = self._arrays[f"{name}/kept/adversarial"]
+            ours = np.zeros(len(rows), bool)
+            ours[: len(share)] = share[: len(rows)]
+            ours = ours.reshape([-1] + [1] * (rows.ndim - 1))
+            rows[:] = summed(np.where(ours, rows, np.zeros_like(rows)))
 
     def end(self, name):
         """Ends an attack.

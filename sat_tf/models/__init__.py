@@ -127,6 +127,7 @@ def create(
     survival_probability: float | None = None,
     batch_norm_momentum: float | None = None,
     batch_norm_epsilon: float | None = None,
+    sync_batch_norm: bool = True,
     seed: int = 0,
     activation_options: dict | None = None,
 ) -> tf.keras.Model:
@@ -140,6 +141,8 @@ def create(
       dropout_rate: share of the pooled features dropped in training, in [0, 1).
       survival_probability: of the last residual block in training, in (0, 1].
       batch_norm_momentum, batch_norm_epsilon: in [0, 1), and above 0.
+      sync_batch_norm: whether the replicas of a strategy normalise by the whole batch in training,
+        and not each by its share.
       seed: the same one gives the same weights, whatever was built before.
       None stands for the model's own setting.
     Raises: ValueError for unknown names and an image_size below 8.
@@ -163,6 +166,7 @@ def create(
             layers.batch_norm,
             default(batch_norm_momentum, row.batch_norm_momentum),
             default(batch_norm_epsilon, row.batch_norm_epsilon),
+            sync=sync_batch_norm,
         ),
         dropout_rate=default(dropout_rate, row.dropout_rate),
         survival_probability=default(survival_probability, row.survival_probability),
@@ -182,6 +186,7 @@ def build(config: ModelConfig, seed: int = 0) -> tf.keras.Model:
         survival_probability=config.survival_probability,
         batch_norm_momentum=config.batch_norm_momentum,
         batch_norm_epsilon=config.batch_norm_epsilon,
+        sync_batch_norm=config.sync_batch_norm,
         seed=seed,
         activation_options={name: getattr(config, f"sparta_{name}") for name in options},
     )

@@ -186,18 +186,18 @@ class BatchNormalization(tf.keras.layers.BatchNormalization):
         return mean, tf.nn.relu(mean_square - tf.square(mean)), count
 
 
-def batch_norm(momentum, epsilon, name, gamma_initializer="ones"):
+def batch_norm(momentum, epsilon, name, gamma_initializer="ones", *, sync=True):
     """Returns a batch normalisation, synchronised if the strategy in scope has several replicas.
 
-    The original release normalised each GPU's share by itself; here training does not depend on
-    how many devices share the batch.
+    Training then does not depend on how many devices share the batch.  Without `sync` each replica
+    normalises its own share, as in the original release.
     """
     return BatchNormalization(
         momentum=momentum,
         epsilon=epsilon,
         gamma_initializer=gamma_initializer,
         name=name,
-        synchronized=tf.distribute.get_strategy().num_replicas_in_sync > 1,
+        synchronized=sync and tf.distribute.get_strategy().num_replicas_in_sync > 1,
     )
 
 

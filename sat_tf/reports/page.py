@@ -1,6 +1,6 @@
 """One page on a run: what it reached, under which attacks, and how it was made.
 
-    write("runs/mine/report.html", **RunFolder("runs/mine").contents())
+    write("runs/mine/report.html", **contents.of(RunFolder("runs/mine")))
 
 The page is one file that needs no network, so it can be kept, sent and opened anywhere.  It is made
 from the run's files alone, and what there is none of has no section.

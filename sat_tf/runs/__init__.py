@@ -7,7 +7,15 @@ run.train(interruption)
 run.evaluate(interruption)
 """
 
-from sat_tf.runs import activation_transfer, checkpoints, networks, plugins, predict, telling
+from sat_tf.runs import (
+    activation_transfer,
+    checkpoints,
+    networks,
+    plugins,
+    predict,
+    telling,
+    workers,
+)
 from sat_tf.runs.folder import RunFolder
 from sat_tf.runs.rehearsal import rehearse
 from sat_tf.runs.run import Run
@@ -24,4 +32,5 @@ __all__ = [
     "predict",
     "rehearse",
     "telling",
+    "workers",
 ]

@@ -14,6 +14,7 @@ import numpy as np
 
 from sat_tf.evaluation import StateFile, checks
 from sat_tf.reports import adversarial_files, curves, page, summaries
+from sat_tf.runs import contents
 from sat_tf.runs.measurement import exhibited_attack, exhibits
 from sat_tf.runs.telling import AttackBars, phase
 
@@ -107,7 +108,7 @@ class Assessment:
         """
         shown = exhibits(result)
         with self._folder.writing("report.html"):
-            found = self._folder.contents(curve_rows)
+            found = contents.of(self._folder, curve_rows)
             # The settings are those of this evaluation, not those that the run was begun with.
             found["config"] = {**(found["config"] or {}), **self._network.shown(self._config)}
             page.write(
@@ -123,6 +124,9 @@ class Assessment:
             )
 
     def _state(self, fingerprint):
+        """Returns where an evaluation is kept to go on from; that of several workers is not."""
+        if self._measurement.has_other_workers:
+            return None
         with self._folder.writing("evaluation_state"):
             os.makedirs(self._folder.evaluation_state, exist_ok=True)
         name = hashlib.sha256(fingerprint.encode()).hexdigest()[:16]

@@ -18,25 +18,38 @@ from sat_tf.runs import disk
 
 
 class RunFolder:
-    """The files of one run; see docs/command_line.md for what they hold."""
+    """The files of one run; see docs/command_line.md for what they hold.
 
-    def __init__(self, path: str):
-        self.path = path
-        self.config = os.path.join(path, "config.json")
-        self.checkpoints = os.path.join(path, "checkpoints")
+    Args:
+      path: as the user names it.
+      place: where the files are, if that is elsewhere.
+    """
+
+    def __init__(self, path: str, place: str | None = None):
+        self.path, self.place = path, place or path
+        self.config = os.path.join(self.place, "config.json")
+        self.checkpoints = os.path.join(self.place, "checkpoints")
         self.best = os.path.join(self.checkpoints, "best")
-        self.metrics = os.path.join(path, "metrics.jsonl")
-        self.results = os.path.join(path, "results.json")
-        self.saved_model = os.path.join(path, "saved_model")
-        self.imported = os.path.join(path, "import.json")
-        self.predictions = os.path.join(path, "predictions.csv")
-        self.evaluation_state = os.path.join(path, "evaluation_state")
-        self.curves = os.path.join(path, "curves.csv")
-        self.curves_plot = os.path.join(path, "curves.png")
-        self.adversarial = os.path.join(path, "adversarial.npz")
-        self.adversarial_sheet = os.path.join(path, "adversarial.png")
-        self.report = os.path.join(path, "report.html")
-        self._replacement = disk.Replacement(path, self._own)
+        self.metrics = os.path.join(self.place, "metrics.jsonl")
+        self.results = os.path.join(self.place, "results.json")
+        self.saved_model = os.path.join(self.place, "saved_model")
+        self.imported = os.path.join(self.place, "import.json")
+        self.predictions = os.path.join(self.place, "predictions.csv")
+        self.evaluation_state = os.path.join(self.place, "evaluation_state")
+        self.curves = os.path.join(self.place, "curves.csv")
+        self.curves_plot = os.path.join(self.place, "curves.png")
+        self.adversarial = os.path.join(self.place, "adversarial.npz")
+        self.adversarial_sheet = os.path.join(self.place, "adversarial.png")
+        self.report = os.path.join(self.place, "report.html")
+        self._replacement = disk.Replacement(self.place, self._own)
+
+    @classmethod
+    def of_worker(cls, path: str) -> "RunFolder":
+        """Returns the folder for a worker that leaves nothing there: see `disk.mirror`."""
+        made = disk.mirror.made(path)
+        folder = cls(path, made.name)
+        folder._made = made  # goes when the folder is no longer used, or the process ends
+        return folder
 
     @property
     def tensorboard(self) -> str:
@@ -44,14 +57,16 @@ class RunFolder:
 
         A run that an earlier version began has them in a folder of their own, and keeps it.
         """
-        own = os.path.join(self.path, "tensorboard")
-        return own if os.path.isdir(own) else self.path
+        own = os.path.join(self.place, "tensorboard")
+        return own if os.path.isdir(own) else self.place
 
     @contextlib.contextmanager
     def writing(self, what: str):
         """Turns a full, read-only or forbidden disk into a UserError that names the folder."""
         try:
             yield
+        except tf.errors.UnavailableError:  # of another worker, not of the disk
+            raise
         except (OSError, tf.errors.OpError) as error:
             reason = getattr(error, "strerror", None) or one_line(error)
             raise UserError(
@@ -120,7 +135,7 @@ class RunFolder:
     def record_import(self, about: dict):
         """Writes import.json: of which checkpoint, read how, the files here were made."""
         with self.writing("import.json"):
-            os.makedirs(self.path, exist_ok=True)
+            os.makedirs(self.place, exist_ok=True)
             write_text(self.imported, json.dumps(about, indent=2) + "\n")
 
     def check_continues(self, config: Config):
@@ -184,8 +199,8 @@ class RunFolder:
         """
         with contextlib.ExitStack() as stack:
             with self.writing("its lock"):
-                stack.enter_context(disk.lock.held(self.path))
-                disk.leftovers.remove(self.path)
+                stack.enter_context(disk.lock.held(self.place))
+                disk.leftovers.remove(self.place)
             yield
 
     @property
@@ -231,15 +246,15 @@ class RunFolder:
         found = [
             *filter(os.path.lexists, self._files()),
             *filter(os.path.isdir, (self.saved_model, self.evaluation_state)),
-            *reports.events.files_of(self.path),
-            *reports.events.files_of(os.path.join(self.path, "tensorboard")),
+            *reports.events.files_of(self.place),
+            *reports.events.files_of(os.path.join(self.place, "tensorboard")),
             *(
                 file
                 for folder in (self.best, self.checkpoints)
                 for file in glob.glob(os.path.join(glob.escape(folder), "checkpoint*"))
             ),
         ]
-        return [os.path.relpath(path, self.path) for path in found]
+        return [os.path.relpath(path, self.place) for path in found]
 
     def _folders(self):
         return self.checkpoints, self.saved_model
@@ -261,37 +276,5 @@ class RunFolder:
     def write_results(self, results: dict):
         """Replaces results.json."""
         with self.writing("results.json"):
-            os.makedirs(self.path, exist_ok=True)
+            os.makedirs(self.place, exist_ok=True)
             write_text(self.results, json.dumps(results, indent=2) + "\n")
-
-    def contents(self, curves=None) -> dict:
-        """Returns what the files here say of the run, as `reports.page.write` takes it.
-
-        Args:
-          curves: rows in the place of those in the folder's file; None for that file.
-        Returns: "config", None where there is none, "results", "metrics" and "curves".
-        Raises: OSError if there is no results.json, ValueError if a file is not what it should be.
-        """
-        if curves is None:
-            curves = reports.curves.read_csv(self.curves) if os.path.exists(self.curves) else []
-        return {
-            "config": _read(self.config, json.load, missing=None),
-            "results": _read(self.results, json.load),
-            "metrics": _read(self.metrics, whole_rows, missing=[]),
-            "curves": curves,
-        }
-
-
-_REQUIRED = object()
-
-
-def _read(path, parse, missing=_REQUIRED):
-    if missing is not _REQUIRED and not os.path.exists(path):
-        return missing
-    with open(path, encoding="utf-8") as file:
-        return parse(file)
-
-
-def whole_rows(file) -> list:
-    """Returns the rows of a metrics.jsonl, without the last where a kill has cut it."""
-    return [json.loads(line) for line in file if line.endswith("\n")]

@@ -95,6 +95,11 @@ class Measurement:
         return findings
 
     @property
+    def has_other_workers(self) -> bool:
+        """Whether other processes measure a share of the examples."""
+        return distribution.worker_of(self._strategy).count > 1
+
+    @property
     def _follows_gradients(self):
         """Whether any attack that is asked for differentiates the network."""
         settings = self._config.evaluation

@@ -9,7 +9,8 @@ import os
 import time
 
 from sat_tf.files import write_text
-from sat_tf.runs.folder import RunFolder, whole_rows
+from sat_tf.runs.contents import whole_rows
+from sat_tf.runs.folder import RunFolder
 
 
 class Rows:

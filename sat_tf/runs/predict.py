@@ -82,6 +82,25 @@ def predict_files(
     return len(files)
 
 
+def predict_and_say(classify, pattern, *, output, **options) -> str:
+    """Does what `predict_files` does; returns what is to be said of it.
+
+    Raises: UserError as there, and where the CSV cannot be written.
+    """
+    bad = []
+    try:
+        rows = predict_files(
+            classify, pattern, output=output, on_bad=lambda *one: bad.append(one), **options
+        )
+    except OSError as error:  # unreadable images have errors of their own
+        raise UserError(
+            f"--output={output}: cannot be written: {error.strerror}; name another file"
+        ) from error
+    of_bad = f", {len(bad)} of them of files that are no readable images" if bad else ""
+    named = "standard output" if hasattr(output, "write") else output
+    return f"wrote {rows} rows to {named}{of_bad}"
+
+
 class _Table:
     """The CSV, opened with the first rows, so that what fails before harms no earlier one."""
 

@@ -10,6 +10,7 @@ This is where the rooms meet; each of them works without it.
 
 import dataclasses
 import functools
+import os
 import sys
 import time
 
@@ -17,9 +18,8 @@ import tensorflow as tf
 
 from sat_tf import data, distribution, evaluation, saved_models
 from sat_tf.config import Config
-from sat_tf.errors import UserError
 from sat_tf.reports import results
-from sat_tf.runs import predict, weights
+from sat_tf.runs import predict, weights, workers
 from sat_tf.runs.assessment import Assessment
 from sat_tf.runs.board import Board
 from sat_tf.runs.folder import RunFolder
@@ -52,7 +52,9 @@ class Run:
         *,
         trains: bool = True,
     ):
-        distribution.check_divisible("eval_batch_size", config.evaluation.batch_size, strategy)
+        distribution.check_divisible(
+            "eval_batch_size", config.evaluation.batch_size, distribution.local_replicas(strategy)
+        )
         self.config = config
         self.strategy = strategy
         self.folder = folder
@@ -85,10 +87,12 @@ class Run:
         """Fills the network from a checkpoint; None: from this run's own."""
         flag = "init_checkpoint" if initial else "model_dir"
         self.network.load(
-            initial or weights.Initial(self.folder.path),
+            initial or weights.Initial(self.folder.place),
             flag=flag,
             chosen=self.config.evaluation.checkpoint,
         )
+        found = os.path.basename(self.network.checkpoint)
+        workers.check_same(self.strategy, self.folder, f"the checkpoint {found}")
 
     def train(self, interruption, *, initial=None, resume=True, then_evaluates=False):
         """Trains to the configured step, from the run's newest checkpoint where there is one.
@@ -117,7 +121,9 @@ class Run:
 
     def prepare_training(self) -> Training:
         """Returns the training of the network, which has not begun; nothing is on disk."""
-        distribution.check_divisible("batch_size", self.config.data.batch_size, self.strategy)
+        distribution.check_divisible(
+            "batch_size", self.config.data.batch_size, self.strategy.num_replicas_in_sync
+        )
         self.open_data()
         return Training(
             self.config,
@@ -275,26 +281,17 @@ class Run:
             answers = self.strategy.run(on_replica, args=(images,))
             return self.strategy.experimental_local_results(answers)[0]
 
-        place, bad = output or self.folder.predictions, []
-        try:
-            with AttackBars() as bars:
-                rows = predict.predict_files(
-                    probabilities,
-                    pattern,
-                    image_size=self.config.model.image_size,
-                    crop_padding=self.description.crop_padding,
-                    class_names=self.network.class_names,
-                    batch_size=self.config.evaluation.batch_size,
-                    output=place,
-                    top=min(top, self.config.model.num_classes),
-                    max_bad=self.config.data.max_bad_records,
-                    on_batch=functools.partial(bars.show, "predicting"),
-                    on_bad=lambda *one: bad.append(one),
-                )
-        except OSError as error:  # unreadable images have errors of their own
-            raise UserError(
-                f"--output={place}: cannot be written: {error.strerror}; name another file"
-            ) from error
-        of_bad = f", {len(bad)} of them of files that are no readable images" if bad else ""
-        named = "standard output" if hasattr(place, "write") else place
-        print(f"wrote {rows} rows to {named}{of_bad}")
+        with AttackBars() as bars:
+            said = predict.predict_and_say(
+                probabilities,
+                pattern,
+                image_size=self.config.model.image_size,
+                crop_padding=self.description.crop_padding,
+                class_names=self.network.class_names,
+                batch_size=self.config.evaluation.batch_size,
+                output=output or self.folder.predictions,
+                top=min(top, self.config.model.num_classes),
+                max_bad=self.config.data.max_bad_records,
+                on_batch=functools.partial(bars.show, "predicting"),
+            )
+        print(said)

@@ -17,7 +17,7 @@ from sat_tf import data, distribution, training
 from sat_tf.errors import UnreadableData, UserError
 from sat_tf.interruption import Interrupted
 from sat_tf.reports import summaries
-from sat_tf.runs import activation_transfer, telling, weights
+from sat_tf.runs import activation_transfer, telling, weights, workers
 from sat_tf.runs.epoch_end import EpochEnd
 from sat_tf.runs.recording import Recording
 from sat_tf.runs.segments import epoch_segments
@@ -108,6 +108,7 @@ class Training:
         if not resume:
             self._folder.replace()
         self._restore()
+        workers.check_same(self._strategy, self._folder, f"a run at step {self.step}")
         length = self._config.optimizer.train_steps
         if self.step > length:
             raise UserError(

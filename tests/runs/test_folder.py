@@ -12,6 +12,7 @@ import sat_tf
 from flags import definitions, to_config
 from sat_tf import data, errors
 from sat_tf.reports import curves
+from sat_tf.runs import contents
 from sat_tf.runs import folder as run_folder
 from sat_tf.runs.disk import origin
 from sat_tf.runs.metrics import Rows
@@ -120,12 +121,12 @@ def test_a_folder_has_all_that_a_page_needs(tmp_path):
     arguments = {**samples.everything(), "notes": ()}
     (tmp_path / "results.json").write_text(json.dumps(arguments["results"]))
     folder = run_folder.RunFolder(str(tmp_path))
-    bare = folder.contents()
+    bare = contents.of(folder)
     assert bare == {"config": None, "results": arguments["results"], "metrics": [], "curves": []}
     (tmp_path / "config.json").write_text(json.dumps(arguments["config"]))
     (tmp_path / "metrics.jsonl").write_text(
         "".join(json.dumps(row) + "\n" for row in arguments["metrics"]) + '{"kind": "tr'
     )
     curves.write_csv(tmp_path / "curves.csv", arguments["curves"])
-    read = folder.contents()
+    read = contents.of(folder)
     assert {**read, "exhibits": arguments["exhibits"], "notes": ()} == arguments

@@ -7,7 +7,7 @@ with lock.held("runs/mine"):             # UserError where another process works
     replaced.finish()                    # ... and goes, once the new one has a state
 """
 
-from sat_tf.runs.disk import leftovers, lock, origin
+from sat_tf.runs.disk import leftovers, lock, mirror, origin
 from sat_tf.runs.disk.replacement import Replacement
 
-__all__ = ["Replacement", "leftovers", "lock", "origin"]
+__all__ = ["Replacement", "leftovers", "lock", "mirror", "origin"]

@@ -106,4 +106,4 @@ class CheckInterruption(tf.keras.callbacks.Callback):
         self._interruption = interruption
 
     def on_train_batch_end(self, batch, logs=None):
-        self._interruption.check()
+        self._interruption.check_together()

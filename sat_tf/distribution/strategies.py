@@ -5,12 +5,21 @@ with strategy.scope():
     ...
 """
 
+import contextlib
 import glob
 import os
+import socket
+import sys
+import threading
+import time
 
 import tensorflow as tf
 
-from sat_tf.errors import UserError, look_up
+from sat_tf.distribution import cluster as clusters
+from sat_tf.distribution.workers import worker_of
+from sat_tf.errors import UserError, look_up, one_line
+
+_PATIENT_SECONDS = 5  # before those are named that have not come
 
 
 def split_cpu(count: int):
@@ -27,11 +36,11 @@ def _devices():
     return [device.name for device in devices]
 
 
-def _one_device(unused_resolver):
+def _one_device(unused_resolver, unused_cluster):
     return tf.distribute.OneDeviceStrategy(_devices()[0])
 
 
-def _mirrored(unused_resolver):
+def _mirrored(unused_resolver, unused_cluster):
     devices = _devices()
     # NCCL serves GPUs; between logical CPUs, the default's collectives keep keys for the life of
     # the process, so that a second strategy object fails. Reduction on one device does not.
@@ -39,7 +48,7 @@ def _mirrored(unused_resolver):
     return tf.distribute.MirroredStrategy(devices, cross_device_ops=across)
 
 
-def _tpu(resolver):
+def _tpu(resolver, unused_cluster):
     if resolver is None:
         raise UserError(
             "--strategy=tpu: no TPU was named; give --tpu=NAME, or --tpu=local on a TPU VM"
@@ -47,25 +56,95 @@ def _tpu(resolver):
     return tf.distribute.TPUStrategy(resolver)
 
 
-def _auto(resolver):
+def _multi_worker(unused_resolver, cluster):
+    if cluster is None:
+        cluster = clusters.cluster_of(clusters.NAME)
+    try:
+        with _waiting_for_others(cluster):
+            return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=cluster.resolver())
+    except tf.errors.OpError as error:
+        raise UserError(
+            f"--strategy={clusters.NAME}: worker {cluster.index} cannot join as "
+            f"{cluster.workers[cluster.index]} ({one_line(error)}); is the port free, and do all "
+            "workers name the same addresses?"
+        ) from error
+
+
+@contextlib.contextmanager
+def _waiting_for_others(cluster):
+    """Says, as long as a block takes, which workers do not answer yet."""
+    is_over = threading.Event()
+
+    def say():
+        start, seconds = time.monotonic(), _PATIENT_SECONDS
+        while not is_over.wait(seconds):
+            missing = [
+                f"{index} ({address})"
+                for index, address in enumerate(cluster.workers)
+                if index != cluster.index and not _answers(address)
+            ]
+            if missing:
+                print(
+                    f"waiting for worker {', '.join(missing)}: "
+                    f"{time.monotonic() - start:.0f} s so far",
+                    file=sys.stderr,
+                    flush=True,
+                )
+            seconds = min(2 * seconds, 60)
+
+    listener = threading.Thread(target=say, daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+
+
+def _answers(address):
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
+def _auto(resolver, cluster):
     if resolver is not None:
-        return _tpu(resolver)
-    return _mirrored(None) if len(_devices()) > 1 else _one_device(None)
+        return _tpu(resolver, None)
+    if cluster is not None:
+        return _multi_worker(None, cluster)
+    return (_mirrored if len(_devices()) > 1 else _one_device)(None, None)
 
 
-STRATEGIES = {"auto": _auto, "one_device": _one_device, "mirrored": _mirrored, "tpu": _tpu}
+STRATEGIES = {
+    "auto": _auto,
+    "one_device": _one_device,
+    "mirrored": _mirrored,
+    clusters.NAME: _multi_worker,
+    "tpu": _tpu,
+}
 
 
-def create(name: str, tpu_resolver=None) -> tf.distribute.Strategy:
-    """Returns the named strategy over this machine's devices.
+def create(name: str, tpu_resolver=None, cluster=None) -> tf.distribute.Strategy:
+    """Returns the named strategy over this machine's devices, and those of other workers.
 
     Args:
-      name: a key of STRATEGIES.  `auto` takes the TPU where one was named, else all GPUs, or
-        all logical CPUs.
+      name: a key of STRATEGIES.  `auto` takes the TPU where one was named, else the workers where
+        there are several, else all GPUs, or all logical CPUs.
       tpu_resolver: of a connected and initialised TPU system, or None.
-    Raises: ValueError for an unknown name; UserError for `tpu` without a TPU.
+      cluster: the Cluster that this process belongs to; None: alone, or with `multi_worker` what
+        the environment says.  Before any TensorFlow op, and only once in a process; returns when
+        all workers are there.
+    Raises: ValueError for an unknown name; UserError for `tpu` without a TPU, and where this
+      worker cannot join the others.
     """
-    return look_up(STRATEGIES, "strategy", name)(tpu_resolver)
+    return look_up(STRATEGIES, "strategy", name)(tpu_resolver, cluster)
+
+
+def local_replicas(strategy: tf.distribute.Strategy) -> int:
+    """Returns how many of the replicas this process has; every worker has as many."""
+    return strategy.num_replicas_in_sync // worker_of(strategy).count
 
 
 def device_type(strategy: tf.distribute.Strategy) -> str:
@@ -73,9 +152,8 @@ def device_type(strategy: tf.distribute.Strategy) -> str:
     return tf.DeviceSpec.from_string(strategy.extended.worker_devices[0]).device_type
 
 
-def check_divisible(flag: str, batch_size: int, strategy: tf.distribute.Strategy):
-    """Raises UserError where a global batch cannot be split evenly over the replicas."""
-    replicas = strategy.num_replicas_in_sync
+def check_divisible(flag: str, batch_size: int, replicas: int):
+    """Raises UserError where a batch cannot be split evenly over so many replicas."""
     if batch_size % replicas:
         nearest = max(replicas, round(batch_size / replicas) * replicas)
         raise UserError(
