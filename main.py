@@ -1,6 +1,5 @@
 """Trains, evaluates, exports and applies robust networks.
 
-python main.py                                          # minutes on two CPU cores
 python main.py --activation=swish --model=efficientnet-l1
 python main.py --help                                   # where it is installed: sat-tf --help
 """
@@ -66,8 +65,9 @@ def _run(flags, interruption):
     """Goes from the flags to a subject, devices, and one entry of MODES."""
     subject = subjects.of(flags)
     with subject.locked(), subject.telling():
-        strategy = prepare_devices(subject.config.distribution, subject.cluster)
-        print(*subject.plan(strategy), sep="\n", flush=True)
+        with interruption.at_once():
+            strategy = prepare_devices(subject.config.distribution, subject.cluster)
+            print(*subject.plan(strategy), sep="\n", flush=True)
         with runs.workers.together(strategy, subject.config, interruption):
             with interruption.at_once():
                 run = subject.open(strategy)

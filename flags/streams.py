@@ -83,7 +83,7 @@ class _Lenient:
 class _Own:
     """A text stream that leaves out lines which another worker writes as well."""
 
-    _OF_ALL = ("note: ", "warning: ")
+    _OF_ALL = ("note: ", "warning: ", "saved ")
 
     def __init__(self, stream):
         self._stream, self._leaves_out = stream, False

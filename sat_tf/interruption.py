@@ -90,6 +90,9 @@ class Interruption:
           agree: int -> the highest of what all workers give; None for a process that is alone.
         """
         self.agree = agree
+        if agree is not None:  # TensorFlow takes SIGTERM when it connects them
+            for signum in self._previous:
+                signal.signal(signum, self._note)
         try:
             yield
         finally:

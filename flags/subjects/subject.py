@@ -8,6 +8,7 @@ from flags import definitions, streams, to_config
 from flags.groups.run import plugins_of
 from sat_tf import data, distribution, release, runs
 from sat_tf.config import Config
+from sat_tf.errors import UserError
 
 
 def whole(path, dry_run, cluster=None) -> runs.RunFolder:
@@ -52,7 +53,13 @@ class Given:
     def cluster(self) -> distribution.Cluster | None:
         """The workers that this process works with, None where it is alone."""
         flags = self.flags
-        return distribution.cluster_of(flags.strategy, flags.workers or (), flags.worker_index)
+        cluster = distribution.cluster_of(flags.strategy, flags.workers or (), flags.worker_index)
+        if cluster is not None and flags.mode == "predict":
+            raise UserError(
+                "--mode=predict: is the work of one process, and this is one of "
+                f"{len(cluster.workers)} workers; leave --strategy and --workers out"
+            )
+        return cluster
 
     @functools.cached_property
     def begun(self) -> Config | None:

@@ -17,6 +17,7 @@ from sat_tf.errors import UserError
 NAME = "multi_worker"  # of the strategy
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[^\s:]+):(\d{1,5})")
 _SLURM_PORT = 8888  # TensorFlow's own choice for the first task of a machine
+_MOST_TASKS = 1024  # of a machine
 
 
 class Cluster(NamedTuple):
@@ -138,10 +139,11 @@ def _of_tf_config(text):
 
 def _of_slurm(environ):
     """Returns what Slurm says of the tasks of this step, as TensorFlow reads it."""
-    # It reads this process's environment, and counts GPUs by a program that may not be there.
+    # It reads this process's environment.  What GPUs a task has is Slurm's to say: where they are
+    # counted here, a node has as many tasks as it has GPUs.
     try:
         resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
-            port_base=_SLURM_PORT, gpus_per_node=0, gpus_per_task=0, auto_set_gpu=False
+            port_base=_SLURM_PORT, gpus_per_node=_MOST_TASKS, gpus_per_task=1, auto_set_gpu=False
         )
         workers = resolver.cluster_spec().as_dict()["worker"]
     except (RuntimeError, ValueError, KeyError) as error:

@@ -5,12 +5,10 @@ with strategy.scope():
     ...
 """
 
-import contextlib
 import glob
 import os
 import socket
 import sys
-import threading
 import time
 
 import tensorflow as tf
@@ -59,51 +57,55 @@ def _tpu(resolver, unused_cluster):
 def _multi_worker(unused_resolver, cluster):
     if cluster is None:
         cluster = clusters.cluster_of(clusters.NAME)
+    _meet(cluster)
     try:
-        with _waiting_for_others(cluster):
-            return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=cluster.resolver())
+        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=cluster.resolver())
     except tf.errors.OpError as error:
         raise UserError(
             f"--strategy={clusters.NAME}: worker {cluster.index} cannot join as "
-            f"{cluster.workers[cluster.index]} ({one_line(error)}); is the port free, and do all "
-            "workers name the same addresses?"
+            f"{cluster.workers[cluster.index]} ({one_line(error)}); do all workers name the same "
+            "addresses?"
         ) from error
 
 
-@contextlib.contextmanager
-def _waiting_for_others(cluster):
-    """Says, as long as a block takes, which workers do not answer yet."""
-    is_over = threading.Event()
+def _meet(cluster):
+    """Returns when all workers are there; says who is not, which TensorFlow would wait for mutely.
 
-    def say():
-        start, seconds = time.monotonic(), _PATIENT_SECONDS
-        while not is_over.wait(seconds):
-            missing = [
-                f"{index} ({address})"
-                for index, address in enumerate(cluster.workers)
-                if index != cluster.index and not _answers(address)
-            ]
-            if missing:
+    Raises: UserError where this one's port is taken.
+    """
+    address = cluster.workers[cluster.index]
+    try:
+        # Whoever tries to reach it is answered by the kernel; TensorFlow's own server comes later.
+        listening = socket.create_server(("", _parted(address)[1]))
+    except OSError as error:
+        raise UserError(
+            f"--workers: worker {cluster.index} cannot listen on the port of {address} "
+            f"({error.strerror}); give one that is free"
+        ) from error
+    missing = {index: at for index, at in enumerate(cluster.workers) if index != cluster.index}
+    start, told = time.monotonic(), _PATIENT_SECONDS
+    with listening:
+        while missing := {index: at for index, at in missing.items() if not _answers(at)}:
+            seconds = time.monotonic() - start
+            if seconds >= told:
+                named = ", ".join(f"{index} ({at})" for index, at in missing.items())
                 print(
-                    f"waiting for worker {', '.join(missing)}: "
-                    f"{time.monotonic() - start:.0f} s so far",
-                    file=sys.stderr,
+                    f"waiting for worker {named} ... {seconds:.0f} s so far",
+                    file=sys.stdout if cluster.is_chief else sys.stderr,
                     flush=True,
                 )
-            seconds = min(2 * seconds, 60)
+                told = min(2 * told, told + 60)
+            time.sleep(0.3)
 
-    listener = threading.Thread(target=say, daemon=True)
-    listener.start()
-    try:
-        yield
-    finally:
-        is_over.set()
+
+def _parted(address):
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def _answers(address):
-    host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
+        socket.create_connection(_parted(address), timeout=2).close()
     except OSError:
         return False
     return True

@@ -228,6 +228,7 @@ def check_frequencies(counts, probabilities):
         assert abs(counts[outcome] - total * p) < 5 * np.sqrt(total * p * (1 - p)) + 1, outcome
 
 
+@pytest.mark.slow
 def test_autoaugment_chooses_sub_policies_equally_and_applies_by_probability(monkeypatch):
     probabilities = collections.Counter()
     for (first, p, level), (second, q, other_level) in POLICY_V0:

@@ -201,6 +201,7 @@ def test_a_corrupt_record_is_named_or_left_out(folder, capfd):
     assert capfd.readouterr().out.count("train-00000-of-00002, record 2") == 1
 
 
+@pytest.mark.slow
 def test_a_shard_that_is_cut_off_is_said(folder):
     path = folder / "train-00001-of-00002"
     os.truncate(path, path.stat().st_size - 50)

@@ -139,6 +139,9 @@ NOT_REFUSED_HERE = {
     "converge_smooth_project",
     "saved_model",
     "saved_model_signature",
+    "workers",
+    "worker_index",
+    "sync_batch_norm",
 }
 
 

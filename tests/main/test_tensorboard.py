@@ -83,6 +83,7 @@ def test_histograms_norms_and_a_profile_are_there_where_asked_for(two_runs):
     assert len(found) == 1 and "/swish/" in found[0]
 
 
+@pytest.mark.slow
 def test_what_is_recorded_changes_nothing_that_is_trained(two_runs, tmp_path):
     asked = (*SHORT, *TWO_EPOCHS, "--activation=swish", "--mode=train")
     assert run(*asked, f"--model_dir={tmp_path}") == 0
@@ -91,6 +92,7 @@ def test_what_is_recorded_changes_nothing_that_is_trained(two_runs, tmp_path):
         np.testing.assert_array_equal(value, recorded[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_nothing_is_there_twice_after_a_kill(two_runs, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(two_runs / "relu", folder)
@@ -124,6 +126,7 @@ def test_measuring_once_more_replaces_what_was_measured(two_runs, tmp_path):
     assert [step for step, _ in found["robust_accuracy/pgd_2"]] == [8]
 
 
+@pytest.mark.slow
 def test_a_saved_model_that_is_measured_has_its_own_run(two_runs, tmp_path):
     exported = f"--saved_model={two_runs / 'relu' / 'saved_model'}"
     asked = ("--mode=eval", exported, "--eval_attacks=clean,fgsm", "--eval_examples=20")

@@ -106,8 +106,9 @@ def _measures(config):
 
 
 def _devices(config, strategy):
-    kind, replicas = distribution.device_type(strategy), strategy.num_replicas_in_sync
-    there = tf.config.list_logical_devices(kind)
+    kind, replicas = distribution.device_type(strategy), distribution.local_replicas(strategy)
+    workers = distribution.worker_of(strategy).count
+    there = [] if workers > 1 else tf.config.list_logical_devices(kind)
     virtual = "virtual " if kind == "CPU" and len(there) > 1 else ""
     used = f"{replicas} {virtual}{kind}{'s' if replicas > 1 else ''}"
     if len(there) > replicas:
@@ -117,4 +118,6 @@ def _devices(config, strategy):
     elif kind == "GPU":
         used += f" ({distribution.device_name(kind)})"
     name = type(strategy).__name__.removesuffix("V1").removesuffix("V2")
+    if workers > 1:
+        used, name = f"{workers} workers, each with {used}", "MultiWorkerMirroredStrategy"
     return f"{used}; {name}, {config.distribution.precision}"

@@ -6,7 +6,12 @@ import tensorflow as tf
 from sat_tf import distribution, errors, seeds
 from tpu import connect
 
-REPLICAS = {"auto": 2, "one_device": 1, "mirrored": 2, "tpu": None}  # None: refused without a TPU
+# None: refused where nobody says which TPU, or which workers.
+REPLICAS = {"auto": 2, "one_device": 1, "mirrored": 2, "multi_worker": None, "tpu": None}
+REFUSALS = {
+    "tpu": "no TPU was named; give --tpu=NAME",
+    "multi_worker": "who the workers are is not said; give --workers=HOST:PORT",
+}
 
 
 def test_every_strategy_is_tested():
@@ -16,11 +21,13 @@ def test_every_strategy_is_tested():
 @pytest.mark.parametrize("name", REPLICAS)
 def test_replicas_and_device(name):
     if REPLICAS[name] is None:
-        with pytest.raises(errors.UserError, match="no TPU was named; give --tpu=NAME"):
+        with pytest.raises(errors.UserError, match=REFUSALS[name]):
             distribution.create(name)
         return
     strategy = distribution.create(name)
     assert strategy.num_replicas_in_sync == REPLICAS[name]
+    assert distribution.local_replicas(strategy) == REPLICAS[name]
+    assert distribution.worker_of(strategy) == (0, 1)
     assert distribution.device_type(strategy) == "CPU"
 
 
@@ -39,14 +46,14 @@ def test_several_strategies_in_one_process_work(mirrored):
         assert float(strategy.experimental_local_results(total)[0]) == 2.0
 
 
-def test_a_batch_must_divide_by_the_replicas(mirrored, one_device):
-    distribution.check_divisible("batch_size", 6, mirrored)
-    distribution.check_divisible("batch_size", 7, one_device)
+def test_a_batch_must_divide_by_the_replicas():
+    distribution.check_divisible("batch_size", 6, 2)
+    distribution.check_divisible("batch_size", 7, 1)
     with pytest.raises(
         errors.UserError,
         match="--batch_size=7: not divisible by the 2 replicas; give a multiple, such as 8",
     ):
-        distribution.check_divisible("batch_size", 7, mirrored)
+        distribution.check_divisible("batch_size", 7, 2)
 
 
 @pytest.mark.parametrize(
