@@ -14,7 +14,6 @@ import written
 from command_line import ROOT, SHORT, newest, run, tags, weights
 from loopback import free_addresses
 
-
 pytestmark = pytest.mark.slow  # what they tell each other is tried every day
 
 TRAIN = (*SHORT, "--epochs=2", "--seed=3")
