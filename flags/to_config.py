@@ -84,7 +84,7 @@ def to_config(flags, stored=None, imported=None, description=None, learnt=None) 
         evaluation=evaluation.config_of(values, data_config, attack_config.norm),
         seed=values.get("seed"),
         plugin=run.config_of(flags, stored),
-        saving=SavingConfig(values.get("save_every")),
+        saving=SavingConfig(values.get("save_every"), values.get("keep_checkpoints")),
         recording=RecordingConfig(values.get("histogram_every"), values.get("profile")),
     )
 

@@ -34,6 +34,12 @@ FLAGS = (
         "90s. 0: at the end of each epoch, and where the run is interrupted.",
     ),
     integer(
+        "keep_checkpoints",
+        2,
+        "How many of the newest checkpoints stay, 2 or more: where the newest is damaged, the one "
+        "before it is used.",
+    ),
+    integer(
         "histogram_every",
         0,
         "For TensorBoard: histograms of the weights and the norms of their gradients every N "

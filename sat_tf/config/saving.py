@@ -7,9 +7,13 @@ import dataclasses
 import re
 from typing import NamedTuple
 
-from sat_tf.config.ranges import refuse
+from sat_tf.config.ranges import check_range, refuse
 
 _SECONDS = {"s": 1, "min": 60, "h": 3600}
+
+
+def _setting(flag, default):
+    return dataclasses.field(default=default, metadata={"flag": flag, "defines": False})
 
 
 class Interval(NamedTuple):
@@ -21,11 +25,16 @@ class Interval(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class SavingConfig:
-    """`every` is a number of steps, or a time such as 30min, 2h or 90s; 0 for no more."""
+    """`every` is a number of steps, or a time such as 30min, 2h or 90s; 0 for no more.
 
-    every: str = dataclasses.field(default="0", metadata={"flag": "save_every", "defines": False})
+    `keep` is how many of the newest checkpoints stay.
+    """
+
+    every: str = _setting("save_every", "0")
+    keep: int = _setting("keep_checkpoints", 2)
 
     def __post_init__(self):
+        check_range("keep_checkpoints", self.keep, low=2)  # one may be damaged
         if self._match is None:
             refuse(
                 "save_every",

@@ -13,13 +13,14 @@ class States:
       state: the model's `training_state`.
       folder: the RunFolder.
       decisions: the `EpochEnd` of the run, which knows the state that may be gone back to.
+      keep: how many of the newest stay.
 
     Attributes:
       seconds: what the last save took, None before there was one.
     """
 
-    def __init__(self, state, folder, decisions):
-        self._saved = checkpoints.Checkpoints(state, folder.checkpoints)
+    def __init__(self, state, folder, decisions, keep=2):
+        self._saved = checkpoints.Checkpoints(state, folder.checkpoints, keep)
         self._folder, self._decisions = folder, decisions
         self.seconds = None
 

@@ -146,7 +146,8 @@ class Training:
     def _restore(self):
         state = self.model.training_state
         self._decisions.belong_to(state)
-        self._states = States(state, self._folder, self._decisions)
+        keep = self._config.saving.keep
+        self._states = States(state, self._folder, self._decisions, keep)
         if self._states.restore():
             print(f"continuing from {self._states.latest}", flush=True)
 

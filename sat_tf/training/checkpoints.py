@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from sat_tf import errors
 from sat_tf.files import plain, real
+from sat_tf.training import integrity
 
 # A state under another name than that of a step does not take the place of the step's own.
 _NAME = "checkpoint-at-step"
@@ -22,14 +23,19 @@ STOPPED = "checkpoint-stopped-at-step"  # with the mark that training is over
 
 
 class Checkpoints:
-    """The numbered checkpoints in one folder; the newest two are kept.
+    """The numbered checkpoints in one folder, of which the newest are kept.
 
-    Two, so that one remains should the newest be lost with a machine.  An old one is removed only
-    after the new one is complete, so a full disk never costs the last good state.
+    An old one is removed only after the new one is complete, so a full disk never costs the last
+    good state.
+
+    Args:
+      state: what is saved.
+      directory: the folder.
+      keep: how many, at least 2, so that one remains should the newest be damaged.
     """
 
-    def __init__(self, state: tf.train.Checkpoint, directory: str):
-        self._state = state
+    def __init__(self, state: tf.train.Checkpoint, directory: str, keep: int = 2):
+        self._state, self._keep = state, keep
         self._directory = plain(directory)
         self._manager = self._managed(_NAME)
 
@@ -54,7 +60,7 @@ class Checkpoints:
         Args:
           step: where training is.
           name: the file's, before the step.
-          keep: a step of which the checkpoint stays besides the newest; None: the last but one.
+          keep: a step of which the checkpoint stays besides the newest; None: no certain one.
         """
         if not self.newest_is(step, name):
             self._manager = self._managed(name)
@@ -66,14 +72,18 @@ class Checkpoints:
                     tf.io.gfile.rmtree(partial)
                 raise
             older = self._manager.checkpoints[:-1]
-            of_step = [prefix for prefix in older if step_of(prefix) == keep]
-            self._keep_only([*(of_step or older)[-1:], self._manager.latest_checkpoint])
+            of_step = [prefix for prefix in older if step_of(prefix) == keep][-1:]
+            others = [prefix for prefix in older if prefix not in of_step]
+            count = self._keep - 1 - len(of_step)
+            kept = [*of_step, *(others[-count:] if count else ())]
+            self._keep_only([*sorted(kept, key=older.index), self._manager.latest_checkpoint])
         return self.latest
 
     def restore(self, step=None) -> bool:
         """Restores the newest state exactly, or the newest of `step`; False if there is none.
 
-        Raises: UserError where it is damaged or belongs to another model.
+        One that is damaged is left out where there is another before it, and no longer counts.
+        Raises: UserError where all are damaged, or of another model.
         """
         there = [
             prefix
@@ -82,7 +92,11 @@ class Checkpoints:
         ]
         if not there:
             return False
-        restore(self._state, real(there[-1]), flag="model_dir")
+        newest_first = [real(prefix) for prefix in reversed(there)]
+        chosen = integrity.newest_whole(newest_first) or newest_first[0]
+        restore(self._state, chosen, flag="model_dir")
+        if step is None and chosen != newest_first[0]:
+            self._list_only(there[: len(there) - newest_first.index(chosen)])
         return True
 
     def forget_after(self, step: int):
@@ -95,6 +109,12 @@ class Checkpoints:
         if not removed:
             return
         # The list comes first, so that at no time it names what is not there.
+        self._list_only(kept)
+        for prefix in removed:
+            for file in glob.glob(glob.escape(prefix) + ".*"):
+                os.unlink(file)
+
+    def _list_only(self, kept):
         if kept:
             names = [os.path.basename(prefix) for prefix in kept]  # relative: folders may move
             tf.compat.v1.train.update_checkpoint_state(
@@ -105,9 +125,6 @@ class Checkpoints:
             )
         else:
             os.unlink(os.path.join(self._directory, "checkpoint"))
-        for prefix in removed:
-            for file in glob.glob(glob.escape(prefix) + ".*"):
-                os.unlink(file)
         self._manager = self._managed(_NAME)
 
 
@@ -143,9 +160,17 @@ def _without_later_parts(state, prefix):
 
 
 def latest_in(directory: str) -> str | None:
-    """Returns the path prefix of the newest checkpoint of a folder, None where there is none."""
-    latest = tf.train.latest_checkpoint(plain(directory))
-    return latest and real(latest)
+    """Returns the path prefix of the newest checkpoint of a folder, None where there is none.
+
+    One that is damaged is left out where there is another before it.
+    """
+    listed = tf.train.get_checkpoint_state(plain(directory))
+    there = [
+        real(prefix)
+        for prefix in reversed(listed.all_model_checkpoint_paths if listed else ())
+        if glob.glob(glob.escape(prefix) + ".*") or os.path.exists(prefix)
+    ]
+    return integrity.newest_whole(there) or next(iter(there), None)
 
 
 def step_of(prefix: str) -> int:

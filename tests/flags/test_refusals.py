@@ -76,6 +76,7 @@ REFUSALS = {
     "--profile=10": "--profile=10: give the first and the last step, such as 100,110",
     "--profile=9,8": "--profile=9,8: give the first and the last step",
     "--profile=0,8": "--profile=0,8: give the first and the last step",
+    "--keep_checkpoints=1": "--keep_checkpoints=1: .* at least 2",
     "--save_every=-5": "--save_every=-5: give a number of steps",
     "--dataset=mnits": "--dataset=mnits: no such data set; did you mean mnist "
     ".*cifar10.*folder:PATH",

@@ -143,6 +143,67 @@ def test_a_truncated_checkpoint_is_refused(tmp_path, one_device):
         saved.restore()
 
 
+def _damage(prefix, how):
+    data, index = prefix + ".data-00000-of-00001", prefix + ".index"
+    if how == "truncated":
+        os.truncate(data, os.path.getsize(data) // 2)
+    elif how == "changed":
+        with open(data, "r+b") as file:
+            file.seek(os.path.getsize(data) // 2)
+            byte = file.read(1)[0]
+            file.seek(-1, os.SEEK_CUR)
+            file.write(bytes([byte ^ 1]))
+    elif how == "index":
+        os.truncate(index, os.path.getsize(index) // 2)
+    else:
+        os.unlink({"no data": data, "no index": index}[how])
+
+
+DAMAGES = ("truncated", "changed", "index", "no data", "no index")
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_where_the_newest_is_damaged_the_one_before_is_used_and_said(how, tmp_path, capsys):
+    value = tf.Variable(tf.range(100.0))
+    saved = checkpoints.Checkpoints(tf.train.Checkpoint(x=value), str(tmp_path), keep=3)
+    for step in (4, 8, 12):
+        value.assign(tf.fill([100], float(step)))
+        saved.save(step)
+    _damage(saved.latest, how)
+    assert checkpoints.latest_in(str(tmp_path)) == f"{tmp_path}/checkpoint-at-step-8"
+    again = checkpoints.Checkpoints(tf.train.Checkpoint(x=value), str(tmp_path), keep=3)
+    assert again.restore() and value.numpy()[0] == 8
+    error = capsys.readouterr().err
+    assert error == (
+        f"note: the checkpoint {tmp_path}/checkpoint-at-step-12 is damaged; "
+        f"{tmp_path}/checkpoint-at-step-8, which was saved before it, is used\n"
+    )
+    assert again.latest == f"{tmp_path}/checkpoint-at-step-8"
+    again.save(12)  # in its place
+    assert checkpoints.latest_in(str(tmp_path)) == f"{tmp_path}/checkpoint-at-step-12"
+    assert _names(tmp_path) == [f"checkpoint-at-step-{step}" for step in (12, 4, 8)]
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_where_all_are_damaged_nothing_is_begun_anew(how, tmp_path):
+    saved = checkpoints.Checkpoints(tf.train.Checkpoint(x=tf.Variable([1.0] * 9)), str(tmp_path))
+    for step in (4, 8):
+        _damage(saved.save(step), how)
+    assert checkpoints.latest_in(str(tmp_path)) == f"{tmp_path}/checkpoint-at-step-8"
+    with pytest.raises(errors.UserError, match="cannot be restored"):
+        saved.restore()
+
+
+def test_as_many_as_asked_for_are_kept_and_that_to_go_back_to_among_them(tmp_path):
+    saved = checkpoints.Checkpoints(tf.train.Checkpoint(x=tf.Variable(1.0)), str(tmp_path), keep=3)
+    for step, keep in ((1, None), (2, None), (3, None), (4, None), (5, 2), (6, 2)):
+        saved.save(step, keep=keep)
+    assert _names(tmp_path) == [f"checkpoint-at-step-{step}" for step in (2, 5, 6)]
+    for step in (7, 8):
+        saved.save(step)
+    assert _names(tmp_path) == [f"checkpoint-at-step-{step}" for step in (6, 7, 8)]
+
+
 def _names(folder):
     return sorted(
         name.removesuffix(".index") for name in os.listdir(folder) if name.endswith(".index")
