@@ -10,11 +10,12 @@ from command_line import SHORT, STANDARD, newest, run
 pytestmark = pytest.mark.usefixtures("small_networks")
 
 ERRORS = {
-    ("--workers=a:1,b:2",): "--workers=a:1,b:2: which of them this is, is not said",
+    ("--strategy=auto", "--workers=a:1,b:2"): "--workers=a:1,b:2: which of them this is, is not said",
     ("--strategy=multi_worker",): "--strategy=multi_worker: who the workers are is not said",
     (
         "--mode=predict",
         "--images=x.png",
+        "--strategy=multi_worker",
         "--workers=a:1",
         "--worker_index=0",
     ): "--mode=predict: is the work of one process",
