@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 
+_GONE = (errno.EPIPE, errno.EIO)  # a pipe's reader, and a terminal
 _CLEARED = "\r\033[K"  # the line that the cursor is on
 
 
@@ -50,12 +51,34 @@ class _Lenient:
     def write(self, text):
         """Writes as much as can be; returns the number of characters that it was given."""
         with self._or_nothing():
-            if self._screen is None:
-                self._stream.write(text)
-            else:
-                with self._screen.lock:
-                    self._stream.write(self._screen.placed(text))
+            self._place(text, self._stream.write)
         return len(text)
+
+    def write_utf8(self, text):
+        """As `write`, but UTF-8 whatever the encoding is, and what is no UTF-8 as its bytes.
+
+        Raises: OSError where it cannot be written, but not where the reader has gone.
+        """
+
+        def write(placed):
+            self._stream.flush()
+            self._stream.buffer.write(placed.encode("utf-8", "surrogateescape"))
+            self._stream.buffer.flush()
+
+        try:
+            self._place(text, write)
+        except OSError as error:
+            self._point_at_nothing()
+            if error.errno not in _GONE:
+                raise
+        return len(text)
+
+    def _place(self, text, write):
+        if self._screen is None:
+            write(text)
+        else:
+            with self._screen.lock:
+                write(self._screen.placed(text))
 
     def flush(self):
         with self._or_nothing():
@@ -68,16 +91,30 @@ class _Lenient:
         except OSError as error:
             self._give_up(error)
 
-    def _give_up(self, error):
+    def _point_at_nothing(self):
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, self._stream.fileno())  # what is buffered goes there too
         os.close(nothing)
-        if error.errno not in (errno.EPIPE, errno.EIO) and self._stream is not sys.__stderr__:
+
+    def _give_up(self, error):
+        self._point_at_nothing()
+        if error.errno not in _GONE and self._stream is not sys.__stderr__:
             print(
                 f"note: standard output cannot be written ({error.strerror}); the run goes on "
                 "without",
                 file=sys.stderr,
             )
+
+
+class Data:
+    """The text of a file that goes to standard output: its bytes are those of the file.
+
+    Args:
+      stream: `sys.stdout` within `that_may_close`.
+    """
+
+    def __init__(self, stream):
+        self.write, self.flush = stream.write_utf8, stream.flush
 
 
 class _Own:

@@ -120,7 +120,8 @@ class Subject:
         flags = given.flags
         self.mode, self.resume, self.dry_run = flags.mode, flags.resume, flags.dry_run
         self.images, self.top = flags.images, flags.top
-        self.output = sys.stdout if flags.output == "-" else flags.output
+        self._output_is_data = flags.mode == "predict" and flags.output == "-"
+        self.output = streams.Data(sys.stdout) if self._output_is_data else flags.output
         self.initial, self.cluster = given.initial, given.cluster
         self._reads_data = definitions.reads_data(flags)
 
@@ -156,8 +157,11 @@ class Subject:
         """
         if self.cluster is not None and not self.cluster.is_chief:
             return streams.of_worker()
-        is_result = self.mode == "predict" and self.output is sys.stdout
-        return contextlib.redirect_stdout(sys.stderr) if is_result else contextlib.nullcontext()
+        return (
+            contextlib.redirect_stdout(sys.stderr)
+            if self._output_is_data
+            else contextlib.nullcontext()
+        )
 
     def locked(self):
         """Returns a context within which no other process works in the folder, if this one does."""

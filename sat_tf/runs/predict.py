@@ -93,8 +93,9 @@ def predict_and_say(classify, pattern, *, output, **options) -> str:
             classify, pattern, output=output, on_bad=lambda *one: bad.append(one), **options
         )
     except OSError as error:  # unreadable images have errors of their own
+        place = "-" if hasattr(output, "write") else output
         raise UserError(
-            f"--output={output}: cannot be written: {error.strerror}; name another file"
+            f"--output={place}: cannot be written: {error.strerror}; name another file"
         ) from error
     of_bad = f", {len(bad)} of them of files that are no readable images" if bad else ""
     named = "standard output" if hasattr(output, "write") else output

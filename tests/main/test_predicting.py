@@ -3,11 +3,14 @@
 import csv
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+import small_data
 import tensorflow as tf
-from command_line import run
+from command_line import ROOT, run
 
 from sat_tf import data
 
@@ -74,6 +77,41 @@ def test_standard_output_has_the_rows_and_nothing_else(small_run, tmp_path, caps
     assert list(rows[0]) == [*("file", "class", "probability", "class_2", "probability_2", "error")]
     assert len(rows) == 4 and rows[-1]["error"] and not rows[0]["error"]
     assert "mode      predict" in said.err and "wrote 4 rows to standard output" in said.err
+
+
+def _in_a_process(small_run, images, **options):
+    """Predicts to standard output, a real one."""
+    return subprocess.run(
+        [
+            *(sys.executable, "tests/command_line.py", "--mode=predict", "--output=-"),
+            *(f"--model_dir={small_run}", f"--images={images}"),
+        ],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        **options,
+    )
+
+
+@pytest.mark.slow
+def test_standard_output_has_the_bytes_that_a_file_would_have(small_run, tmp_path):
+    name = os.path.join(os.fsencode(tmp_path), b"caf\xe9 \xe6\x97\xa5.png")
+    with open(name, "wb") as file:
+        file.write(small_data.encoded(small_data.pixels(8, 8), "PNG"))
+    assert _predict(small_run, tmp_path / "*.png", tmp_path / "out.csv") == 0
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    ended = _in_a_process(small_run, tmp_path, stdout=subprocess.PIPE, env=environment)
+    assert ended.returncode == 0 and ended.stdout == (tmp_path / "out.csv").read_bytes()
+    assert name in ended.stdout
+
+
+@pytest.mark.slow
+def test_rows_that_standard_output_does_not_take_are_an_error(small_run, tmp_path):
+    _write_black(tmp_path, 1)
+    with open("/dev/full", "wb") as full:
+        ended = _in_a_process(small_run, tmp_path, stdout=full)
+    assert ended.returncode == 2
+    last = ended.stderr.decode().splitlines()[-1]
+    assert last.startswith("error: --output=-: cannot be written: No space left on device")
 
 
 def test_top_is_at_least_one(small_run, capsys):

@@ -10,7 +10,10 @@ from command_line import SHORT, STANDARD, newest, run
 pytestmark = pytest.mark.usefixtures("small_networks")
 
 ERRORS = {
-    ("--strategy=auto", "--workers=a:1,b:2"): "--workers=a:1,b:2: which of them this is, is not said",
+    (
+        "--strategy=auto",
+        "--workers=a:1,b:2",
+    ): "--workers=a:1,b:2: which of them this is, is not said",
     ("--strategy=multi_worker",): "--strategy=multi_worker: who the workers are is not said",
     (
         "--mode=predict",
