@@ -2,11 +2,15 @@
 
 cluster = cluster_of("multi_worker", ("10.0.0.1:2222", "10.0.0.2:2222"), worker_index=0)
 cluster = cluster_of("auto")                  # from TF_CONFIG, None where that names no others
+meet(cluster)                                 # until all are there
 """
 
 import json
 import os
 import re
+import socket
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -18,6 +22,7 @@ NAME = "multi_worker"  # of the strategy
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[^\s:]+):(\d{1,5})")
 _SLURM_PORT = 8888  # TensorFlow's own choice for the first task of a machine
 _MOST_TASKS = 1024  # of a machine
+_PATIENT_SECONDS = 5  # before those are named that have not come
 
 
 class Cluster(NamedTuple):
@@ -152,3 +157,46 @@ def _of_slurm(environ):
             "with srun, or give --workers and --worker_index"
         ) from error
     return Cluster(tuple(workers), int(environ["SLURM_PROCID"]))
+
+
+def meet(cluster: Cluster):
+    """Returns when all workers are there; says who is not, which TensorFlow would wait for mutely.
+
+    Raises: UserError where this one's port is taken.
+    """
+    address = cluster.workers[cluster.index]
+    try:
+        # Whoever tries to reach it is answered by the kernel; TensorFlow's own server comes later.
+        listening = socket.create_server(("", _parted(address)[1]))
+    except OSError as error:
+        raise UserError(
+            f"--workers: worker {cluster.index} cannot listen on the port of {address} "
+            f"({error.strerror}); give one that is free"
+        ) from error
+    missing = {index: at for index, at in enumerate(cluster.workers) if index != cluster.index}
+    start, told = time.monotonic(), _PATIENT_SECONDS
+    with listening:
+        while missing := {index: at for index, at in missing.items() if not _answers(at)}:
+            seconds = time.monotonic() - start
+            if seconds >= told:
+                named = ", ".join(f"{index} ({at})" for index, at in missing.items())
+                print(
+                    f"waiting for worker {named} ... {seconds:.0f} s so far",
+                    file=sys.stdout if cluster.is_chief else sys.stderr,
+                    flush=True,
+                )
+                told = min(2 * told, told + 60)
+            time.sleep(0.3)
+
+
+def _parted(address):
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _answers(address):
+    try:
+        socket.create_connection(_parted(address), timeout=2).close()
+    except OSError:
+        return False
+    return True

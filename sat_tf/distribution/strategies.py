@@ -7,17 +7,12 @@ with strategy.scope():
 
 import glob
 import os
-import socket
-import sys
-import time
 
 import tensorflow as tf
 
 from sat_tf.distribution import cluster as clusters
 from sat_tf.distribution.workers import worker_of
 from sat_tf.errors import UserError, look_up, one_line
-
-_PATIENT_SECONDS = 5  # before those are named that have not come
 
 
 def split_cpu(count: int):
@@ -57,7 +52,7 @@ def _tpu(resolver, unused_cluster):
 def _multi_worker(unused_resolver, cluster):
     if cluster is None:
         cluster = clusters.cluster_of(clusters.NAME)
-    _meet(cluster)
+    clusters.meet(cluster)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=cluster.resolver())
     except tf.errors.OpError as error:
@@ -66,49 +61,6 @@ def _multi_worker(unused_resolver, cluster):
             f"{cluster.workers[cluster.index]} ({one_line(error)}); do all workers name the same "
             "addresses?"
         ) from error
-
-
-def _meet(cluster):
-    """Returns when all workers are there; says who is not, which TensorFlow would wait for mutely.
-
-    Raises: UserError where this one's port is taken.
-    """
-    address = cluster.workers[cluster.index]
-    try:
-        # Whoever tries to reach it is answered by the kernel; TensorFlow's own server comes later.
-        listening = socket.create_server(("", _parted(address)[1]))
-    except OSError as error:
-        raise UserError(
-            f"--workers: worker {cluster.index} cannot listen on the port of {address} "
-            f"({error.strerror}); give one that is free"
-        ) from error
-    missing = {index: at for index, at in enumerate(cluster.workers) if index != cluster.index}
-    start, told = time.monotonic(), _PATIENT_SECONDS
-    with listening:
-        while missing := {index: at for index, at in missing.items() if not _answers(at)}:
-            seconds = time.monotonic() - start
-            if seconds >= told:
-                named = ", ".join(f"{index} ({at})" for index, at in missing.items())
-                print(
-                    f"waiting for worker {named} ... {seconds:.0f} s so far",
-                    file=sys.stdout if cluster.is_chief else sys.stderr,
-                    flush=True,
-                )
-                told = min(2 * told, told + 60)
-            time.sleep(0.3)
-
-
-def _parted(address):
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
-def _answers(address):
-    try:
-        socket.create_connection(_parted(address), timeout=2).close()
-    except OSError:
-        return False
-    return True
 
 
 def _auto(resolver, cluster):

@@ -1,10 +1,12 @@
 """Who the workers of a run are, as flags, TF_CONFIG and Slurm say it."""
 
 import json
+import socket
 
 import pytest
+from loopback import free_addresses
 
-from sat_tf.distribution import Cluster, cluster_of
+from sat_tf.distribution import Cluster, cluster, cluster_of
 from sat_tf.errors import UserError
 
 TWO = ("10.0.0.1:2222", "10.0.0.2:2222")
@@ -27,11 +29,11 @@ def tf_config(cluster, **task):
     ],
 )
 def test_the_workers_are_those_that_are_named(strategy, given, environ, index):
-    cluster = cluster_of(strategy, *given, environ=environ)
-    assert cluster == Cluster(given[0] or TWO, index)
-    assert cluster.is_chief == (index == 0)
-    resolver = cluster.resolver()
-    assert resolver.cluster_spec().as_dict() == {"worker": list(cluster.workers)}
+    found = cluster_of(strategy, *given, environ=environ)
+    assert found == Cluster(given[0] or TWO, index)
+    assert found.is_chief == (index == 0)
+    resolver = found.resolver()
+    assert resolver.cluster_spec().as_dict() == {"worker": list(found.workers)}
     assert (resolver.task_type, resolver.task_id) == ("worker", index)
 
 
@@ -64,9 +66,9 @@ def test_the_tasks_of_a_slurm_step_are_workers(monkeypatch):
     }
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    cluster = cluster_of("multi_worker")
-    assert cluster.workers == ("node1:8888", "node1:8889", "node2:8888", "node2:8889")
-    assert cluster.index == 3
+    found = cluster_of("multi_worker")
+    assert found.workers == ("node1:8888", "node1:8889", "node2:8888", "node2:8889")
+    assert found.index == 3
 
 
 @pytest.mark.parametrize(
@@ -97,3 +99,29 @@ def test_what_cannot_be_is_one_line(strategy, given, environ, message, monkeypat
     with pytest.raises(UserError, match=message) as refusal:
         cluster_of(strategy, *given, environ=environ)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_port_that_is_taken_is_named():
+    with socket.create_server(("", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(UserError, match=f"worker 0 cannot listen on the port of {address}"):
+            cluster.meet(Cluster((address, "127.0.0.1:1"), 0))
+
+
+def test_those_who_are_there_need_not_be_waited_for(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        own = free_addresses(1)[0]
+        cluster.meet(Cluster((own, f"127.0.0.1:{other.getsockname()[1]}"), 0))
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_those_who_are_not_there_are_named(index, capsys, monkeypatch):
+    monkeypatch.setattr(cluster, "_PATIENT_SECONDS", 0)
+    answers = iter([False, False, True])
+    monkeypatch.setattr(cluster, "_answers", lambda address: next(answers))
+    addresses = tuple(free_addresses(2))
+    cluster.meet(Cluster(addresses, index))
+    said = capsys.readouterr()
+    named = f"waiting for worker {1 - index} ({addresses[1 - index]}) ... "
+    assert (said.err if index else said.out).count(named) == 2
