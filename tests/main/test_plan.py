@@ -6,6 +6,7 @@ import os
 import re
 
 import pytest
+import tensorflow as tf
 from command_line import SHORT, run
 
 from sat_tf import distribution
@@ -37,7 +38,7 @@ def test_the_plan_is_said_before_anything_is_loaded_or_built(tmp_path, capsys):
 
 
 def _cpus():
-    count = len(distribution.tf.config.list_logical_devices("CPU"))
+    count = len(tf.config.list_logical_devices("CPU"))
     return f"virtual CPU of {count}" if count > 1 else "CPU"
 
 
@@ -95,10 +96,10 @@ def test_a_gpu_that_is_not_used_is_said(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert not distribution.unused_gpu() or glob.glob("/dev/nvidia*")
     found = {"/dev/nvidia[0-9]*": ["/dev/nvidia0"], "/proc/driver/nvidia/gpus/*": []}
-    monkeypatch.setattr(distribution.glob, "glob", found.get)
-    monkeypatch.setattr(distribution.tf.config, "list_physical_devices", lambda kind: [])
+    monkeypatch.setattr(glob, "glob", found.get)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
     said = distribution.unused_gpu()
     assert "/dev/nvidia0" in said
-    assert f"'tensorflow[and-cuda]=={distribution.tf.__version__}'" in said
+    assert f"'tensorflow[and-cuda]=={tf.__version__}'" in said
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert not distribution.unused_gpu()
