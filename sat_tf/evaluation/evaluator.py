@@ -187,7 +187,8 @@ class Evaluator:
                     if counts:
                         on_work(account.add(lanes, finished, int(left.sum()) - stream.taken))
                     progress.add(name, finished, stream.taken, lanes.snapshot)
-        if share is not None and not share.all():
+        # Not by the share, which may be everything for one of them alone.
+        if share is not None and distribution.worker_of(self._strategy).count > 1:
             progress.exchange(name, share, functools.partial(distribution.summed, self._strategy))
         progress.end(name)
         columns = progress.columns(name)

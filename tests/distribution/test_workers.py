@@ -47,18 +47,18 @@ def test_both_have_the_sum_the_texts_and_the_highest(found):
         assert one["highest"] == [15, 0]
 
 
-def test_an_evaluation_that_they_share_has_the_numbers_of_one(found):
-    alone = json.loads(json.dumps(two_workers.outcomes(tf.distribute.get_strategy())))
-    assert 0 < alone["correct"]["both"] < alone["correct"]["clean"] == 12
-    assert found[0]["outcomes"] == found[1]["outcomes"]
-    for name, values in alone.items():
-        if name == "correct":
-            assert found[0]["outcomes"][name] == values
-        else:
-            for ours, theirs in zip(
-                tf.nest.flatten(values), tf.nest.flatten(found[0]["outcomes"][name])
-            ):
-                np.testing.assert_allclose(theirs, ours, rtol=1e-5)
+@pytest.mark.parametrize("name, examples", [("outcomes", 13), ("of_one_example", 1)])
+def test_an_evaluation_that_they_share_has_the_numbers_of_one(name, examples, found):
+    alone = two_workers.outcomes(tf.distribute.get_strategy(), examples)
+    alone = json.loads(json.dumps(alone))
+    if examples > 1:
+        assert 0 < alone["correct"]["both"] < alone["correct"]["clean"] == 12
+    assert found[0][name] == found[1][name]
+    shared = dict(found[0][name])
+    assert shared.pop("correct") == alone.pop("correct")
+    for attack, values in alone.items():
+        for ours, theirs in zip(tf.nest.flatten(values), tf.nest.flatten(shared[attack])):
+            np.testing.assert_allclose(theirs, ours, rtol=1e-5)
 
 
 def test_one_that_is_alone_has_nobody_to_ask(one_device):
