@@ -6,7 +6,7 @@ import re
 
 from flags import notes, to_config
 from flags.groups import GROUPS
-from flags.subjects.subject import Subject, whole
+from flags.subjects.subject import Subject
 from sat_tf import attacks, data, runs, saved_models
 from sat_tf.config import SavedModelConfig, refuse
 from sat_tf.errors import UserError
@@ -61,9 +61,7 @@ class SavedModel(Subject):
     def __init__(self, given):
         super().__init__(given)
         flags = given.flags
-        self.folder = whole(
-            flags.model_dir or default_model_dir(flags), flags.dry_run, given.cluster
-        )
+        self.folder = given.whole(flags.model_dir or default_model_dir(flags))
         if self.folder.stored_config() is not None:
             raise UserError(
                 f"--model_dir={self.folder.path}: holds a run; give a folder for the "

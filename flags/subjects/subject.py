@@ -11,20 +11,6 @@ from sat_tf.config import Config
 from sat_tf.errors import UserError
 
 
-def whole(path, dry_run, cluster=None) -> runs.RunFolder:
-    """Returns the folder to work in, once the run is back that a killed command was replacing.
-
-    A dry run changes nothing and takes the folder as it is; so does a worker that is not the
-    chief of its `cluster`.
-    """
-    if cluster is not None and not cluster.is_chief:
-        return runs.RunFolder.of_worker(path)
-    folder = runs.RunFolder(path)
-    if not dry_run:
-        folder.recover()
-    return folder
-
-
 class Given:
     """The flags of a command, and what lies where they point."""
 
@@ -43,11 +29,22 @@ class Given:
     @functools.cached_property
     def folder(self) -> runs.RunFolder:
         """Where the run is, or the results go."""
-        return whole(
-            self.flags.model_dir or to_config.default_model_dir(self.flags, self.imported),
-            self.flags.dry_run,
-            self.cluster,
+        return self.whole(
+            self.flags.model_dir or to_config.default_model_dir(self.flags, self.imported)
         )
+
+    def whole(self, path) -> runs.RunFolder:
+        """Returns the folder to work in, once the run is back that a killed command was replacing.
+
+        A dry run changes nothing and takes the folder as it is; so does a worker that is not the
+        chief.
+        """
+        if not self.leads:
+            return runs.RunFolder.of_worker(path)
+        folder = runs.RunFolder(path)
+        if not self.flags.dry_run:
+            folder.recover()
+        return folder
 
     @functools.cached_property
     def cluster(self) -> distribution.Cluster | None:
@@ -60,6 +57,11 @@ class Given:
                 f"{len(cluster.workers)} workers; leave --strategy and --workers out"
             )
         return cluster
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes and speaks: the chief, or one that is alone."""
+        return self.cluster is None or self.cluster.is_chief
 
     @functools.cached_property
     def begun(self) -> Config | None:
@@ -122,7 +124,8 @@ class Subject:
         self.images, self.top = flags.images, flags.top
         self._output_is_data = flags.mode == "predict" and flags.output == "-"
         self.output = streams.Data(sys.stdout) if self._output_is_data else flags.output
-        self.initial, self.cluster = given.initial, given.cluster
+        self.initial = given.initial
+        self.cluster, self._leads = given.cluster, given.leads
         self._reads_data = definitions.reads_data(flags)
 
     @classmethod
@@ -155,7 +158,7 @@ class Subject:
 
         Of several workers the chief speaks for all.
         """
-        if self.cluster is not None and not self.cluster.is_chief:
+        if not self._leads:
             return streams.of_worker()
         return (
             contextlib.redirect_stdout(sys.stderr)

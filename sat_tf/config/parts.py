@@ -8,32 +8,29 @@ evaluate, on which hardware) may change from one command to the next.
 
 import dataclasses
 
+from sat_tf.config.fields import setting
 from sat_tf.config.ranges import check_attack_size, check_radius, check_range, refuse
-
-
-def _setting(flag=None, defines=True, default=dataclasses.MISSING):
-    return dataclasses.field(default=default, metadata={"flag": flag, "defines": defines})
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """The network.  `image_size` is its square input side in pixels."""
 
-    name: str = _setting("model")
-    activation: str = _setting()
-    activation_alpha: float | None = _setting()
-    image_size: int = _setting()
-    num_classes: int = _setting()
-    dropout_rate: float = _setting()
-    survival_probability: float = _setting()
-    batch_norm_momentum: float = _setting()
-    batch_norm_epsilon: float = _setting()
-    sparta_kernel_size: int = _setting(default=3)
-    sparta_shared: bool = _setting(default=False)
-    sparta_gain: float = _setting(default=1.0)
-    sparta_from: str | None = _setting(default=None)
-    freeze_activation: bool = _setting(default=False)
-    sync_batch_norm: bool = _setting(default=True)
+    name: str = setting("model")
+    activation: str = setting()
+    activation_alpha: float | None = setting()
+    image_size: int = setting()
+    num_classes: int = setting()
+    dropout_rate: float = setting()
+    survival_probability: float = setting()
+    batch_norm_momentum: float = setting()
+    batch_norm_epsilon: float = setting()
+    sparta_kernel_size: int = setting(default=3)
+    sparta_shared: bool = setting(default=False)
+    sparta_gain: float = setting(default=1.0)
+    sparta_from: str | None = setting(default=None)
+    freeze_activation: bool = setting(default=False)
+    sync_batch_norm: bool = setting(default=True)
 
     def __post_init__(self):
         check_range("image_size", self.image_size, low=8)  # five halvings
@@ -58,11 +55,11 @@ class ModelConfig:
 class SavedModelConfig:
     """A SavedModel in a network's place; its sizes are those that loading has found."""
 
-    path: str = _setting("saved_model")
-    input_range: str = _setting()
-    signature: str | None = _setting("saved_model_signature")
-    image_size: int = _setting()
-    num_classes: int = _setting()
+    path: str = setting("saved_model")
+    input_range: str = setting()
+    signature: str | None = setting("saved_model_signature")
+    image_size: int = setting()
+    num_classes: int = setting()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,13 +69,13 @@ class AttackConfig:
     Sizes are in pixels of [0, 1].
     """
 
-    epsilon: float = _setting()
-    step_size: float = _setting()
-    num_steps: int = _setting()
-    random_start: bool = _setting()
-    clean_start_probability: float = _setting()
-    attack_gradient: str | None = _setting(default=None)
-    norm: str = _setting(default="linf")
+    epsilon: float = setting()
+    step_size: float = setting()
+    num_steps: int = setting()
+    random_start: bool = setting()
+    clean_start_probability: float = setting()
+    attack_gradient: str | None = setting(default=None)
+    norm: str = setting(default="linf")
 
     def __post_init__(self):
         check_attack_size(self.epsilon, self.num_steps, self.norm)
@@ -93,19 +90,19 @@ class MethodConfig:
     The constants of a method that is not the run's have no effect.
     """
 
-    name: str = _setting("method")
-    clean_epochs: int = _setting()
-    label_smoothing: float = _setting()
-    update_gradient: str | None = _setting(default=None)
-    trades_beta: float = _setting(default=6.0)
-    backward_smoothing_beta: float = _setting(default=10.0)
-    backward_smoothing_gamma: float = _setting(default=1.0)
-    converge_smooth_threshold: float = _setting(default=0.03)
-    converge_smooth_ratio: float = _setting(default=1.0)
-    converge_smooth_weight: float = _setting(default=1.0)
-    converge_smooth_stride: int = _setting(default=1)
-    converge_smooth_project: bool = _setting(default=True)
-    catastrophic_drop: float = _setting(default=0.0)
+    name: str = setting("method")
+    clean_epochs: int = setting()
+    label_smoothing: float = setting()
+    update_gradient: str | None = setting(default=None)
+    trades_beta: float = setting(default=6.0)
+    backward_smoothing_beta: float = setting(default=10.0)
+    backward_smoothing_gamma: float = setting(default=1.0)
+    converge_smooth_threshold: float = setting(default=0.03)
+    converge_smooth_ratio: float = setting(default=1.0)
+    converge_smooth_weight: float = setting(default=1.0)
+    converge_smooth_stride: int = setting(default=1)
+    converge_smooth_project: bool = setting(default=True)
+    catastrophic_drop: float = setting(default=0.0)
 
     def __post_init__(self):
         check_range("clean_epochs", self.clean_epochs, low=0)
@@ -127,20 +124,20 @@ class MethodConfig:
 class OptimizerConfig:
     """The update.  A step is one global batch; `steps_per_epoch` follows from the data."""
 
-    name: str = _setting("optimizer")
-    learning_rate: float = _setting()
-    schedule: str = _setting()
-    train_steps: int = _setting(defines=False)
-    steps_per_epoch: int = _setting(defines=False)
-    warmup_epochs: float = _setting()
-    warmup_learning_rate: float = _setting()
-    weight_decay: float = _setting()
-    weight_decay_on: str = _setting()
-    ema_decay: float = _setting()
-    sam_rho: float = _setting(default=0.0)
-    sam_adaptive: bool = _setting(default=False)
-    sam_norm: str = _setting(default="global")
-    drops: tuple[float, ...] | None = _setting(default=None)
+    name: str = setting("optimizer")
+    learning_rate: float = setting()
+    schedule: str = setting()
+    train_steps: int = setting(defines=False)
+    steps_per_epoch: int = setting(defines=False)
+    warmup_epochs: float = setting()
+    warmup_learning_rate: float = setting()
+    weight_decay: float = setting()
+    weight_decay_on: str = setting()
+    ema_decay: float = setting()
+    sam_rho: float = setting(default=0.0)
+    sam_adaptive: bool = setting(default=False)
+    sam_norm: str = setting(default="global")
+    drops: tuple[float, ...] | None = setting(default=None)
 
     def __post_init__(self):
         check_range("learning_rate", self.learning_rate, low=0)
@@ -171,18 +168,18 @@ class OptimizerConfig:
 class DataConfig:
     """The data.  `train_examples` and `eval_examples` are the numbers in use, caps applied."""
 
-    name: str = _setting("dataset")
-    data_dir: str | None = _setting(defines=False)
-    augment: str = _setting()
-    batch_size: int = _setting()
-    train_examples: int = _setting()
-    eval_examples: int = _setting(defines=False)
+    name: str = setting("dataset")
+    data_dir: str | None = setting(defines=False)
+    augment: str = setting()
+    batch_size: int = setting()
+    train_examples: int = setting()
+    eval_examples: int = setting(defines=False)
     # These have values for the runs that were begun before there was such a setting.
-    randaugment_layers: int = _setting(default=2)
-    randaugment_magnitude: float = _setting(default=9.0)
-    download: bool = _setting(defines=False, default=False)
-    max_bad_records: int = _setting(defines=False, default=0)
-    validation_examples: int = _setting(default=0)
+    randaugment_layers: int = setting(default=2)
+    randaugment_magnitude: float = setting(default=9.0)
+    download: bool = setting(defines=False, default=False)
+    max_bad_records: int = setting(defines=False, default=0)
+    validation_examples: int = setting(default=0)
 
     def __post_init__(self):
         check_range("train_examples", self.train_examples, low=1)
@@ -212,12 +209,12 @@ class DataConfig:
 class DistributionConfig:
     """Where it runs.  `virtual_cpus` splits the CPU into logical devices, to try strategies."""
 
-    strategy: str = _setting(defines=False)
-    tpu: str | None = _setting(defines=False)
-    virtual_cpus: int = _setting(defines=False)
-    xla: str = _setting(defines=False)
-    precision: str = _setting()
-    steps_per_execution: int = _setting(defines=False)
+    strategy: str = setting(defines=False)
+    tpu: str | None = setting(defines=False)
+    virtual_cpus: int = setting(defines=False)
+    xla: str = setting(defines=False)
+    precision: str = setting()
+    steps_per_execution: int = setting(defines=False)
 
     def __post_init__(self):
         check_range("virtual_cpus", self.virtual_cpus, low=1)
@@ -228,7 +225,7 @@ class DistributionConfig:
 class PluginConfig:
     """Files of the user's own whose rows the run uses: (absolute path, SHA-256) of each."""
 
-    files: tuple[tuple[str, str], ...] = _setting("plugin", defines=False, default=())
+    files: tuple[tuple[str, str], ...] = setting("plugin", defines=False, default=())
 
     def __post_init__(self):
         object.__setattr__(self, "files", tuple(map(tuple, self.files)))  # JSON brings lists
@@ -245,23 +242,23 @@ class EvaluationConfig:
     without a better one end the training, 0 for never.
     """
 
-    attacks: tuple[str, ...] = _setting("eval_attacks", defines=False)
-    batch_size: int = _setting("eval_batch_size", defines=False)
-    every: int = _setting("eval_every", defines=False)
-    step_size: float | None = _setting("eval_step_size", defines=False)
-    validation_attack: str = _setting(default="pgd-10")
-    patience: int = _setting(defines=False, default=0)
-    checkpoint: str = _setting("eval_checkpoint", defines=False, default="last")
-    norm: str = _setting("eval_norm", defines=False, default="linf")
-    epsilon: float | None = _setting("eval_epsilon", defines=False, default=None)
-    robust_if: str = _setting(defines=False, default="final")
-    autoattack_version: str = _setting(defines=False, default="standard")
-    self_checks: str = _setting(defines=False, default="auto")
-    transfer_from: str | None = _setting(defines=False, default=None)
-    curves: tuple[str, ...] = _setting(defines=False, default=())
-    curve_attack: str = _setting(defines=False, default="pgd-20")
-    curve_epsilons: tuple[float, ...] | None = _setting(defines=False, default=None)
-    save_adversarial: int = _setting(defines=False, default=0)
+    attacks: tuple[str, ...] = setting("eval_attacks", defines=False)
+    batch_size: int = setting("eval_batch_size", defines=False)
+    every: int = setting("eval_every", defines=False)
+    step_size: float | None = setting("eval_step_size", defines=False)
+    validation_attack: str = setting(default="pgd-10")
+    patience: int = setting(defines=False, default=0)
+    checkpoint: str = setting("eval_checkpoint", defines=False, default="last")
+    norm: str = setting("eval_norm", defines=False, default="linf")
+    epsilon: float | None = setting("eval_epsilon", defines=False, default=None)
+    robust_if: str = setting(defines=False, default="final")
+    autoattack_version: str = setting(defines=False, default="standard")
+    self_checks: str = setting(defines=False, default="auto")
+    transfer_from: str | None = setting(defines=False, default=None)
+    curves: tuple[str, ...] = setting(defines=False, default=())
+    curve_attack: str = setting(defines=False, default="pgd-20")
+    curve_epsilons: tuple[float, ...] | None = setting(defines=False, default=None)
+    save_adversarial: int = setting(defines=False, default=0)
 
     def __post_init__(self):
         object.__setattr__(self, "attacks", tuple(self.attacks))  # JSON brings a list

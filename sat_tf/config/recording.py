@@ -6,19 +6,16 @@ RecordingConfig(profile="100,110").profiled          # (100, 110)
 import dataclasses
 import re
 
+from sat_tf.config.fields import setting
 from sat_tf.config.ranges import check_range, refuse
-
-
-def _setting(flag, default):
-    return dataclasses.field(default=default, metadata={"flag": flag, "defines": False})
 
 
 @dataclasses.dataclass(frozen=True)
 class RecordingConfig:
     """`histogram_every` steps, 0 for none; `profile` is "FIRST,LAST", steps, or "" for none."""
 
-    histogram_every: int = _setting("histogram_every", 0)
-    profile: str = _setting("profile", "")
+    histogram_every: int = setting(defines=False, default=0)
+    profile: str = setting(defines=False, default="")
 
     def __post_init__(self):
         check_range("histogram_every", self.histogram_every, low=0)

@@ -7,13 +7,10 @@ import dataclasses
 import re
 from typing import NamedTuple
 
+from sat_tf.config.fields import setting
 from sat_tf.config.ranges import check_range, refuse
 
 _SECONDS = {"s": 1, "min": 60, "h": 3600}
-
-
-def _setting(flag, default):
-    return dataclasses.field(default=default, metadata={"flag": flag, "defines": False})
 
 
 class Interval(NamedTuple):
@@ -30,8 +27,8 @@ class SavingConfig:
     `keep` is how many of the newest checkpoints stay.
     """
 
-    every: str = _setting("save_every", "0")
-    keep: int = _setting("keep_checkpoints", 2)
+    every: str = setting("save_every", defines=False, default="0")
+    keep: int = setting("keep_checkpoints", defines=False, default=2)
 
     def __post_init__(self):
         check_range("keep_checkpoints", self.keep, low=2)  # one may be damaged

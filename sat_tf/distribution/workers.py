@@ -35,11 +35,6 @@ class Worker(NamedTuple):
     index: int = 0
     count: int = 1
 
-    @property
-    def is_chief(self) -> bool:
-        """Whether it is the one that writes the files."""
-        return self.index == 0
-
 
 def worker_of(strategy: tf.distribute.Strategy) -> Worker:
     """Returns which worker of a strategy this process is."""

@@ -46,7 +46,12 @@ class RunFolder:
     @classmethod
     def of_worker(cls, path: str) -> "RunFolder":
         """Returns the folder for a worker that leaves nothing there: see `disk.mirror`."""
-        made = disk.mirror.made(path)
+        there = cls("")
+        made = disk.mirror.made(
+            path,
+            (there.config, there.metrics, there.imported, there.results, there.predictions),
+            (there.checkpoints, there.best),
+        )
         folder = cls(path, made.name)
         folder._made = made  # goes when the folder is no longer used, or the process ends
         return folder

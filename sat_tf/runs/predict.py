@@ -87,18 +87,18 @@ def predict_and_say(classify, pattern, *, output, **options) -> str:
 
     Raises: UserError as there, and where the CSV cannot be written.
     """
-    bad = []
+    bad, is_stream = [], hasattr(output, "write")
     try:
         rows = predict_files(
             classify, pattern, output=output, on_bad=lambda *one: bad.append(one), **options
         )
     except OSError as error:  # unreadable images have errors of their own
-        place = "-" if hasattr(output, "write") else output
+        place = "-" if is_stream else output
         raise UserError(
             f"--output={place}: cannot be written: {error.strerror}; name another file"
         ) from error
     of_bad = f", {len(bad)} of them of files that are no readable images" if bad else ""
-    named = "standard output" if hasattr(output, "write") else output
+    named = "standard output" if is_stream else output
     return f"wrote {rows} rows to {named}{of_bad}"
 
 

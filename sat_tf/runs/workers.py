@@ -1,7 +1,7 @@
 """Several processes that work on one run: whether they do the same, and what ends all of them.
 
 with together(strategy, config, interruption):
-    check_same(strategy, "the run at step 8")
+    check_same(strategy, folder, "a run at step 8")
     ...
 """
 

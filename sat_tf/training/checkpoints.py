@@ -5,7 +5,6 @@ checkpoints.restore()
 checkpoints.save(step)
 """
 
-import glob
 import os
 import re
 import time
@@ -93,7 +92,7 @@ class Checkpoints:
         if not there:
             return False
         newest_first = [real(prefix) for prefix in reversed(there)]
-        chosen = integrity.newest_whole(newest_first) or newest_first[0]
+        chosen = integrity.usable(newest_first)
         restore(self._state, chosen, flag="model_dir")
         if step is None and chosen != newest_first[0]:
             self._list_only(there[: len(there) - newest_first.index(chosen)])
@@ -111,7 +110,7 @@ class Checkpoints:
         # The list comes first, so that at no time it names what is not there.
         self._list_only(kept)
         for prefix in removed:
-            for file in glob.glob(glob.escape(prefix) + ".*"):
+            for file in integrity.files_of(prefix):
                 os.unlink(file)
 
     def _list_only(self, kept):
@@ -168,9 +167,9 @@ def latest_in(directory: str) -> str | None:
     there = [
         real(prefix)
         for prefix in reversed(listed.all_model_checkpoint_paths if listed else ())
-        if glob.glob(glob.escape(prefix) + ".*") or os.path.exists(prefix)
+        if integrity.files_of(prefix) or os.path.exists(prefix)
     ]
-    return integrity.newest_whole(there) or next(iter(there), None)
+    return integrity.usable(there)
 
 
 def step_of(prefix: str) -> int:

@@ -1,13 +1,13 @@
 """Whether a checkpoint on disk is whole: each of its values is read, and its checksum compared.
 
-newest_whole(["runs/mine/checkpoints/checkpoint-at-step-20", ...])      # newest first
+usable(["runs/mine/checkpoints/checkpoint-at-step-20", ...])      # newest first
 """
 
 import functools
 import glob
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -18,8 +18,15 @@ from sat_tf.files import plain
 _OTHER_CAUSES = ("Permission denied", "Input/output error", "Stale file handle", "Too many open")
 
 
-def newest_whole(prefixes: Iterable[str]) -> str | None:
-    """Returns the first of the checkpoints that is whole, None where none is.
+def files_of(prefix: str) -> list[str]:
+    """Returns the paths of what is there of a checkpoint."""
+    return sorted(glob.glob(glob.escape(prefix) + ".*"))
+
+
+def usable(prefixes: Sequence[str]) -> str | None:
+    """Returns the newest of the checkpoints that is whole.
+
+    Where none is, the newest, so that whoever restores it says what is wrong; None of none.
 
     Args:
       prefixes: path prefixes, the newest first.  One that is left out for another is said.
@@ -31,12 +38,12 @@ def newest_whole(prefixes: Iterable[str]) -> str | None:
                 _say_left_out(other, prefix)
             return prefix
         damaged.append(prefix)
-    return None
+    return damaged[0] if damaged else None
 
 
 def _stamp(prefix):
     """Returns what is another one where the files have changed."""
-    stats = [os.stat(path) for path in sorted(glob.glob(glob.escape(prefix) + ".*"))]
+    stats = map(os.stat, files_of(prefix))
     return tuple((stat.st_size, stat.st_mtime_ns) for stat in stats)
 
 
